@@ -1,0 +1,99 @@
+"""What travels through streamhub: chunks, cursors, states. Frozen values, no I/O."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+__all__ = ["Chunk", "Cursor", "SessionInfo", "Status"]
+
+# Redis keeps both halves of an entry id in 64 unsigned bits.
+_CURSOR = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})", re.ASCII)
+_MAX_HALF = 2**64 - 1
+
+
+class Status(StrEnum):
+    """Where a session stands.
+
+    ``LOST`` is never stored: it is what a reader concludes from an active session whose lease
+    has lapsed. A lost session can still be continued, by its old producer or by a new one.
+    """
+
+    ACTIVE = "active"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+class Cursor(msgspec.Struct, frozen=True, gc=False):
+    """A place in a session's log, written ``<epoch>-<offset>``.
+
+    ``epoch`` names one incarnation of the log and is only ever compared for equality; ``offset``
+    counts the epoch's chunks 1, 2, 3 … without holes, and 0 stands before the first.
+    In a session of the Go library the two halves are those of the Redis entry id.
+    """
+
+    epoch: int
+    offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read ``"<epoch>-<offset>"``.
+
+        :raises ValueError: it has another form.
+        """
+        match = _CURSOR.fullmatch(text)
+        if match is None:
+            raise ValueError(f"a cursor is written <epoch>-<offset>, not {text[:80]!r}")
+        epoch, offset = int(match[1]), int(match[2])
+        if epoch > _MAX_HALF or offset > _MAX_HALF:
+            raise ValueError(f"both halves of a cursor are at most {_MAX_HALF}, not {text!r}")
+        return cls(epoch, offset)
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.offset}"
+
+
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    """What one ``publish`` stored, as a subscriber receives it.
+
+    ``event`` is the event type given to ``publish``, or None. To resume after this chunk, hand
+    ``cursor`` (or ``str(cursor)``) to ``subscribe(after=…)``.
+    """
+
+    data: str
+    cursor: Cursor
+    event: str | None = None
+
+
+class SessionInfo(msgspec.Struct, frozen=True):
+    """One look at a session, as the store had it at that moment."""
+
+    session_id: str
+    status: Status
+    #: The generation that claimed the session last.
+    generation: str
+    #: The log's epoch; None for a session of the Go library, which has none.
+    epoch: int | None
+    #: The newest stored chunk; offset 0 when there is none yet.
+    last: Cursor
+    #: The offset after which the current generation writes: 0, or where it continued another's.
+    base: int = 0
+    #: UTF-8 bytes stored in this epoch.
+    bytes: int = 0
+    #: Seconds until ownership lapses; None once the session has ended.
+    lease: float | None = None
+    #: What ``register(owner=…)`` was given.
+    owner: str | None = None
+    #: When the epoch began: seconds since 1970 by the store's clock; None if unknown.
+    created: float | None = None
+    #: Why it failed, for ``FAILED``.
+    error: str | None = None
+    #: Whether a cancel has been asked for.
+    cancelling: bool = False
+    #: The metadata, decoded from JSON; None if never set.
+    metadata: Any = None

@@ -1,0 +1,57 @@
+"""The limits and times that a hub keeps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+__all__ = ["HubConfig"]
+
+KiB = 1024
+MiB = 1024 * KiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubConfig:
+    """Limits and times of a hub. Times are seconds, sizes are UTF-8 bytes.
+
+    :raises ValueError: a value is not a positive number, or the prefix cannot be part of a key.
+    """
+
+    #: How long a claim outlives its producer's last sign of life.
+    lease: float = 15.0
+    #: How long a session can be read after its end, or after its producer was lost.
+    retention: float = 3600.0
+    #: The largest chunk (data and event type together) and the largest metadata that are accepted.
+    max_chunk_bytes: int = 1 * MiB
+    #: The most that one epoch of a session may hold. A chunk counts as at least one byte.
+    max_stream_bytes: int = 16 * MiB
+    #: How much of a stream may wait to be stored before ``publish`` waits too, and how much of
+    #: it is kept in memory for subscribers that lag behind.
+    max_pending_bytes: int = 1 * MiB
+    #: How long an unavailable store is retried before writers and subscribers get the error.
+    give_up_after: float = 60.0
+    #: What every key and channel begins with.
+    key_prefix: str = "streamhub:"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "key_prefix":
+                continue
+            whole = field.name.endswith("_bytes")
+            kinds = (int,) if whole else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                kind = "a whole number of bytes" if whole else "a number of seconds"
+                raise ValueError(f"{field.name} must be {kind}, not {value!r}")
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{field.name} must be positive and finite, not {value!r}")
+        if self.lease < 0.05:
+            raise ValueError(f"lease must be at least 0.05 seconds, not {self.lease!r}")
+        if not isinstance(self.key_prefix, str) or not self.key_prefix.isprintable():
+            raise ValueError(f"key_prefix must be printable text, not {self.key_prefix!r}")
+        if "{" in self.key_prefix or "}" in self.key_prefix:
+            raise ValueError(
+                f"key_prefix must not hold braces, which pick a session's cluster slot: "
+                f"{self.key_prefix!r}"
+            )

@@ -1,0 +1,237 @@
+"""Every error that streamhub raises: one tree, its facts as attributes and in the message."""
+
+from __future__ import annotations
+
+from .chunks import Cursor, Status
+
+__all__ = [
+    "ChunkTooLarge",
+    "CursorExpired",
+    "HubClosed",
+    "InvalidChunk",
+    "InvalidCursor",
+    "InvalidMetadata",
+    "InvalidSessionId",
+    "InvalidStoreUrl",
+    "NotProducer",
+    "ProducerFailed",
+    "ProducerFenced",
+    "ProducerLost",
+    "SessionCorrupted",
+    "SessionNotFound",
+    "StoreAuthenticationFailed",
+    "StoreReadOnly",
+    "StoreUnavailable",
+    "StoreUnsupported",
+    "StreamClosed",
+    "StreamHubError",
+    "StreamReplaced",
+    "StreamTooLarge",
+]
+
+
+class StreamHubError(Exception):
+    """The root of the tree. Catch it to catch all of them."""
+
+
+class HubClosed(StreamHubError):
+    """The hub was closed, so nothing can be read or written through it any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the hub is closed")
+
+
+# -- bad input -------------------------------------------------------------------------------
+
+
+class InvalidSessionId(StreamHubError, ValueError):
+    """A session id is 1 to 512 bytes of UTF-8 without control characters."""
+
+    def __init__(self, session_id: object, reason: str) -> None:
+        self.session_id, self.reason = session_id, reason
+        super().__init__(
+            f"session id {_short(session_id)} {reason}; "
+            "allowed are 1 to 512 bytes of UTF-8 without control characters"
+        )
+
+
+class InvalidCursor(StreamHubError, ValueError):
+    """The cursor has a wrong form, or lies beyond the end of the log."""
+
+    def __init__(self, cursor: object, reason: str, session_id: str | None = None) -> None:
+        self.cursor, self.reason, self.session_id = cursor, reason, session_id
+        where = "" if session_id is None else f" of session {session_id!r}"
+        super().__init__(f"cursor {_short(cursor)}{where} {reason}")
+
+
+class InvalidChunk(StreamHubError, ValueError):
+    """A chunk, or its event type, is not text that can be stored as UTF-8."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        self.session_id, self.reason = session_id, reason
+        super().__init__(f"session {session_id!r}: {reason}")
+
+
+class InvalidMetadata(StreamHubError, ValueError):
+    """The metadata is not JSON, is too large, or does not fit the type asked for."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        self.session_id, self.reason = session_id, reason
+        super().__init__(f"session {session_id!r}: {reason}")
+
+
+class InvalidStoreUrl(StreamHubError, ValueError):
+    """The URL names no store that streamhub knows. Never shows the URL's password."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(f"store URL {url!r}: {reason}")
+
+
+class ChunkTooLarge(StreamHubError, ValueError):
+    """The chunk is over ``max_chunk_bytes``. It was not stored; the stream goes on."""
+
+    def __init__(self, session_id: str, size: int, limit: int) -> None:
+        self.session_id, self.size, self.limit = session_id, size, limit
+        super().__init__(
+            f"session {session_id!r}: a chunk of {size:,} bytes is over max_chunk_bytes ({limit:,})"
+        )
+
+
+class StreamTooLarge(StreamHubError):
+    """The chunk would take the stream over ``max_stream_bytes``. What was stored stays."""
+
+    def __init__(self, session_id: str, size: int, limit: int) -> None:
+        self.session_id, self.size, self.limit = session_id, size, limit
+        super().__init__(
+            f"session {session_id!r}: the stream would grow to {size:,} bytes, "
+            f"over max_stream_bytes ({limit:,})"
+        )
+
+
+# -- the write side --------------------------------------------------------------------------
+
+
+class NotProducer(StreamHubError):
+    """Something that only the producer may do was tried on a reader's handle."""
+
+    def __init__(self, session_id: str, action: str) -> None:
+        self.session_id, self.action = session_id, action
+        super().__init__(
+            f"session {session_id!r}: only its producer may {action}; this handle is a reader's "
+            "(register() answered created=False, or it came from get())"
+        )
+
+
+class ProducerFenced(StreamHubError):
+    """This producer's generation is stale: the session was claimed by another, or removed.
+
+    ``current`` is the generation that owns the session now, None if it was removed.
+    """
+
+    def __init__(self, session_id: str, generation: str, current: str | None) -> None:
+        self.session_id, self.generation, self.current = session_id, generation, current
+        why = "the session was removed" if current is None else f"it now belongs to {current}"
+        super().__init__(f"session {session_id!r}: generation {generation} is fenced, {why}")
+
+
+class StreamClosed(StreamHubError):
+    """The producer wrote to a stream that it had ended, or that was cancelled.
+
+    ``status`` is how the stream ended.
+    """
+
+    def __init__(self, session_id: str, status: Status) -> None:
+        self.session_id, self.status = session_id, status
+        super().__init__(f"session {session_id!r}: the stream has ended ({status})")
+
+
+# -- the read side ---------------------------------------------------------------------------
+
+
+class SessionNotFound(StreamHubError, LookupError):
+    """There is no such session: never registered, removed, or past its retention."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(f"there is no session {session_id!r} (never begun, removed or expired)")
+
+
+class ProducerFailed(StreamHubError):
+    """The producer ended the stream with an error; ``error`` is its message."""
+
+    def __init__(self, session_id: str, error: str) -> None:
+        self.session_id, self.error = session_id, error
+        super().__init__(f"session {session_id!r}: the producer failed: {error}")
+
+
+class ProducerLost(StreamHubError):
+    """The producer gave no sign of life for longer than its lease.
+
+    Everything stored was delivered up to ``cursor``; resume there once somebody continues.
+    """
+
+    def __init__(self, session_id: str, generation: str, cursor: Cursor | None) -> None:
+        self.session_id, self.generation, self.cursor = session_id, generation, cursor
+        super().__init__(
+            f"session {session_id!r}: producer {generation} is lost: its lease lapsed after "
+            f"cursor {cursor}"
+        )
+
+
+class StreamReplaced(StreamHubError):
+    """What was read so far is not what the session holds now; read again from the start.
+
+    ``epoch`` is the reader's, ``current`` the session's (the same if another producer wrote
+    other chunks under cursors that this reader had passed already).
+    """
+
+    def __init__(self, session_id: str, epoch: int | None, current: int | None) -> None:
+        self.session_id, self.epoch, self.current = session_id, epoch, current
+        super().__init__(
+            f"session {session_id!r}: the stream of epoch {epoch} was replaced (now {current})"
+        )
+
+
+class CursorExpired(StreamHubError):
+    """The chunks after ``cursor`` are no longer in the store."""
+
+    def __init__(self, session_id: str, cursor: Cursor) -> None:
+        self.session_id, self.cursor = session_id, cursor
+        super().__init__(f"session {session_id!r}: the chunks after cursor {cursor} are gone")
+
+
+# -- the store -------------------------------------------------------------------------------
+
+
+class StoreUnavailable(StreamHubError):
+    """The store cannot be used right now; ``store`` names it, without any password."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        self.store, self.reason = store, reason
+        super().__init__(f"{store}: {reason}")
+
+
+class StoreAuthenticationFailed(StoreUnavailable):
+    """The store refuses the user, the password, or the rights that they carry."""
+
+
+class StoreReadOnly(StoreUnavailable):
+    """The server takes no writes: a read-only replica."""
+
+
+class StoreUnsupported(StoreUnavailable):
+    """What answers there is no Redis, or one that lacks what streamhub needs."""
+
+
+class SessionCorrupted(StreamHubError):
+    """The keys of the session hold something that streamhub did not write."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        self.session_id, self.reason = session_id, reason
+        super().__init__(f"session {session_id!r}: its stored data is damaged: {reason}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

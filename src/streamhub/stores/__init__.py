@@ -1,0 +1,1 @@
+"""The stores. ``base`` states what one promises; only ``redis`` imports the Redis client."""

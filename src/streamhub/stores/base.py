@@ -1,0 +1,327 @@
+"""What a store promises. The hub's guarantees G1 to G11 rest on these words and nothing else.
+
+A store keeps, for every session, one record (who owns it, how it stands) and one log of chunks.
+Every operation here is one atomic step: its check and its effect cannot be parted by another
+writer, whatever process that runs in. Times come from the store's own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from ..chunks import Chunk, Cursor, SessionInfo, Status
+
+__all__ = [
+    "Append",
+    "Appended",
+    "Behind",
+    "CancelRequested",
+    "Claim",
+    "Claimed",
+    "End",
+    "Ended",
+    "Fenced",
+    "Gone",
+    "Granted",
+    "Item",
+    "LiveEvent",
+    "Over",
+    "Refused",
+    "Release",
+    "Removed",
+    "Renew",
+    "Restore",
+    "SetMetadata",
+    "Store",
+    "Stored",
+    "Synced",
+    "Takeover",
+    "Unsynced",
+    "Watch",
+    "WriteOp",
+    "WriteResult",
+]
+
+Takeover = Literal["restart", "continue"]
+
+#: What a producer hands in: the data alone, or with its event type.
+Item = str | tuple[str, str]
+
+
+# -- claiming --------------------------------------------------------------------------------
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """One generation's ownership of a session, with all that is needed to put it back."""
+
+    session_id: str
+    generation: str
+    epoch: int
+    #: The offset after which this generation writes.
+    base: int
+    #: The generation that this one replaced; None for a session that was unknown.
+    replaced: str | None
+    #: Seconds that the claim outlives its last renewal.
+    lease: float
+    #: Seconds that the session stays readable after its end.
+    retention: float
+    owner: str | None = None
+    #: When the epoch began: milliseconds since 1970 by the store's clock.
+    created_ms: int = 0
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """The session is claimed; chunks go on after ``claim.base``."""
+
+    claim: Claim
+    #: UTF-8 bytes that the epoch holds already.
+    bytes: int
+    #: The metadata as it stands, as JSON.
+    metadata: str | None = None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Somebody owns the session, or it is complete and was not to be restarted."""
+
+    info: SessionInfo
+
+
+# -- writing ---------------------------------------------------------------------------------
+
+
+class Append(msgspec.Struct, frozen=True):
+    """Store ``items`` as the chunks ``base + 1`` … of the claim's epoch, and renew the lease.
+
+    Safe to repeat: chunks that the log has already are not stored again.
+    """
+
+    claim: Claim
+    base: int
+    items: Sequence[Item]
+    #: UTF-8 bytes of the epoch once these are stored.
+    total_bytes: int
+
+
+class SetMetadata(msgspec.Struct, frozen=True):
+    """Replace the session's metadata by this JSON text."""
+
+    claim: Claim
+    metadata: str
+
+
+class Renew(msgspec.Struct, frozen=True):
+    """Extend the lease. ``last`` is the newest offset that the store has acknowledged."""
+
+    claim: Claim
+    last: int
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Let the lease lapse now, so that somebody else can continue; the session stays active."""
+
+    claim: Claim
+    last: int
+
+
+class End(msgspec.Struct, frozen=True):
+    """End the session, once its log reaches ``last``.
+
+    A session whose cancel was asked for before ends as ``CANCELLED``, whatever ``status`` says.
+    Safe to repeat: an ended session keeps the end that it has.
+    """
+
+    claim: Claim
+    last: int
+    status: Status
+    error: str | None = None
+
+
+class Restore(msgspec.Struct, frozen=True):
+    """Put back a claim that the store has lost, or mend a log that has holes.
+
+    Takes effect where the session is gone, or still belongs to this generation or to the one
+    that it replaced. The log keeps what is whole of the claim's epoch and is emptied otherwise.
+    """
+
+    claim: Claim
+    metadata: str | None
+
+
+WriteOp = Append | SetMetadata | Renew | Release | End | Restore
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """Done. ``last`` is the log's newest offset, ``cancelling`` whether a cancel is asked for."""
+
+    last: int
+    cancelling: bool = False
+
+
+class Behind(msgspec.Struct, frozen=True, gc=False):
+    """The claim stands, but the store has lost chunks: its log is whole up to ``last`` only."""
+
+    last: int
+
+
+class Gone(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was written: the session is gone from the store, or its log has holes."""
+
+
+class Fenced(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was written: the session belongs to ``generation`` (None: it was removed)."""
+
+    generation: str | None
+
+
+class Over(msgspec.Struct, frozen=True, gc=False):
+    """The session has ended as ``status``; after an ``End`` this is the success."""
+
+    status: Status
+
+
+WriteResult = Stored | Behind | Gone | Fenced | Over
+
+
+# -- listening -------------------------------------------------------------------------------
+
+
+class Synced(msgspec.Struct, frozen=True, gc=False):
+    """From here on every event of the session arrives. What came before may have been missed."""
+
+
+class Unsynced(msgspec.Struct, frozen=True, gc=False):
+    """Events may be missed until the next ``Synced``."""
+
+
+class Appended(msgspec.Struct, frozen=True, gc=False):
+    """The chunks ``base + 1`` … were stored. ``lease``: seconds that the claim now holds."""
+
+    epoch: int
+    base: int
+    chunks: list[Chunk]
+    bytes: int
+    lease: float
+
+
+class Claimed(msgspec.Struct, frozen=True, gc=False):
+    """A generation claimed the session, or put its claim back; the log reaches ``last``."""
+
+    epoch: int
+    last: int
+    base: int
+    lease: float
+    generation: str
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """The session ended after chunk ``last``."""
+
+    epoch: int
+    last: int
+    status: Status
+    error: str | None
+
+
+class Removed(msgspec.Struct, frozen=True, gc=False):
+    """The session was removed."""
+
+
+class CancelRequested(msgspec.Struct, frozen=True, gc=False):
+    """Somebody asked the producer to stop. A hint: the record in the store decides."""
+
+
+LiveEvent = Synced | Unsynced | Appended | Claimed | Ended | Removed | CancelRequested
+
+
+class Watch(Protocol):
+    """A running watch; ends with ``close()``, after which the sink is not called again."""
+
+    def close(self) -> None: ...
+
+
+# -- the store -------------------------------------------------------------------------------
+
+
+class Store(Protocol):
+    """Where sessions live. See :mod:`streamhub.testing` for the suite that any store must pass.
+
+    Every method but ``watch`` may raise ``StoreUnavailable`` (nothing is known about the effect;
+    all may be repeated) and ``SessionCorrupted``. None waits longer than a few seconds.
+    """
+
+    async def claim(
+        self,
+        session_id: str,
+        generation: str,
+        *,
+        takeover: Takeover,
+        lease: float,
+        retention: float,
+        owner: str | None = None,
+        metadata: str | None = None,
+    ) -> Granted | Refused:
+        """Claim the session if it is unknown, ended or lost; never over a live lease.
+
+        ``restart`` begins a new epoch with an empty log. ``continue`` keeps epoch, log and (where
+        none are given) owner and metadata, is refused on a finished session, and begins a new
+        epoch if the log is not whole. Repeating a call that was granted is granted again.
+        Of several claims at once, one is granted.
+        """
+        ...
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        """Carry out the operations in order, each an atomic step checked against its claim.
+
+        The answers stand in the same order. One operation's error is its own answer
+        (``StoreUnavailable``: worth repeating) and leaves the others alone.
+        """
+        ...
+
+    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
+        """Like ``write``, and never kept waiting by it."""
+        ...
+
+    async def cancel(self, session_id: str, *, generation: str, epoch: int | None) -> Status | None:
+        """Ask for the cancel of what ``epoch`` (or, where that is None, ``generation``) writes.
+
+        An active session is marked and its producer told: ``ACTIVE``. A lost one is ended as
+        ``CANCELLED`` on the spot. An ended one keeps its end, which is returned. None if that
+        stream is not there any more; nothing was changed then.
+        """
+        ...
+
+    async def remove(self, session_id: str) -> bool:
+        """Delete the session, and fence the producer it may have; False if there was none."""
+        ...
+
+    async def look(
+        self, session_ids: Sequence[str], *, metadata: bool = False
+    ) -> list[SessionInfo | None]:
+        """How these sessions stand, with their metadata on request; None where there is none."""
+        ...
+
+    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        """Up to ``limit`` chunks after ``after`` in order; fewer only at the end of the log."""
+        ...
+
+    def sessions(self) -> AsyncIterator[str]:
+        """The ids of all sessions; one that comes or goes meanwhile may be seen or not."""
+        ...
+
+    def watch(
+        self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
+    ) -> Watch:
+        """Call ``sink`` in the event loop with each of the session's live events, in order.
+
+        With ``cancels`` these are the ``CancelRequested`` that its producer wants, otherwise all
+        others. Returns at once; ``Synced`` says when it listens.
+        Live events save the wait and carry no guarantee: the record and the log are the truth.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of all connections and tasks. A client that the user owns stays open."""
+        ...
