@@ -91,7 +91,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
     owner: str | None = None
     #: When the epoch began: seconds since 1970 by the store's clock; None if unknown.
     created: float | None = None
-    #: Why it failed, for ``FAILED``.
+    #: Why it failed, or the reason that was given to ``cancel``.
     error: str | None = None
     #: Whether a cancel has been asked for.
     cancelling: bool = False

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..errors import SessionCorrupted
 
 __all__ = [
     "Append",
@@ -284,12 +285,15 @@ class Store(Protocol):
         """Like ``write``, and never kept waiting by it."""
         ...
 
-    async def cancel(self, session_id: str, *, generation: str, epoch: int | None) -> Status | None:
+    async def cancel(
+        self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
+    ) -> Status | None:
         """Ask for the cancel of what ``epoch`` (or, where that is None, ``generation``) writes.
 
         An active session is marked and its producer told: ``ACTIVE``. A lost one is ended as
-        ``CANCELLED`` on the spot. An ended one keeps its end, which is returned. None if that
-        stream is not there any more; nothing was changed then.
+        ``CANCELLED`` on the spot. An ended one keeps its end, which is returned. The first
+        ``reason`` stays as the ``error`` of a session that ends as cancelled. None if that stream
+        is not there any more; nothing was changed then.
         """
         ...
 
@@ -299,8 +303,11 @@ class Store(Protocol):
 
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
-    ) -> list[SessionInfo | None]:
-        """How these sessions stand, with their metadata on request; None where there is none."""
+    ) -> list[SessionInfo | SessionCorrupted | None]:
+        """How these sessions stand, with their metadata on request; None where there is none.
+
+        A session whose data is damaged is answered by its error, and leaves the others alone.
+        """
         ...
 
     async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:

@@ -1,0 +1,144 @@
+"""One tail per session per process, and one task that looks after all of them.
+
+Those that are due for a look at the store get it together, in one round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextlib import suppress
+from math import inf
+from typing import Any
+
+from .chunks import Chunk
+from .config import HubConfig
+from .errors import HubClosed, StoreUnavailable, StreamHubError
+from .stores.base import Store
+from .tail import Tail
+
+__all__ = ["Fanout"]
+
+logger = logging.getLogger("streamhub")
+
+_LOOKS_PER_ROUND = 512
+# Looks that fall due within this time go together.
+_GATHER = 0.5
+# A look that comes this late finds leases that nobody could renew: the event loop was blocked.
+_LATE = 1.0
+_FIRST_BACKOFF = 0.05
+_LAST_BACKOFF = 1.0
+
+
+class Fanout:
+    def __init__(self, store: Store, config: HubConfig) -> None:
+        self._store = store
+        self._config = config
+        self.lease = config.lease
+        self._gather = min(_GATHER, config.lease / 8)
+        self._tails: dict[str, Tail] = {}
+        self._next = inf
+        self._wake = asyncio.Event()
+        self._reads: set[asyncio.Task[list[Chunk]]] = set()
+        self._failing_since: float | None = None
+        self._backoff = _FIRST_BACKOFF
+        self._closed = False
+
+    def attach(self, session_id: str, *, buffer: int = 1) -> Tail:
+        """The session's tail, for one more user; each gives it back with ``detach``.
+
+        :raises HubClosed: the hub is closed.
+        """
+        if self._closed:
+            raise HubClosed
+        tail = self._tails.get(session_id)
+        if tail is None or tail.failure is not None:
+            tail = Tail(
+                session_id, self._store, self._config, spawn=self._spawn, schedule=self._schedule
+            )
+            self._tails[session_id] = tail
+            self._schedule(tail)
+        tail.references += 1
+        tail.window.max_chunks = max(tail.window.max_chunks, buffer)
+        return tail
+
+    def detach(self, tail: Tail) -> None:
+        tail.references -= 1
+        if tail.references == 0:
+            tail.close()
+            if self._tails.get(tail.session_id) is tail:
+                del self._tails[tail.session_id]
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(None if self._next == inf else self._next):
+                    await self._wake.wait()
+            self._wake.clear()
+            now = loop.time()
+            late = now - self._next > _LATE
+            due = [tail for tail in self._tails.values() if tail.due <= now + self._gather]
+            if any(tail.due <= now for tail in due):
+                for start in range(0, len(due), _LOOKS_PER_ROUND):
+                    await self._look(due[start : start + _LOOKS_PER_ROUND], late=late)
+            self._next = min((tail.due for tail in self._tails.values()), default=inf)
+
+    async def aclose(self) -> None:
+        """End all subscriptions with ``HubClosed``."""
+        self._closed = True
+        for tail in list(self._tails.values()):
+            tail.fail(HubClosed())
+            tail.close()
+        self._tails.clear()
+        for read in self._reads:
+            read.cancel()
+        await asyncio.gather(*self._reads, return_exceptions=True)
+
+    async def _look(self, tails: list[Tail], *, late: bool) -> None:
+        for tail in tails:
+            tail.begin_look()
+            if late:
+                tail.distrust(_LATE)
+        try:
+            found = await self._store.look([tail.session_id for tail in tails])
+        except Exception as error:  # whatever the store does, its tails must hear of it
+            self._fail(tails, error)
+            return
+        self._failing_since, self._backoff = None, _FIRST_BACKOFF
+        for tail, info in zip(tails, found, strict=True):
+            tail.end_look(info)
+
+    def _fail(self, tails: list[Tail], error: Exception) -> None:
+        """Try again later, or tell the subscribers when that has lasted too long."""
+        now = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            self._failing_since = now
+            logger.warning("looking at %d sessions failed: %s", len(tails), error)
+        if not isinstance(error, StreamHubError):
+            error = StoreUnavailable(repr(self._store), f"{type(error).__name__}: {error}")
+        give_up = now - self._failing_since >= self._config.give_up_after
+        for tail in tails:
+            if give_up:
+                tail.fail(error)
+            else:
+                tail.due = now + self._backoff
+                tail.distrust()
+        self._backoff = min(2 * self._backoff, _LAST_BACKOFF)
+
+    def _schedule(self, tail: Tail) -> None:
+        if tail.due < self._next:
+            self._next = tail.due
+            self._wake.set()
+
+    def _spawn(self, read: Coroutine[Any, Any, list[Chunk]]) -> asyncio.Task[list[Chunk]]:
+        task = asyncio.create_task(read)
+        self._reads.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[list[Chunk]]) -> None:
+        self._reads.discard(task)
+        if not task.cancelled():
+            task.exception()

@@ -1,0 +1,342 @@
+"""The hub: where sessions are claimed, found and removed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import get_args
+
+from . import metadata as metadata_codec
+from . import sources
+from .chunks import Cursor, SessionInfo, Status
+from .config import HubConfig
+from .errors import InvalidSessionId, InvalidStoreUrl, SessionCorrupted, StoreUnavailable
+from .generation import new_generation
+from .producer import Producer
+from .production import OnCancel, Production
+from .runtime import Runtime
+from .stores.base import Claim, Granted, Item, Release, Store, Takeover
+from .stream import LiveStream
+
+__all__ = ["Hub"]
+
+_LOOKS_AT_ONCE = 256
+_READ_AT_ONCE = 2048
+_LONGEST_ID = 512
+
+
+class Hub:
+    """Sessions on one store. Needs no start; close it with ``aclose`` or ``async with``.
+
+    A hub belongs to the event loop of its first use. It holds a constant number of connections,
+    however many sessions pass through it.
+
+    :param store: where sessions live; a new in-memory store by default.
+    :param config: limits and times.
+
+    ::
+
+        async with Hub.from_url("redis://localhost:6379/0") as hub:
+            stream = await hub.run("chat:123", answer)
+    """
+
+    def __init__(self, store: Store | None = None, *, config: HubConfig | None = None) -> None:
+        if store is None:
+            from .stores.memory import MemoryStore
+
+            store = MemoryStore()
+        self._config = config or HubConfig()
+        self._runtime = Runtime(store, self._config)
+
+    @classmethod
+    def from_url(cls, url: str = "memory://", *, config: HubConfig | None = None) -> Hub:
+        """A hub on the store that ``url`` names. Nothing is connected before the first use.
+
+        ``memory://``, ``redis://``, ``rediss://`` (TLS), ``valkey://``, ``valkeys://`` (TLS) or
+        ``unix://``. Redis needs the extra: ``pip install "streamhub-llm[redis]"``.
+
+        :raises InvalidStoreUrl: the URL names no such store.
+        """
+        config = config or HubConfig()
+        return cls(_open_store(url, config), config=config)
+
+    def __repr__(self) -> str:
+        return f"<Hub {self._runtime.store!r}>"
+
+    @property
+    def config(self) -> HubConfig:
+        """The limits and times that this hub keeps."""
+        return self._config
+
+    # -- produce -----------------------------------------------------------------------------
+
+    async def register(
+        self,
+        session_id: str,
+        on_cancel: OnCancel | None = None,
+        *,
+        takeover: Takeover = "restart",
+        owner: str | None = None,
+        metadata: object = None,
+    ) -> tuple[LiveStream, bool]:
+        """Claim a session.
+
+        Of all who try, on all machines, one gets it: ``(producer's handle, True)``. The others
+        get ``(reader's handle, False)``. Nobody claims over a live lease.
+
+        :param on_cancel: called once when a cancel is noticed; plain or async. Without it, a
+            cancel interrupts ``async with stream``.
+        :param takeover: what happens to a session that has ended or is lost. ``"restart"`` begins
+            a new epoch and drops the old chunks; ``"continue"`` goes on after the last chunk, and
+            does not claim a finished session.
+        :param owner: whose session it is, for ``sessions(owner=…)`` and for authorization.
+        :param metadata: as for ``LiveStream.set_metadata``.
+        :raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters.
+        :raises InvalidMetadata: not JSON, or over ``max_chunk_bytes``.
+        :raises ValueError: ``takeover`` is neither.
+        :raises StoreUnavailable: the store cannot be reached.
+        :raises HubClosed: the hub is closed.
+        """
+        check_session_id(session_id)
+        if takeover not in get_args(Takeover):
+            raise ValueError(f"takeover must be 'restart' or 'continue', not {takeover!r}")
+        if owner is not None and (not isinstance(owner, str) or not _is_text(owner)):
+            raise ValueError(f"owner must be text that UTF-8 can hold, not {owner!r}")
+        if on_cancel is not None and not callable(on_cancel):
+            raise TypeError(f"on_cancel must be callable, not {type(on_cancel).__name__}")
+        limit = self._config.max_chunk_bytes
+        self._runtime.start()
+        answer = await self._runtime.store.claim(
+            session_id,
+            new_generation(),
+            takeover=takeover,
+            lease=self._config.lease,
+            retention=self._config.retention,
+            owner=owner,
+            metadata=(
+                None if metadata is None else metadata_codec.encode(session_id, metadata, limit)
+            ),
+        )
+        if not isinstance(answer, Granted):
+            return self._reader(answer.info), False
+        past = await self._read_past(answer.claim)
+        producer = Producer(answer, self._config, past)
+        production = Production(self._runtime, producer, on_cancel)
+        stream = LiveStream(
+            self._runtime,
+            session_id,
+            owner_generation=answer.claim.generation,
+            epoch=answer.claim.epoch,
+            production=production,
+        )
+        return stream, True
+
+    async def run(
+        self,
+        session_id: str,
+        source: sources.Source,
+        *,
+        takeover: Takeover = "restart",
+        owner: str | None = None,
+        metadata: object = None,
+    ) -> LiveStream:
+        """Claim a session and publish all of ``source`` into it, in the background.
+
+        Survives its caller and ends with the hub. The stream is ``finished`` with its source,
+        ``failed`` if that raises, and ``cancelled`` by a cancel, which stops the source. If
+        somebody owns the session, the source is closed unused and the handle is a reader's
+        (``stream.generation is None``).
+
+        :param source: an async iterable of str; an iterable of str, drawn from in a thread; or an
+            async function that is given the stream and publishes itself.
+        :raises TypeError: ``source`` is none of these.
+        :raises: otherwise as ``register``; the source is closed then, too.
+        """
+        sources.check(source)
+        try:
+            stream, created = await self.register(
+                session_id, takeover=takeover, owner=owner, metadata=metadata
+            )
+        except BaseException:
+            await sources.close_unused(source)
+            raise
+        if not created:
+            await sources.close_unused(source)
+            return stream
+        stream.spawn_body(source)
+        return stream
+
+    # -- find --------------------------------------------------------------------------------
+
+    async def get(self, session_id: str, *, wait: float | None = None) -> LiveStream | None:
+        """A reader's handle on a session; None when there is no such session.
+
+        :param wait: wait up to so many seconds for it to be registered.
+        """
+        check_session_id(session_id)
+        self._runtime.start()
+        (info,) = await self._runtime.store.look([session_id])
+        if info is None and wait is not None:
+            info = await self._appears(session_id, wait)
+        if isinstance(info, SessionCorrupted):
+            raise info
+        return None if info is None else self._reader(info)
+
+    async def active(self, session_ids: Iterable[str]) -> set[str]:
+        """Which of these sessions have a live producer now."""
+        wanted = list(dict.fromkeys(session_ids))
+        for session_id in wanted:
+            check_session_id(session_id)
+        return {info.session_id async for info in self._infos(wanted) if _is_active(info)}
+
+    async def remove(self, session_id: str) -> bool:
+        """Delete a session, whoever produces it; False if there is none.
+
+        Its producer is fenced, its subscribers get ``SessionNotFound``.
+        """
+        check_session_id(session_id)
+        self._runtime.start()
+        return await self._runtime.store.remove(session_id)
+
+    async def sessions(self, *, owner: str | None = None) -> AsyncIterator[SessionInfo]:
+        """All sessions, or those of one owner, in no order, with their metadata.
+
+        One that comes or goes meanwhile may be among them or not. Never blocks the server.
+        """
+        self._runtime.start()
+        batch: list[str] = []
+        async for session_id in self._runtime.store.sessions():
+            batch.append(session_id)
+            if len(batch) == _LOOKS_AT_ONCE:
+                async for info in self._infos(batch, metadata=True):
+                    if owner is None or info.owner == owner:
+                        yield info
+                batch = []
+        async for info in self._infos(batch, metadata=True):
+            if owner is None or info.owner == owner:
+                yield info
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Close the hub: sources of ``run`` are cancelled, what was published is stored, leases
+        are released so that others can continue at once, subscriptions raise ``HubClosed``.
+
+        Takes a few seconds at most, even if the store cannot be reached. Idempotent.
+        """
+        await self._runtime.aclose()
+
+    async def __aenter__(self) -> Hub:
+        self._runtime.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _reader(self, info: SessionInfo) -> LiveStream:
+        return LiveStream(
+            self._runtime,
+            info.session_id,
+            owner_generation=info.generation,
+            epoch=info.epoch,
+        )
+
+    async def _read_past(self, claim: Claim) -> list[Item]:
+        """What earlier generations wrote into the epoch: it is retained, too, for repair."""
+        store = self._runtime.store
+        past: list[Item] = []
+        try:
+            while len(past) < claim.base:
+                limit = min(_READ_AT_ONCE, claim.base - len(past))
+                chunks = await store.read(claim.session_id, Cursor(claim.epoch, len(past)), limit)
+                past += [
+                    chunk.data if chunk.event is None else (chunk.data, chunk.event)
+                    for chunk in chunks
+                ]
+                if not chunks:
+                    raise StoreUnavailable(
+                        repr(store),
+                        f"session {claim.session_id!r} holds {len(past)} chunks of {claim.base}",
+                    )
+        except BaseException:
+            with suppress(Exception):
+                await store.write([Release(claim, claim.base)])
+            raise
+        return past
+
+    async def _appears(self, session_id: str, wait: float) -> SessionInfo | SessionCorrupted | None:
+        """The session, as soon as it is claimed; None if that takes longer than ``wait``."""
+        tail = self._runtime.fanout.attach(session_id)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    while tail.info is None and tail.failure is None:
+                        await tail.changed()
+            if tail.failure is not None:
+                raise tail.failure
+            if tail.info is not None:
+                return tail.info
+            (info,) = await self._runtime.store.look([session_id])
+            return info
+        finally:
+            self._runtime.fanout.detach(tail)
+
+    async def _infos(
+        self, session_ids: list[str], *, metadata: bool = False
+    ) -> AsyncIterator[SessionInfo]:
+        self._runtime.start()
+        for start in range(0, len(session_ids), _LOOKS_AT_ONCE):
+            batch = session_ids[start : start + _LOOKS_AT_ONCE]
+            for info in await self._runtime.store.look(batch, metadata=metadata):
+                if isinstance(info, SessionInfo):
+                    yield info
+
+
+def check_session_id(session_id: object) -> None:
+    """:raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters."""
+    if not isinstance(session_id, str):
+        raise InvalidSessionId(session_id, f"is not text but {type(session_id).__name__}")
+    if not session_id:
+        raise InvalidSessionId(session_id, "is empty")
+    if not _is_text(session_id):
+        raise InvalidSessionId(session_id, "holds a lone surrogate, which UTF-8 cannot")
+    if (size := len(session_id.encode())) > _LONGEST_ID:
+        raise InvalidSessionId(session_id, f"is {size:,} bytes long")
+    if any(sign < " " or "\x7f" <= sign < "\xa0" for sign in session_id):
+        raise InvalidSessionId(session_id, "holds a control character")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_active(info: SessionInfo) -> bool:
+    return info.status is Status.ACTIVE
+
+
+def _open_store(url: str, config: HubConfig) -> Store:
+    scheme, separator, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
+    if scheme == "memory" and separator and not rest:
+        from .stores.memory import MemoryStore
+
+        return MemoryStore()
+    try:
+        from .stores.redis import RedisStore
+    except ImportError as error:
+        raise InvalidStoreUrl(
+            f"{scheme}://…", 'Redis needs an extra: pip install "streamhub-llm[redis]"'
+        ) from error
+    return RedisStore.from_url(url, key_prefix=config.key_prefix)

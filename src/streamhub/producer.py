@@ -1,0 +1,386 @@
+"""The write side of one session: what waits to be stored, what is kept for repair, how it ends.
+
+Decides only; the writer does the I/O. It asks for the next operations, carries them out, and
+hands back what the store said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+
+from .chunks import Cursor, Status
+from .config import HubConfig
+from .errors import (
+    ChunkTooLarge,
+    HubClosed,
+    InvalidChunk,
+    ProducerFenced,
+    StoreUnavailable,
+    StreamClosed,
+    StreamHubError,
+    StreamTooLarge,
+)
+from .stores.base import (
+    Append,
+    Behind,
+    End,
+    Fenced,
+    Gone,
+    Granted,
+    Item,
+    Over,
+    Release,
+    Renew,
+    Restore,
+    SetMetadata,
+    Stored,
+    WriteOp,
+    WriteResult,
+)
+
+__all__ = ["Producer"]
+
+# One script call must not hold the server for much longer than a millisecond.
+_APPEND_CHUNKS = 512
+_APPEND_BYTES = 256 * 1024
+# How much of one stream may travel in one round trip: the rest waits, so that others get theirs.
+_APPENDS_PER_ROUND = 4
+# A source that never waits still has to let the writer run.
+_YIELD_EVERY = 256
+
+
+class _Phase(Enum):
+    OPEN = auto()
+    ENDING = auto()
+    RELEASING = auto()
+    ENDED = auto()
+    RELEASED = auto()
+    FENCED = auto()
+    BROKEN = auto()
+
+
+_DONE = frozenset({_Phase.ENDED, _Phase.RELEASED, _Phase.FENCED, _Phase.BROKEN})
+
+
+class Producer:
+    """One generation's stream, from the claim to its end.
+
+    ::
+
+        OPEN ── finish() ──▶ ENDING ──── the end is stored ────▶ ENDED
+         │ └─── release() ─▶ RELEASING ─ the lease is given up ▶ RELEASED
+         │
+         └ from any phase above:  another generation owns the session ─▶ FENCED
+                                  ended elsewhere (cancelled when lost) ▶ ENDED
+                                  the store failed for give_up_after ──▶ BROKEN
+
+    Every chunk of the epoch is retained until the end (``max_stream_bytes`` bounds them), because
+    a store that loses data gets them again under the same cursors.
+    """
+
+    def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
+        self.claim = granted.claim
+        self._config = config
+        self._items: list[Item] = list(past)
+        # _sizes[n] is what the first n chunks take together.
+        self._sizes = array("Q", [0])
+        for item in past:
+            self._sizes.append(self._sizes[-1] + _size_of(item))
+        self._stored = len(self._items)
+        self._metadata = granted.metadata
+        self._metadata_set = 0
+        self._metadata_stored = 0
+        self._phase = _Phase.OPEN
+        self._end = (Status.FINISHED, "")
+        self._current: str | None = None
+        self._broken: StreamHubError | None = None
+        self._restore = False
+        self._failing_since: float | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._cancelling = False
+        #: Called with this producer when there is something to write.
+        self.on_work: Callable[[Producer], None] = _ignore
+        #: Called once, when the store says that a cancel was asked for.
+        self.on_cancelling: Callable[[], None] = _nothing
+        #: Called once, when nothing can be written any more.
+        self.on_done: Callable[[], None] = _nothing
+
+    # -- the user's side ---------------------------------------------------------------------
+
+    @property
+    def last(self) -> int:
+        return len(self._items)
+
+    @property
+    def done(self) -> bool:
+        return self._phase in _DONE
+
+    @property
+    def open(self) -> bool:
+        return self._phase is _Phase.OPEN
+
+    async def publish(self, data: str, event: str | None) -> Cursor:
+        size = self._measure(data, event)
+        if not len(self._items) % _YIELD_EVERY:
+            await asyncio.sleep(0)
+        while self._phase is _Phase.OPEN and self._is_full(size):
+            await self.changed()
+        if self._phase is not _Phase.OPEN:
+            self.raise_for_phase()
+        total = self._sizes[-1] + size
+        if total > self._config.max_stream_bytes:
+            raise StreamTooLarge(self.claim.session_id, total, self._config.max_stream_bytes)
+        idle = self._stored == len(self._items)
+        self._items.append(data if event is None else (data, event))
+        self._sizes.append(total)
+        if idle:
+            self.on_work(self)
+        return Cursor(self.claim.epoch, len(self._items))
+
+    async def flush(self) -> None:
+        target = len(self._items)
+        while self._stored < target and not self.done:
+            await self.changed()
+        if self._phase not in (_Phase.OPEN, _Phase.ENDING, _Phase.RELEASING):
+            self.raise_for_phase()
+
+    async def set_metadata(self, metadata: str) -> None:
+        self.raise_for_phase()
+        self._metadata = metadata
+        self._metadata_set += 1
+        target = self._metadata_set
+        self.on_work(self)
+        while self._metadata_stored < target and not self.done:
+            await self.changed()
+        if self._metadata_stored < target:
+            self.raise_for_phase()
+
+    async def finish(self, status: Status, error: str | None = None) -> None:
+        """End the stream once all is stored; quiet if it has ended already."""
+        if self._phase is _Phase.OPEN:
+            self._phase, self._end = _Phase.ENDING, (status, error or "")
+            self.on_work(self)
+        await self._settled()
+        if self._phase is not _Phase.ENDED:
+            self.raise_for_phase()
+
+    async def release(self) -> None:
+        """Store what is pending and let the lease go; never raises."""
+        if self._phase is _Phase.OPEN:
+            self._phase = _Phase.RELEASING
+            self.on_work(self)
+        await self._settled()
+
+    def abandon(self) -> None:
+        """Stop here and now, leaving the session to its lease."""
+        self._finish_phase(_Phase.RELEASED)
+
+    def raise_for_phase(self) -> None:
+        """Raise the error of a write in this phase, if it is one."""
+        session_id = self.claim.session_id
+        match self._phase:
+            case _Phase.ENDING | _Phase.ENDED:
+                raise StreamClosed(session_id, self._end[0])
+            case _Phase.RELEASING | _Phase.RELEASED:
+                raise HubClosed
+            case _Phase.FENCED:
+                raise ProducerFenced(session_id, self.claim.generation, self._current)
+            case _Phase.BROKEN if self._broken is not None:
+                raise self._broken
+
+    async def changed(self) -> None:
+        """Wait until the store has answered something, or the phase changes."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    # -- the writer's side -------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        return not self.done and (
+            self._restore
+            or self._stored < len(self._items)
+            or self._metadata_stored < self._metadata_set
+            or self._phase is not _Phase.OPEN
+        )
+
+    def next_ops(self) -> list[WriteOp]:
+        """What to write next, in order; bounded, so more may follow."""
+        if not self.has_work:
+            return []
+        if self._restore:
+            return [Restore(self.claim, self._metadata)]
+        ops: list[WriteOp] = []
+        base, last = self._stored, len(self._items)
+        for _ in range(_APPENDS_PER_ROUND):
+            if base == last:
+                break
+            end = self._batch_end(base)
+            ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end]))
+            base = end
+        if self._metadata_stored < self._metadata_set and self._metadata is not None:
+            ops.append(SetMetadata(self.claim, self._metadata))
+        if base == last:
+            if self._phase is _Phase.ENDING:
+                status, error = self._end
+                ops.append(End(self.claim, last, status, error))
+            elif self._phase is _Phase.RELEASING:
+                ops.append(Release(self.claim, last))
+        return ops
+
+    def next_renewal(self) -> Renew:
+        return Renew(self.claim, self._stored)
+
+    def apply(self, op: WriteOp, result: WriteResult | Exception, metadata_set: int) -> None:
+        """Take in the answer to ``op``; ``metadata_set`` is its count from before the write."""
+        if self.done:
+            return
+        if isinstance(result, Exception):
+            self._apply_failure(result)
+            return
+        self._failing_since = None
+        match result:
+            case Stored():
+                self._apply_stored(op, result, metadata_set)
+            case Behind(last):
+                # The answer to a Restore, or to the loss of the newest writes: go on from there.
+                self._stored = min(last, len(self._items))
+                if isinstance(op, Restore):
+                    self._restore = False
+                    self._metadata_stored = max(self._metadata_stored, metadata_set)
+            case Gone():
+                self._restore = True
+            case Fenced(current):
+                self._current = current
+                self._finish_phase(_Phase.FENCED)
+            case Over(status):
+                self._end = (status, "")
+                if status is Status.CANCELLED:
+                    self._notice_cancel()
+                self._finish_phase(_Phase.ENDED)
+        self._wake()
+
+    @property
+    def metadata_set(self) -> int:
+        return self._metadata_set
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _apply_stored(self, op: WriteOp, result: Stored, metadata_set: int) -> None:
+        match op:
+            case Append(_, base, items):
+                self._stored = base + len(items)
+            case SetMetadata():
+                self._metadata_stored = max(self._metadata_stored, metadata_set)
+            case Release():
+                self._finish_phase(_Phase.RELEASED)
+            case _:
+                pass
+        if result.cancelling:
+            self._notice_cancel()
+
+    def _apply_failure(self, error: Exception) -> None:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        if isinstance(error, StoreUnavailable):
+            if now - self._failing_since < self._config.give_up_after:
+                return
+            self._broken = StoreUnavailable(
+                error.store,
+                f"could not be written for {self._config.give_up_after:g} s; session "
+                f"{self.claim.session_id!r} is stored up to offset {self._stored} "
+                f"of {len(self._items)}: {error.reason}",
+            )
+            self._broken.__cause__ = error
+        elif isinstance(error, StreamHubError):
+            self._broken = error
+        else:
+            self._broken = StoreUnavailable("store", f"failed with {type(error).__name__}: {error}")
+            self._broken.__cause__ = error
+        self._finish_phase(_Phase.BROKEN)
+
+    def _finish_phase(self, phase: _Phase) -> None:
+        if self.done:
+            return
+        self._phase = phase
+        self._items = []
+        self._sizes = array("Q", [0])
+        self._wake()
+        self.on_done()
+
+    def _notice_cancel(self) -> None:
+        if not self._cancelling:
+            self._cancelling = True
+            self.on_cancelling()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _settled(self) -> None:
+        while not self.done:
+            await self.changed()
+
+    def _measure(self, data: str, event: str | None) -> int:
+        if self._phase is not _Phase.OPEN:
+            self.raise_for_phase()
+        session_id = self.claim.session_id
+        if type(data) is not str and not isinstance(data, str):
+            raise InvalidChunk(session_id, f"a chunk must be str, not {type(data).__name__}")
+        try:
+            size = len(data) if data.isascii() else len(data.encode())
+            if event is not None:
+                size += _event_size(session_id, event)
+        except UnicodeEncodeError as error:
+            raise InvalidChunk(
+                session_id,
+                f"a chunk must be encodable as UTF-8, but holds a lone surrogate "
+                f"({error.object[error.start]!r} at {error.start})",
+            ) from None
+        if size > self._config.max_chunk_bytes:
+            raise ChunkTooLarge(session_id, size, self._config.max_chunk_bytes)
+        return size or 1
+
+    def _is_full(self, size: int) -> bool:
+        pending = self._sizes[-1] - self._sizes[self._stored]
+        return pending > 0 and pending + size > self._config.max_pending_bytes
+
+    def _batch_end(self, base: int) -> int:
+        """The offset up to which chunks after ``base`` fit into one append; at least one does."""
+        end = min(base + _APPEND_CHUNKS, len(self._items))
+        limit = self._sizes[base] + _APPEND_BYTES
+        if self._sizes[end] <= limit:
+            return end
+        return max(base + 1, bisect_right(self._sizes, limit, base, end + 1) - 1)
+
+
+def _event_size(session_id: str, event: str) -> int:
+    if not isinstance(event, str):
+        raise InvalidChunk(session_id, f"an event type must be str, not {type(event).__name__}")
+    if not event or any(sign in event for sign in "\r\n\0"):
+        raise InvalidChunk(
+            session_id, f"an event type must be text without line breaks and NUL, not {event!r}"
+        )
+    return len(event.encode())
+
+
+def _size_of(item: Item) -> int:
+    size = len(item.encode()) if isinstance(item, str) else sum(len(s.encode()) for s in item)
+    return size or 1
+
+
+def _ignore(_: Producer) -> None:
+    pass
+
+
+def _nothing() -> None:
+    pass

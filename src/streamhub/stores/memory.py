@@ -1,0 +1,377 @@
+"""The store in this process's memory: the embedded default, and the reference for the semantics.
+
+Sessions live as long as the store object, and end with the process. Several hubs may share one
+store in one event loop. Everything happens between two awaits, so every operation is atomic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..errors import SessionCorrupted
+from .base import (
+    Append,
+    Appended,
+    Behind,
+    CancelRequested,
+    Claim,
+    Claimed,
+    End,
+    Ended,
+    Fenced,
+    Gone,
+    Granted,
+    LiveEvent,
+    Over,
+    Refused,
+    Release,
+    Removed,
+    Renew,
+    Restore,
+    SetMetadata,
+    Stored,
+    Synced,
+    Takeover,
+    WriteOp,
+    WriteResult,
+)
+
+__all__ = ["MemoryStore"]
+
+
+def _wall_clock() -> Callable[[], float]:
+    """Seconds since 1970 that never go back or jump, so that no lease lapses by a clock change."""
+    start = time.time() - time.monotonic()
+    return lambda: start + time.monotonic()
+
+
+class _Record:
+    """One session: its claim, how it stands, and its log."""
+
+    __slots__ = (
+        "bytes",
+        "cancelling",
+        "claim",
+        "error",
+        "expires",
+        "lease_until",
+        "log",
+        "metadata",
+        "reason",
+        "status",
+    )
+
+    def __init__(self, claim: Claim, metadata: str | None) -> None:
+        self.claim = claim
+        self.metadata = metadata
+        self.status = Status.ACTIVE
+        self.error: str | None = None
+        self.cancelling = False
+        self.reason: str | None = None
+        self.log: list[Chunk] = []
+        self.bytes = 0
+        self.lease_until = 0.0
+        self.expires = 0.0
+
+    def renew(self, now: float) -> None:
+        self.lease_until = now + self.claim.lease
+        self.expires = self.lease_until + self.claim.retention
+
+    def end(self, now: float, status: Status, error: str | None = None) -> None:
+        self.status = Status.CANCELLED if self.cancelling else status
+        self.error = (self.reason if self.status is Status.CANCELLED else error) or None
+        self.cancelling = False
+        self.expires = now + self.claim.retention
+
+    def standing(self, now: float) -> Status:
+        if self.status is Status.ACTIVE and self.lease_until <= now:
+            return Status.LOST
+        return self.status
+
+    def info(self, now: float, *, metadata: bool) -> SessionInfo:
+        claim = self.claim
+        return SessionInfo(
+            session_id=claim.session_id,
+            status=self.standing(now),
+            generation=claim.generation,
+            epoch=claim.epoch,
+            last=Cursor(claim.epoch, len(self.log)),
+            base=claim.base,
+            bytes=self.bytes,
+            lease=max(0.0, self.lease_until - now) if self.status is Status.ACTIVE else None,
+            owner=claim.owner,
+            created=claim.created_ms / 1000,
+            error=self.error,
+            cancelling=self.cancelling,
+            metadata=json.loads(self.metadata) if metadata and self.metadata else None,
+        )
+
+
+class _Watch:
+    def __init__(self, sinks: dict[_Watch, None], sink: Callable[[LiveEvent], None]) -> None:
+        self._sinks = sinks
+        self.sink: Callable[[LiveEvent], None] | None = sink
+        sinks[self] = None
+
+    def send(self, event: LiveEvent) -> None:
+        if self.sink is not None:
+            self.sink(event)
+
+    def close(self) -> None:
+        self.sink = None
+        self._sinks.pop(self, None)
+
+
+class MemoryStore:
+    """Keeps sessions in memory. See :class:`streamhub.stores.base.Store` for what it promises.
+
+    :param clock: seconds since 1970; for tests that move the time themselves.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or _wall_clock()
+        self._records: dict[str, _Record] = {}
+        self._removed: dict[str, tuple[str, float]] = {}
+        self._live: dict[str, dict[_Watch, None]] = {}
+        self._cancels: dict[str, dict[_Watch, None]] = {}
+        self._claims_until_sweep = 64
+
+    def __repr__(self) -> str:
+        return "memory://"
+
+    # -- claiming ----------------------------------------------------------------------------
+
+    async def claim(
+        self,
+        session_id: str,
+        generation: str,
+        *,
+        takeover: Takeover,
+        lease: float,
+        retention: float,
+        owner: str | None = None,
+        metadata: str | None = None,
+    ) -> Granted | Refused:
+        now = self._clock()
+        self._sweep(now)
+        old = self._get(session_id, now)
+        if old is not None:
+            if old.claim.generation == generation and old.status is Status.ACTIVE:
+                return Granted(old.claim, old.bytes, old.metadata)
+            standing = old.standing(now)
+            complete = standing is Status.FINISHED and takeover == "continue"
+            if standing is Status.ACTIVE or complete:
+                return Refused(old.info(now, metadata=False))
+        continues = old is not None and takeover == "continue"
+        if continues and old is not None:
+            epoch, base, created_ms = old.claim.epoch, len(old.log), old.claim.created_ms
+            owner = old.claim.owner if owner is None else owner
+            metadata = old.metadata if metadata is None else metadata
+        else:
+            created_ms = int(now * 1000)
+            epoch = created_ms if old is None else max(created_ms, old.claim.epoch + 1)
+            base = 0
+        record = _Record(
+            Claim(
+                session_id=session_id,
+                generation=generation,
+                epoch=epoch,
+                base=base,
+                replaced=None if old is None else old.claim.generation,
+                lease=lease,
+                retention=retention,
+                owner=owner,
+                created_ms=created_ms,
+            ),
+            metadata,
+        )
+        if continues and old is not None:
+            record.log, record.bytes = old.log, old.bytes
+        record.renew(now)
+        self._records[session_id] = record
+        self._tell(session_id, Claimed(epoch, base, base, lease, generation))
+        return Granted(record.claim, record.bytes, record.metadata)
+
+    # -- writing -----------------------------------------------------------------------------
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        now = self._clock()
+        return [self._write(op, now) for op in ops]
+
+    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
+        return await self.write(ops)
+
+    def _write(self, op: WriteOp, now: float) -> WriteResult:
+        claim = op.claim
+        record = self._get(claim.session_id, now)
+        if isinstance(op, Restore):
+            return self._restore(op, record, now)
+        if record is None:
+            return Gone()
+        if record.claim.generation != claim.generation:
+            return Fenced(record.claim.generation)
+        if record.status is not Status.ACTIVE:
+            return Over(record.status)
+        match op:
+            case Append():
+                return self._append(op, record, now)
+            case SetMetadata():
+                record.metadata = op.metadata
+            case Renew():
+                record.renew(now)
+            case Release():
+                record.lease_until = now
+                record.expires = now + claim.retention
+            case End():
+                if len(record.log) < op.last:
+                    return Behind(len(record.log))
+                record.end(now, op.status, op.error)
+                self._tell_end(record)
+                return Over(record.status)
+        return Stored(len(record.log), record.cancelling)
+
+    def _append(self, op: Append, record: _Record, now: float) -> WriteResult:
+        last = len(record.log)
+        if last < op.base:
+            return Behind(last)
+        epoch = record.claim.epoch
+        new: list[Chunk] = []
+        for offset, item in enumerate(op.items, op.base + 1):
+            if offset > last:
+                data, event = (item, None) if isinstance(item, str) else item
+                new.append(Chunk(data, Cursor(epoch, offset), event))
+        record.renew(now)
+        if new:
+            added = op.total_bytes - record.bytes
+            record.log.extend(new)
+            record.bytes = op.total_bytes
+            self._tell(op.claim.session_id, Appended(epoch, last, new, added, op.claim.lease))
+        return Stored(len(record.log), record.cancelling)
+
+    def _restore(self, op: Restore, record: _Record | None, now: float) -> WriteResult:
+        claim = op.claim
+        if record is not None:
+            if record.claim.generation not in (claim.generation, claim.replaced):
+                return Fenced(record.claim.generation)
+            if record.claim.generation == claim.generation:
+                if record.status is not Status.ACTIVE:
+                    return Over(record.status)
+                return Behind(len(record.log))
+        elif self._removed.get(claim.session_id, ("", 0.0))[0] == claim.generation:
+            return Fenced(None)
+        restored = _Record(claim, op.metadata)
+        if record is not None and record.claim.epoch == claim.epoch:
+            restored.log, restored.bytes = record.log, record.bytes
+        restored.renew(now)
+        self._records[claim.session_id] = restored
+        last = len(restored.log)
+        self._tell(
+            claim.session_id,
+            Claimed(claim.epoch, last, claim.base, claim.lease, claim.generation),
+        )
+        return Behind(last)
+
+    # -- cancelling, removing ----------------------------------------------------------------
+
+    async def cancel(
+        self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
+    ) -> Status | None:
+        now = self._clock()
+        record = self._get(session_id, now)
+        if record is None or record.claim.epoch != epoch:
+            return None
+        standing = record.standing(now)
+        if standing in (Status.ACTIVE, Status.LOST):
+            record.reason = record.reason or reason
+        if standing is Status.LOST:
+            record.end(now, Status.CANCELLED)
+            self._tell_end(record)
+            return Status.CANCELLED
+        if standing is Status.ACTIVE:
+            record.cancelling = True
+            for watch in list(self._cancels.get(session_id, ())):
+                watch.send(CancelRequested())
+        return standing
+
+    async def remove(self, session_id: str) -> bool:
+        now = self._clock()
+        record = self._get(session_id, now)
+        if record is None:
+            return False
+        del self._records[session_id]
+        if record.status is Status.ACTIVE:
+            self._removed[session_id] = (record.claim.generation, now + record.claim.lease)
+        self._tell(session_id, Removed())
+        for watch in list(self._cancels.get(session_id, ())):
+            watch.send(CancelRequested())
+        return True
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def look(
+        self, session_ids: Sequence[str], *, metadata: bool = False
+    ) -> list[SessionInfo | SessionCorrupted | None]:
+        now = self._clock()
+        records = [self._get(session_id, now) for session_id in session_ids]
+        return [
+            None if record is None else record.info(now, metadata=metadata) for record in records
+        ]
+
+    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        record = self._get(session_id, self._clock())
+        if record is None or record.claim.epoch != after.epoch:
+            return []
+        return record.log[after.offset : after.offset + limit]
+
+    async def sessions(self) -> AsyncIterator[str]:
+        for session_id in list(self._records):
+            if self._get(session_id, self._clock()) is not None:
+                yield session_id
+
+    def watch(
+        self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
+    ) -> _Watch:
+        channels = self._cancels if cancels else self._live
+        watch = _Watch(channels.setdefault(session_id, {}), sink)
+        asyncio.get_running_loop().call_soon(watch.send, Synced())
+        return watch
+
+    async def aclose(self) -> None:
+        """Nothing to let go of: another hub may share this store."""
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _get(self, session_id: str, now: float) -> _Record | None:
+        removed = self._removed.get(session_id)
+        if removed is not None and removed[1] <= now:
+            del self._removed[session_id]
+        record = self._records.get(session_id)
+        if record is not None and record.expires <= now:
+            del self._records[session_id]
+            return None
+        return record
+
+    def _sweep(self, now: float) -> None:
+        """Drop what has expired, often enough that the work per claim stays constant."""
+        self._claims_until_sweep -= 1
+        if self._claims_until_sweep > 0:
+            return
+        for session_id in [*self._records, *self._removed]:
+            self._get(session_id, now)
+        for channels in (self._live, self._cancels):
+            for session_id in [key for key, sinks in channels.items() if not sinks]:
+                del channels[session_id]
+        self._claims_until_sweep = max(64, len(self._records))
+
+    def _tell(self, session_id: str, event: LiveEvent) -> None:
+        for watch in list(self._live.get(session_id, ())):
+            watch.send(event)
+
+    def _tell_end(self, record: _Record) -> None:
+        claim = record.claim
+        event = Ended(claim.epoch, len(record.log), record.status, record.error)
+        self._tell(claim.session_id, event)

@@ -1,0 +1,184 @@
+"""What stands in Redis, and what it means: records, log entries, live messages, script answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ...chunks import Chunk, Cursor, SessionInfo, Status
+from ...errors import SessionCorrupted
+from ..base import (
+    Appended,
+    Behind,
+    CancelRequested,
+    Claimed,
+    Ended,
+    Fenced,
+    Gone,
+    LiveEvent,
+    Over,
+    Removed,
+    Stored,
+    WriteResult,
+)
+
+__all__ = [
+    "FIELDS",
+    "cancel_event",
+    "encode_items",
+    "entries",
+    "is_foreign",
+    "live_event",
+    "record",
+    "write_result",
+]
+
+#: The fields of a record that a look reads; the metadata follows on request.
+FIELDS = (
+    "gen", "status", "claim", "epoch", "last", "lease", "outcome", "error",
+    "cancel", "owner", "created", "bytes", "base",
+)  # fmt: skip
+
+_OUTCOMES = {
+    b"finished": Status.FINISHED,
+    b"failed": Status.FAILED,
+    b"cancelled": Status.CANCELLED,
+}
+
+encode_items = msgspec.msgpack.Encoder().encode
+_decode_items = msgspec.msgpack.Decoder(list[str | tuple[str, str]]).decode
+
+
+def is_foreign(fields: Sequence[bytes | None]) -> bool:
+    """Whether the record is one of the Go library: it has a generation that is not our claim."""
+    return fields[0] != fields[2] or fields[2] is None
+
+
+def record(
+    session_id: str, fields: Sequence[bytes | None], now_ms: int, last: Cursor | None = None
+) -> SessionInfo | SessionCorrupted | None:
+    """What the fields of a meta hash say; ``last`` is the newest entry of a foreign log."""
+    gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
+    cancel, owner, created, size, base = fields[8:13]
+    if gen is None and status is None:
+        return None
+    try:
+        metadata = json.loads(fields[13]) if len(fields) > 13 and fields[13] else None
+        if is_foreign(fields):
+            return SessionInfo(
+                session_id=session_id,
+                status=_foreign_status(status, cancel),
+                generation=_text(gen),
+                epoch=None,
+                last=last or Cursor(0, 0),
+                cancelling=status != b"done" and cancel == b"1",
+                metadata=metadata,
+            )
+        standing, remaining = Status.ACTIVE, None
+        if status == b"done":
+            standing = _OUTCOMES[outcome or b"finished"]
+        else:
+            remaining = max(0.0, (int(lease or 0) - now_ms) / 1000)
+            standing = Status.ACTIVE if remaining > 0 else Status.LOST
+        return SessionInfo(
+            session_id=session_id,
+            status=standing,
+            generation=_text(gen),
+            epoch=int(epoch or b""),
+            last=Cursor(int(epoch or b""), int(last_offset or b"")),
+            base=int(base or 0),
+            bytes=int(size or 0),
+            lease=remaining,
+            owner=None if owner is None else _text(owner),
+            created=int(created) / 1000 if created else None,
+            error=_text(error) if error else None,
+            cancelling=status != b"done" and cancel == b"1",
+            metadata=metadata,
+        )
+    except (ValueError, KeyError) as problem:
+        return SessionCorrupted(session_id, f"unreadable record: {problem!r}")
+
+
+def entries(session_id: str, raw: Sequence[Any]) -> list[Chunk]:
+    """The chunks of an XRANGE reply.
+
+    :raises SessionCorrupted: an entry is none of ours, nor of the Go library.
+    """
+    chunks = []
+    try:
+        for key, fields in raw:
+            epoch, _, offset = key.partition(b"-")
+            if len(fields) == 2 and fields[0] == b"d":
+                data, event = fields[1].decode(), None
+            else:
+                pairs = dict(zip(fields[::2], fields[1::2], strict=True))
+                data = pairs[b"d"].decode()
+                event = pairs[b"e"].decode() if b"e" in pairs else None
+            chunks.append(Chunk(data, Cursor(int(epoch), int(offset)), event))
+    except (ValueError, KeyError, TypeError) as problem:
+        raise SessionCorrupted(session_id, f"unreadable log entry: {problem!r}") from problem
+    return chunks
+
+
+def live_event(message: bytes) -> LiveEvent | None:
+    """What a message on the live channel says; None for one of a later version."""
+    kind = message[:1]
+    if kind == b"a":
+        _, epoch_text, base_text, lease_ms, packed = message.split(b" ", 4)
+        epoch, base = int(epoch_text), int(base_text)
+        chunks = [
+            Chunk(item, Cursor(epoch, offset))
+            if isinstance(item, str)
+            else Chunk(item[0], Cursor(epoch, offset), item[1])
+            for offset, item in enumerate(_decode_items(packed), base + 1)
+        ]
+        return Appended(epoch, base, chunks, len(packed), int(lease_ms) / 1000)
+    if kind == b"c":
+        _, *numbers, generation = message.split(b" ", 5)
+        epoch, last, base, lease = map(int, numbers)
+        return Claimed(epoch, last, base, lease / 1000, generation.decode())
+    if kind == b"e":
+        _, epoch_text, last_text, outcome, error = message.split(b" ", 4)
+        status = _OUTCOMES.get(outcome, Status.FAILED)
+        return Ended(int(epoch_text), int(last_text), status, error.decode() or None)
+    if kind == b"r":
+        return Removed()
+    return None
+
+
+def cancel_event(_: bytes) -> LiveEvent:
+    """Whoever sends on the cancel channel, the record decides."""
+    return CancelRequested()
+
+
+def write_result(answer: Sequence[bytes]) -> WriteResult:
+    """What a write script answered."""
+    match answer:
+        case [b"stored", last, cancelling]:
+            return Stored(int(last), cancelling == b"1")
+        case [b"behind", last]:
+            return Behind(int(last))
+        case [b"gone"]:
+            return Gone()
+        case [b"fenced", generation]:
+            return Fenced(generation.decode() or None)
+        case [b"over", outcome]:
+            return Over(_OUTCOMES[outcome])
+    raise ValueError(f"a script answered {answer!r}")
+
+
+def outcome_status(outcome: bytes) -> Status:
+    return _OUTCOMES[outcome]
+
+
+def _foreign_status(status: bytes | None, cancel: bytes | None) -> Status:
+    if status != b"done":
+        return Status.ACTIVE
+    return Status.CANCELLED if cancel == b"1" else Status.FINISHED
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode()

@@ -1,0 +1,168 @@
+"""One connection on which commands travel together: what comes while a round trip is under way
+goes with the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import hiredis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from ...errors import HubClosed
+from .connection import Server
+from .scripts import Script
+
+__all__ = ["Call", "Command", "Lane"]
+
+Argument = bytes | str | int
+Command = tuple[Argument, ...]
+
+# What one round trip carries at most; the rest waits for the next.
+_COMMANDS_PER_ROUND = 2048
+_PAUSES = (0.05, 0.2)
+
+
+class Call:
+    """A script call: by its SHA, and in full where the server does not know that."""
+
+    __slots__ = ("_rest", "_script")
+
+    def __init__(self, script: Script, keys: Sequence[str], *arguments: Argument) -> None:
+        self._script = script
+        self._rest = (len(keys), *keys, *arguments)
+
+    @property
+    def by_sha(self) -> Command:
+        return (b"EVALSHA", self._script.sha, *self._rest)
+
+    @property
+    def in_full(self) -> Command:
+        return (b"EVAL", self._script.text, *self._rest)
+
+
+Request = Command | Call
+
+
+class Lane:
+    """Carries requests out in order. An error reply is an answer; a broken connection fails all
+    that was under way, or, where ``retries`` is set, has it repeated: all requests may be."""
+
+    def __init__(self, server: Server, *, retries: bool) -> None:
+        self._server = server
+        self._pauses = _PAUSES if retries else ()
+        self._connection = server.connection()
+        self._waiting: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []
+        self._pump: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def ask(self, requests: Sequence[Request]) -> list[Any]:
+        """The answers in the same order; an error reply stands where its answer would.
+
+        :raises StoreUnavailable: the server cannot be reached, or broke off.
+        """
+        if self._closed:
+            raise HubClosed
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((requests, answer))
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._run(), name="streamhub lane")
+        return await answer
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        for _, answer in self._waiting:
+            if not answer.done():
+                answer.set_exception(HubClosed())
+        await self._disconnect()
+
+    async def _run(self) -> None:
+        batch: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []
+        try:
+            while self._waiting:
+                batch = self._next_batch()
+                requests = [request for asked, _ in batch for request in asked]
+                try:
+                    answers = await self._exchange_with_retries(requests)
+                except Exception as error:
+                    for _, answer in batch:
+                        if not answer.done():
+                            answer.set_exception(self._server.error(error))
+                    continue
+                start = 0
+                for asked, answer in batch:
+                    if not answer.done():
+                        answer.set_result(answers[start : start + len(asked)])
+                    start += len(asked)
+        finally:
+            self._pump = None
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(HubClosed())
+
+    def _next_batch(self) -> list[tuple[Sequence[Request], asyncio.Future[list[Any]]]]:
+        count = taken = 0
+        for asked, answer in self._waiting:
+            if taken and count + len(asked) > _COMMANDS_PER_ROUND:
+                break
+            taken += 1
+            count += 0 if answer.done() else len(asked)
+        batch = self._waiting[:taken]
+        del self._waiting[:taken]
+        # Nobody waits any more for what was given up meanwhile.
+        return [(asked, answer) for asked, answer in batch if not answer.done()]
+
+    async def _exchange_with_retries(self, requests: list[Request]) -> list[Any]:
+        for pause in self._pauses:
+            try:
+                return await self._exchange(requests)
+            except RedisConnectionError as error:
+                if type(error) is not RedisConnectionError:
+                    raise
+                await asyncio.sleep(pause)
+        return await self._exchange(requests)
+
+    async def _exchange(self, requests: list[Request]) -> list[Any]:
+        try:
+            async with asyncio.timeout(self._server.timeout):
+                answers = await self._round_trip(
+                    [one.by_sha if isinstance(one, Call) else one for one in requests]
+                )
+                unknown = [
+                    (at, one.in_full)
+                    for at, one in enumerate(requests)
+                    if isinstance(one, Call) and isinstance(answers[at], NoScriptError)
+                ]
+                if unknown:
+                    loaded = await self._round_trip([command for _, command in unknown])
+                    for (at, _), answer in zip(unknown, loaded, strict=True):
+                        answers[at] = answer
+                return answers
+        except BaseException:
+            # Answers may still be on their way: they must not be taken for those of others.
+            await self._disconnect()
+            raise
+
+    async def _round_trip(self, commands: list[Command]) -> list[Any]:
+        connection = self._connection
+        if not connection.is_connected:
+            await connection.connect()
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
+        await connection.send_packed_command(packed, check_health=False)
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
+        return answers
+
+    async def _disconnect(self) -> None:
+        with suppress(RedisError, OSError):
+            await self._connection.disconnect(nowait=True)

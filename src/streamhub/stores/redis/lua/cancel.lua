@@ -1,0 +1,35 @@
+-- Ask for the cancel of one stream of the session.
+-- KEYS: meta, chunks, live, cancel
+-- ARGV: epoch ('' for a session of the Go library), generation, reason
+-- Answers: none | over, outcome | active
+local meta, chunks, live, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local record = load(meta)
+if not record then
+  return {'none'}
+elseif record.ours then
+  if int(record.epoch) ~= ARGV[1] then
+    return {'none'}
+  end
+elseif ARGV[1] ~= '' or record.gen ~= ARGV[2] then
+  return {'none'}
+end
+if record.done then
+  if not record.ours then
+    record.outcome = record.cancelling and 'cancelled' or 'finished'
+  end
+  return {'over', record.outcome}
+end
+if record.ours then
+  if record.reason == '' and ARGV[3] ~= '' then
+    redis.call('HSET', meta, 'reason', ARGV[3])
+    record.reason = ARGV[3]
+  end
+  if record.lease <= now_ms() then
+    record.cancelling = true
+    local keep = redis.call('HGET', meta, 'keep')
+    return finish(meta, chunks, live, record, 'cancelled', record.reason, keep)
+  end
+end
+redis.call('HSET', meta, 'cancel', '1')
+redis.call('PUBLISH', channel, record.gen)
+return {'active'}

@@ -1,0 +1,70 @@
+-- What every script begins with. Times are milliseconds of the server's clock.
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Lua would write large numbers as 1.7e+12.
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+-- The session's record; nil if there is none. `ours` tells a claim of streamhub-llm from one of
+-- the Go library, which leaves our fields as they are.
+local function load(meta)
+  local f = redis.call('HMGET', meta, 'gen', 'status', 'claim', 'epoch', 'last', 'lease', 'outcome',
+    'cancel', 'reason')
+  if not f[1] and not f[2] then
+    return nil
+  end
+  local ours = f[3] and f[3] == f[1]
+  return {
+    gen = f[1] or '', done = f[2] == 'done', ours = ours,
+    epoch = ours and tonumber(f[4]) or nil, last = ours and tonumber(f[5]) or 0,
+    lease = ours and tonumber(f[6]) or nil, outcome = f[7] or 'finished',
+    cancelling = f[8] == '1', reason = f[9] or '',
+  }
+end
+
+-- Whether the log holds exactly the chunks 1 to last.
+local function whole(chunks, last)
+  return redis.call('XLEN', chunks) == last
+end
+
+-- Why the generation may not write: an answer for its producer; nil if it may.
+local function refusal(record, gen)
+  if not record then
+    return {'gone'}
+  elseif record.gen ~= gen then
+    return {'fenced', record.gen}
+  elseif record.done then
+    return {'over', record.outcome}
+  end
+  return nil
+end
+
+local function extend(meta, chunks, lease_ms, ttl_ms)
+  redis.call('HSET', meta, 'lease', int(now_ms() + lease_ms))
+  redis.call('PEXPIRE', meta, ttl_ms)
+  redis.call('PEXPIRE', chunks, ttl_ms)
+end
+
+-- A cancel that was asked for before the end decides how it ends.
+local function finish(meta, chunks, live, record, outcome, reason, retention_ms)
+  if record.cancelling then
+    outcome, reason = 'cancelled', record.reason
+  end
+  redis.call('HSET', meta, 'status', 'done', 'outcome', outcome, 'error', reason)
+  redis.call('HDEL', meta, 'lease')
+  redis.call('PEXPIRE', meta, retention_ms)
+  redis.call('PEXPIRE', chunks, retention_ms)
+  redis.call('PUBLISH', live,
+    table.concat({'e', int(record.epoch), int(record.last), outcome, reason}, ' '))
+  return {'over', outcome}
+end
+
+local function tell_claimed(live, epoch, last, base, lease_ms, gen)
+  redis.call('PUBLISH', live,
+    table.concat({'c', int(epoch), int(last), int(base), int(lease_ms), gen}, ' '))
+end

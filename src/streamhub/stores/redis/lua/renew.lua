@@ -1,0 +1,15 @@
+-- Extend the lease, or (with a lease of 0) give it up.
+-- KEYS: meta, chunks
+-- ARGV: generation, last acknowledged offset, lease ms, ttl ms
+-- Answers: stored, last, cancelling | behind, last | gone | fenced, generation | over, outcome
+local record = load(KEYS[1])
+local no = refusal(record, ARGV[1])
+if no then
+  return no
+elseif not whole(KEYS[2], record.last) then
+  return {'gone'}
+elseif record.last < tonumber(ARGV[2]) then
+  return {'behind', int(record.last)}
+end
+extend(KEYS[1], KEYS[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
+return {'stored', int(record.last), record.cancelling and '1' or '0'}

@@ -1,0 +1,49 @@
+-- Put back a claim that was lost, or mend a log with holes.
+-- KEYS: meta, chunks, live, removed
+-- ARGV: generation, epoch, base, replaced ('' for none), lease ms, retention ms,
+--       owner ('=…' or ''), created, metadata ('=…' or '')
+-- Answers: behind, last | fenced, generation ('' if removed) | over, outcome
+local meta, chunks, live = KEYS[1], KEYS[2], KEYS[3]
+local gen, epoch, base, replaced = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local lease_ms = tonumber(ARGV[5])
+local ttl_ms = lease_ms + tonumber(ARGV[6])
+
+if redis.call('GET', KEYS[4]) == gen then
+  return {'fenced', ''}
+end
+local record = load(meta)
+if record then
+  if record.gen ~= gen and (replaced == '' or record.gen ~= replaced) then
+    return {'fenced', record.gen}
+  elseif record.gen == gen and record.done then
+    return {'over', record.outcome}
+  end
+end
+
+local last = 0
+if record and record.ours and record.epoch == epoch and whole(chunks, record.last) then
+  last = record.last
+  if record.gen == gen then
+    extend(meta, chunks, lease_ms, ttl_ms)
+    return {'behind', int(last)}
+  end
+else
+  redis.call('UNLINK', chunks)
+end
+-- The log knows its bytes again with the next append.
+redis.call('HDEL', meta, 'outcome', 'error', 'owner', 'metadata')
+redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'epoch', ARGV[2],
+  'last', int(last), 'base', ARGV[3], 'replaced', replaced, 'term', ARGV[5], 'keep', ARGV[6],
+  'created', ARGV[8])
+if last == 0 then
+  redis.call('HSET', meta, 'bytes', '0')
+end
+if ARGV[7] ~= '' then
+  redis.call('HSET', meta, 'owner', string.sub(ARGV[7], 2))
+end
+if ARGV[9] ~= '' then
+  redis.call('HSET', meta, 'metadata', string.sub(ARGV[9], 2))
+end
+extend(meta, chunks, lease_ms, ttl_ms)
+tell_claimed(live, epoch, last, base, lease_ms, gen)
+return {'behind', int(last)}

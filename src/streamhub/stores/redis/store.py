@@ -1,0 +1,340 @@
+"""The store in Redis: one server, four connections, every operation one script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import cache
+from typing import Any
+
+from redis.asyncio import Redis
+
+from ...chunks import Chunk, Cursor, SessionInfo, Status
+from ...errors import SessionCorrupted
+from ..base import (
+    Append,
+    Claim,
+    End,
+    Granted,
+    LiveEvent,
+    Refused,
+    Release,
+    Renew,
+    Restore,
+    SetMetadata,
+    Takeover,
+    Watch,
+    WriteOp,
+    WriteResult,
+)
+from . import codec
+from .connection import Server
+from .keys import Keys, meta_pattern, session_of
+from .lane import Call, Command, Lane
+from .listener import Listener
+from .scripts import load_scripts
+from .url import parse_url
+
+__all__ = ["RedisStore"]
+
+_SCAN_COUNT = 500
+_scripts = cache(load_scripts)
+
+
+class RedisStore:
+    """Keeps sessions in one Redis (or Valkey) server of version 6.2 or later.
+
+    See :class:`streamhub.stores.base.Store` for what it promises. A store belongs to one hub.
+
+    :param client: whose server, credentials and TLS settings are used. Its own connections are
+        not: the store opens four of its own, and leaves the client open.
+    :param key_prefix: what every key and channel begins with.
+    """
+
+    def __init__(self, client: Redis, *, key_prefix: str = "streamhub:") -> None:
+        self._set_up(Server.of(client), key_prefix)
+
+    @classmethod
+    def from_url(cls, url: str, *, key_prefix: str = "streamhub:") -> RedisStore:
+        """:raises InvalidStoreUrl: see :meth:`streamhub.Hub.from_url`."""
+        store = cls.__new__(cls)
+        store._set_up(Server(parse_url(url)), key_prefix)
+        return store
+
+    def _set_up(self, server: Server, key_prefix: str) -> None:
+        self._server = server
+        self._prefix = key_prefix
+        # Claims and renewals are not kept waiting by chunks, nor chunks by replays.
+        self._writes = Lane(server, retries=False)
+        self._claims = Lane(server, retries=True)
+        self._reads = Lane(server, retries=True)
+        self._listener = Listener(server)
+
+    def __repr__(self) -> str:
+        return self._server.name
+
+    # -- claiming ----------------------------------------------------------------------------
+
+    async def claim(
+        self,
+        session_id: str,
+        generation: str,
+        *,
+        takeover: Takeover,
+        lease: float,
+        retention: float,
+        owner: str | None = None,
+        metadata: str | None = None,
+    ) -> Granted | Refused:
+        keys = self._keys(session_id)
+        call = Call(
+            _scripts()["claim"],
+            (keys.meta, keys.chunks, keys.live),
+            generation,
+            takeover,
+            _ms(lease),
+            _ms(retention),
+            _given(owner),
+            _given(metadata),
+        )
+        while True:
+            answer = await self._ask(self._claims, session_id, call)
+            if answer[0] == b"granted":
+                break
+            (info,) = await self.look([session_id])
+            if isinstance(info, SessionCorrupted):
+                raise info
+            if info is not None:
+                return Refused(info)
+            # It went away in between: claim what is free now.
+        _, epoch, base, replaced, owner_now, created, size, metadata_now = answer
+        claim = Claim(
+            session_id=session_id,
+            generation=generation,
+            epoch=int(epoch),
+            base=int(base),
+            replaced=replaced.decode() or None,
+            lease=lease,
+            retention=retention,
+            owner=_taken(owner_now),
+            created_ms=int(created),
+        )
+        return Granted(claim, int(size), _taken(metadata_now))
+
+    # -- writing -----------------------------------------------------------------------------
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        return await self._write(self._writes, ops)
+
+    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
+        return await self._write(self._claims, ops)
+
+    async def _write(self, lane: Lane, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        answers = await lane.ask([self._call(op) for op in ops])
+        return [
+            self._server.error(answer, op.claim.session_id)
+            if isinstance(answer, Exception)
+            else codec.write_result(answer)
+            for op, answer in zip(ops, answers, strict=True)
+        ]
+
+    def _call(self, op: WriteOp) -> Call:
+        claim = op.claim
+        keys = self._keys(claim.session_id)
+        lease, ttl = _ms(claim.lease), _ms(claim.lease) + _ms(claim.retention)
+        scripts = _scripts()
+        match op:
+            case Append(_, base, items, total):
+                return Call(
+                    scripts["append"],
+                    (keys.meta, keys.chunks, keys.live),
+                    claim.generation,
+                    base,
+                    total,
+                    lease,
+                    ttl,
+                    codec.encode_items(items),
+                )
+            case SetMetadata(_, metadata):
+                return Call(scripts["set_metadata"], (keys.meta,), claim.generation, metadata)
+            case Renew(_, last):
+                return Call(
+                    scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, lease, ttl
+                )
+            case Release(_, last):
+                ttl = _ms(claim.retention)
+                return Call(
+                    scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, 0, ttl
+                )
+            case End(_, last, status, error):
+                return Call(
+                    scripts["end"],
+                    (keys.meta, keys.chunks, keys.live),
+                    claim.generation,
+                    last,
+                    status.value,
+                    error or "",
+                    _ms(claim.retention),
+                )
+            case Restore(_, metadata):
+                return Call(
+                    scripts["restore"],
+                    (keys.meta, keys.chunks, keys.live, keys.removed),
+                    claim.generation,
+                    claim.epoch,
+                    claim.base,
+                    claim.replaced or "",
+                    lease,
+                    _ms(claim.retention),
+                    _given(claim.owner),
+                    claim.created_ms,
+                    _given(metadata),
+                )
+
+    # -- cancelling, removing ----------------------------------------------------------------
+
+    async def cancel(
+        self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
+    ) -> Status | None:
+        keys = self._keys(session_id)
+        call = Call(
+            _scripts()["cancel"],
+            (keys.meta, keys.chunks, keys.live, keys.cancel),
+            "" if epoch is None else epoch,
+            generation,
+            reason or "",
+        )
+        answer = await self._ask(self._claims, session_id, call)
+        match answer:
+            case [b"over", outcome]:
+                return codec.outcome_status(outcome)
+            case [b"active"]:
+                return Status.ACTIVE
+        return None
+
+    async def remove(self, session_id: str) -> bool:
+        keys = self._keys(session_id)
+        call = Call(
+            _scripts()["remove"], (keys.meta, keys.chunks, keys.live, keys.removed, keys.cancel)
+        )
+        return bool(await self._ask(self._claims, session_id, call))
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def look(
+        self, session_ids: Sequence[str], *, metadata: bool = False
+    ) -> list[SessionInfo | SessionCorrupted | None]:
+        if not session_ids:
+            return []
+        fields = (*codec.FIELDS, "metadata") if metadata else codec.FIELDS
+        requests: list[Command] = [(b"TIME",)]
+        requests += [(b"HMGET", self._keys(one).meta, *fields) for one in session_ids]
+        (seconds, micros), *records = self._checked(await self._reads.ask(requests))
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        foreign = [
+            one
+            for one, record in zip(session_ids, records, strict=True)
+            if not isinstance(record, Exception) and record[0] and codec.is_foreign(record)
+        ]
+        newest = await self._newest(foreign)
+        return [
+            self._corrupted(one, record)
+            if isinstance(record, Exception)
+            else codec.record(one, record, now_ms, newest.get(one))
+            for one, record in zip(session_ids, records, strict=True)
+        ]
+
+    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        keys = self._keys(session_id)
+        request: Command = (b"XRANGE", keys.chunks, f"({after}", b"+", b"COUNT", limit)
+        raw = await self._ask(self._reads, session_id, request)
+        return codec.entries(session_id, raw)
+
+    async def sessions(self) -> AsyncIterator[str]:
+        position = b"0"
+        seen: set[str] = set()
+        while True:
+            position, keys = self._checked(
+                await self._claims.ask(
+                    [
+                        (
+                            b"SCAN",
+                            position,
+                            b"MATCH",
+                            meta_pattern(self._prefix),
+                            b"COUNT",
+                            _SCAN_COUNT,
+                        )
+                    ]
+                )
+            )[0]
+            for key in keys:
+                session_id = session_of(self._prefix, key.decode(errors="replace"))
+                if session_id is not None and session_id not in seen:
+                    seen.add(session_id)
+                    yield session_id
+            if position == b"0":
+                return
+
+    def watch(
+        self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
+    ) -> Watch:
+        keys = self._keys(session_id)
+        if cancels:
+            return self._listener.watch(keys.cancel, codec.cancel_event, sink)
+        return self._listener.watch(keys.live, codec.live_event, sink)
+
+    async def aclose(self) -> None:
+        """Close the store's own connections. A client that was handed in stays open."""
+        lanes = (self._writes, self._claims, self._reads)
+        await asyncio.gather(self._listener.aclose(), *(lane.aclose() for lane in lanes))
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _keys(self, session_id: str) -> Keys:
+        return Keys.of(self._prefix, session_id)
+
+    async def _ask(self, lane: Lane, session_id: str, request: Command | Call) -> Any:
+        (answer,) = await lane.ask([request])
+        if isinstance(answer, Exception):
+            raise self._server.error(answer, session_id)
+        return answer
+
+    def _checked(self, answers: list[Any]) -> list[Any]:
+        """The answers, the first of which must not be an error."""
+        if isinstance(answers[0], Exception):
+            raise self._server.error(answers[0])
+        return answers
+
+    def _corrupted(self, session_id: str, error: Exception) -> SessionCorrupted:
+        mapped = self._server.error(error, session_id)
+        if isinstance(mapped, SessionCorrupted):
+            return mapped
+        raise mapped
+
+    async def _newest(self, session_ids: Sequence[str]) -> dict[str, Cursor]:
+        """The newest entries of logs that keep no count."""
+        if not session_ids:
+            return {}
+        requests: list[Command] = [
+            (b"XREVRANGE", self._keys(one).chunks, b"+", b"-", b"COUNT", 1) for one in session_ids
+        ]
+        answers = await self._reads.ask(requests)
+        return {
+            one: Cursor.parse(answer[0][0].decode())
+            for one, answer in zip(session_ids, answers, strict=True)
+            if not isinstance(answer, Exception) and answer
+        }
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _given(value: str | None) -> str:
+    """An optional argument of a script: marked, so that an empty one is not taken for none."""
+    return "" if value is None else f"={value}"
+
+
+def _taken(value: bytes) -> str | None:
+    return value[1:].decode() if value else None

@@ -1,0 +1,368 @@
+"""The handle on one session that users hold: the producer's, or a reader's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+from . import metadata as metadata_codec
+from .chunks import Cursor, SessionInfo, Status
+from .errors import NotProducer, SessionCorrupted, SessionNotFound, StreamClosed, StreamHubError
+from .production import Production
+from .runtime import Runtime
+from .sources import Source, feed
+from .subscription import Subscription, parse_after
+from .tail import Tail
+
+__all__ = ["LiveStream"]
+
+logger = logging.getLogger("streamhub")
+
+T = TypeVar("T")
+
+_READ_AT_ONCE = 2048
+_LONGEST_REASON = 4096
+
+
+class LiveStream:
+    """A session, as seen by its producer or by anybody else.
+
+    The one whose claim was granted produces (``generation`` is not None): it publishes, and ends
+    the stream with ``close``, ``fail``, or by leaving ``async with stream``. Everybody may
+    subscribe, cancel, and ask how it stands.
+
+    A handle is bound to the stream that it was opened on: it never cancels a later one.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        session_id: str,
+        *,
+        owner_generation: str,
+        epoch: int | None,
+        production: Production | None = None,
+    ) -> None:
+        self._runtime = runtime
+        self._session_id = session_id
+        self._owner_generation = owner_generation
+        self._epoch = epoch
+        self._production = production
+        self._producer = None if production is None else production.producer
+
+    def __repr__(self) -> str:
+        role = "reader" if self._producer is None else f"producer {self.generation}"
+        return f"<LiveStream {self._session_id!r} {role}>"
+
+    @property
+    def session_id(self) -> str:
+        """The name that clients resume."""
+        return self._session_id
+
+    @property
+    def generation(self) -> str | None:
+        """The fencing token of this producer (a UUIDv7); None on a reader's handle."""
+        return None if self._producer is None else self._producer.claim.generation
+
+    # -- the producer ------------------------------------------------------------------------
+
+    async def publish(self, chunk: str, *, event: str | None = None) -> Cursor:
+        """Accept ``chunk`` as the next of the stream and return its cursor.
+
+        It is stored in the background, in order, together with others; this waits only while
+        ``max_pending_bytes`` are waiting already. If it cannot be stored, the next ``publish``,
+        ``flush`` or ``close`` raises. ``event`` is the chunk's event type.
+
+        :raises InvalidChunk: it is not text that UTF-8 can hold.
+        :raises ChunkTooLarge: over ``max_chunk_bytes``; the stream goes on without it.
+        :raises StreamTooLarge: over ``max_stream_bytes``; what was published before stays.
+        :raises ProducerFenced: another generation has the session.
+        :raises StreamClosed: the stream has ended, by ``close`` or by a cancel.
+        :raises StoreUnavailable: earlier chunks could not be stored for ``give_up_after``.
+        :raises NotProducer: this is a reader's handle.
+        :raises HubClosed: the hub is closed.
+        """
+        if self._producer is None:
+            raise NotProducer(self._session_id, "publish")
+        return await self._producer.publish(chunk, event)
+
+    async def flush(self) -> None:
+        """Wait until everything published so far is in the store.
+
+        :raises: as ``publish``, where it is not.
+        """
+        if self._producer is None:
+            raise NotProducer(self._session_id, "flush")
+        await self._producer.flush()
+
+    async def set_metadata(self, value: object) -> None:
+        """Replace the session's metadata, and wait until that is stored.
+
+        ``value`` is what JSON can hold; also a dataclass, a msgspec struct or a pydantic model.
+
+        :raises InvalidMetadata: it is not JSON, or over ``max_chunk_bytes``.
+        :raises: otherwise as ``publish``.
+        """
+        if self._producer is None:
+            raise NotProducer(self._session_id, "set metadata")
+        limit = self._runtime.config.max_chunk_bytes
+        await self._producer.set_metadata(metadata_codec.encode(self._session_id, value, limit))
+
+    async def close(self) -> None:
+        """Store what is pending and end the stream as ``finished``.
+
+        It ends as ``cancelled`` if a cancel was asked for before. Idempotent.
+
+        :raises: as ``publish``, if the stream could not be ended properly.
+        """
+        if self._producer is None:
+            raise NotProducer(self._session_id, "close the stream")
+        await self._producer.finish(Status.FINISHED)
+
+    async def fail(self, error: BaseException | str) -> None:
+        """Store what is pending and end the stream as ``failed``.
+
+        Subscribers get ``ProducerFailed`` with the error's type and message (a str as it is).
+        It ends as ``cancelled`` if a cancel was asked for before. Idempotent.
+
+        :raises: as ``publish``, if the stream could not be ended properly.
+        """
+        if self._producer is None:
+            raise NotProducer(self._session_id, "fail the stream")
+        await self._producer.finish(Status.FAILED, describe(error))
+
+    async def __aenter__(self) -> LiveStream:
+        """Produce in this block: leaving it ends the stream, ``finished`` or (on an exception,
+        which passes on) ``failed``.
+
+        A cancel interrupts the block like ``asyncio.timeout`` would, and the block ends quietly;
+        with ``on_cancel`` given, it is left to that how the block ends. If it has not after a
+        third of the lease, it is interrupted all the same.
+        """
+        if self._production is None:
+            raise NotProducer(self._session_id, "enter the stream")
+        self._production.enter()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        production, producer = self._production, self._producer
+        assert production is not None
+        assert producer is not None
+        interrupted = production.exit()
+        if error is None:
+            if production.releasing and not producer.open:
+                return False
+            await producer.finish(Status.FINISHED)
+            return False
+        if isinstance(error, asyncio.CancelledError) and production.releasing:
+            await producer.release()
+            return False
+        try:
+            await producer.finish(Status.FAILED, describe(error))
+        except StreamHubError as failure:
+            if failure is not error:
+                error.add_note(f"streamhub: the stream could not be ended as failed: {failure}")
+        if not production.cancelling:
+            return False
+        stopped = isinstance(error, StreamClosed) and error.status is Status.CANCELLED
+        return stopped or (interrupted and isinstance(error, asyncio.CancelledError))
+
+    def spawn_body(self, source: Source) -> None:
+        """Publish all of ``source`` in a task that the hub owns. For ``Hub.run``."""
+        if self._production is None:
+            raise NotProducer(self._session_id, "run a source")
+        self._runtime.spawn_body(self._run(source), self._production)
+
+    async def _run(self, source: Source) -> None:
+        try:
+            async with self:
+                await feed(source, self)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # Subscribers hear of it by the stream's end; here is where the operator does.
+            logger.warning("the source of session %r failed: %s", self._session_id, describe(error))
+
+    # -- anyone ------------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        *,
+        after: Cursor | str | None = None,
+        batch_replay: bool = False,
+        buffer: int = 256,
+    ) -> Subscription:
+        """Read the session: replay what is stored after ``after``, then follow live.
+
+        :param after: a cursor (``Cursor`` or its text), None for the start, ``"now"`` for what
+            comes from now on.
+        :param batch_replay: join what is already stored into one chunk; chunks with an event
+            type stay single, in their place.
+        :param buffer: how many live chunks may wait for this subscriber before it goes back to
+            reading the store.
+        :raises InvalidCursor: ``after`` is malformed. What iteration raises: see
+            :class:`Subscription`.
+        :raises ValueError: ``buffer`` is not positive.
+        :raises HubClosed: the hub is closed.
+        """
+        if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
+            raise ValueError(f"buffer must be a number of chunks of at least 1, not {buffer!r}")
+        start = parse_after(after)
+        self._runtime.start()
+        return Subscription(
+            self._runtime.fanout,
+            self._session_id,
+            after=start,
+            batch_replay=batch_replay,
+            buffer=buffer,
+        )
+
+    async def cancel(self, *, wait: float | None = None, reason: str | None = None) -> Status:
+        """Ask the producer to stop, wherever it runs.
+
+        Durable and idempotent. A stream that has ended keeps its end; a lost one is ended as
+        ``cancelled`` on the spot. If the stream of this handle is not there any more (replaced,
+        removed, expired), nothing changes and the answer is ``LOST``.
+
+        :param wait: wait up to so many seconds for the end; without, return at once.
+        :param reason: kept as ``info().error`` of a stream that ends as cancelled.
+        :return: the status reached: ``ACTIVE`` while the producer has not stopped yet.
+        """
+        self._runtime.start()
+        tail = None if wait is None else self._runtime.fanout.attach(self._session_id)
+        try:
+            status = await self._runtime.store.cancel(
+                self._session_id,
+                generation=self._owner_generation,
+                epoch=self._epoch,
+                reason=None if reason is None else storable(reason),
+            )
+            if status is None:
+                return Status.LOST
+            if tail is None or status is not Status.ACTIVE:
+                return status
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    return await self._cancelled(tail)
+            info = await self._find()
+            return info.status if info is not None and self._is_mine(info) else Status.CANCELLED
+        finally:
+            if tail is not None:
+                self._runtime.fanout.detach(tail)
+
+    async def wait(self, timeout: float | None = None) -> Status:
+        """Wait until the stream has ended or is lost, or for ``timeout`` seconds.
+
+        :return: the status reached then.
+        :raises SessionNotFound: there is no such session (any more).
+        """
+        self._runtime.start()
+        tail = self._runtime.fanout.attach(self._session_id)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    while (info := await tail.standing()).status is Status.ACTIVE:
+                        await tail.changed()
+                    return info.status
+            return (await self._look()).status
+        finally:
+            self._runtime.fanout.detach(tail)
+
+    async def done(self) -> bool:
+        """Whether the stream has ended or is lost.
+
+        :raises SessionNotFound: there is no such session (any more).
+        """
+        return (await self._look()).status is not Status.ACTIVE
+
+    async def info(self) -> SessionInfo:
+        """How the session stands, with its metadata.
+
+        :raises SessionNotFound: there is no such session (any more).
+        """
+        return await self._look(metadata=True)
+
+    @overload
+    async def metadata(self) -> Any: ...
+    @overload
+    async def metadata(self, type: type[T]) -> T | None: ...
+    async def metadata(self, type: Any = None) -> Any:  # noqa: A002 - the name in the contract
+        """The session's metadata; None if none was set.
+
+        :param type: what to load it as: a dataclass, a TypedDict, a msgspec struct, a pydantic
+            model, or a builtin or generic of these.
+        :raises InvalidMetadata: it does not fit ``type``.
+        :raises SessionNotFound: there is no such session (any more).
+        """
+        value = (await self._look(metadata=True)).metadata
+        if type is None or value is None:
+            return value
+        return metadata_codec.load(self._session_id, value, type)
+
+    async def text(self) -> str:
+        """What is stored now, joined; chunks with an event type are left out.
+
+        :raises SessionNotFound: there is no such session (any more).
+        """
+        info = await self._look()
+        position = Cursor(info.epoch or 0, 0)
+        parts: list[str] = []
+        while True:
+            chunks = await self._runtime.store.read(self._session_id, position, _READ_AT_ONCE)
+            parts += [chunk.data for chunk in chunks if chunk.event is None]
+            if len(chunks) < _READ_AT_ONCE:
+                return "".join(parts)
+            position = chunks[-1].cursor
+
+    async def _look(self, *, metadata: bool = False) -> SessionInfo:
+        info = await self._find(metadata=metadata)
+        if info is None:
+            raise SessionNotFound(self._session_id)
+        return info
+
+    async def _find(self, *, metadata: bool = False) -> SessionInfo | None:
+        self._runtime.start()
+        (info,) = await self._runtime.store.look([self._session_id], metadata=metadata)
+        if isinstance(info, SessionCorrupted):
+            raise info
+        return info
+
+    async def _cancelled(self, tail: Tail) -> Status:
+        """The end of a stream whose cancel is asked for."""
+        try:
+            while True:
+                info = await tail.standing()
+                if not self._is_mine(info):
+                    return Status.CANCELLED
+                if info.status is not Status.ACTIVE:
+                    return info.status
+                await tail.changed()
+        except SessionNotFound:
+            return Status.LOST
+
+    def _is_mine(self, info: SessionInfo) -> bool:
+        """Whether this is the stream that the handle was opened on, by whomever it is produced."""
+        if self._epoch is None:
+            return info.generation == self._owner_generation
+        return info.epoch == self._epoch
+
+
+def describe(error: BaseException | str) -> str:
+    """What subscribers are told of an error: its type and message."""
+    if isinstance(error, str):
+        return storable(error)
+    message = str(error)
+    return storable(f"{type(error).__name__}: {message}" if message else type(error).__name__)
+
+
+def storable(text: str) -> str:
+    """``text`` as it can be stored: UTF-8, and of a bounded length."""
+    return text[:_LONGEST_REASON].encode(errors="backslashreplace").decode()

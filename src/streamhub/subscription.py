@@ -1,0 +1,281 @@
+"""The read side: what is stored is replayed, then the live tail is followed, as one row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Literal
+
+from .chunks import Chunk, Cursor, SessionInfo, Status
+from .errors import (
+    CursorExpired,
+    InvalidCursor,
+    ProducerFailed,
+    ProducerLost,
+    StreamReplaced,
+)
+from .fanout import Fanout
+from .tail import Tail
+
+__all__ = ["Subscription", "parse_after"]
+
+Now = Literal["now"]
+
+# A cursor beyond the end may be ahead of a store that has just lost data and gets it back.
+_BEYOND_END = 2.0
+
+
+class Subscription(AsyncIterator[Chunk]):
+    """One reader of a session: an async iterator of :class:`Chunk`, and a context manager.
+
+    Every chunk after its start comes once and in order, however slow the reader is. Iteration
+    ends quietly only when the stream is ``finished`` or ``cancelled``.
+
+    Leaving it never cancels the stream. It needs no ``aclose()`` if it is iterated to its end or
+    dropped; ``async with`` lets go of it at once.
+
+    :raises ProducerFailed: the producer ended the stream with an error.
+    :raises ProducerLost: the producer gave no sign of life for a lease.
+    :raises StreamReplaced: the session began a new epoch.
+    :raises CursorExpired: the next chunks are no longer stored.
+    :raises InvalidCursor: the start lies beyond the end of the log.
+    :raises SessionNotFound: there is no such session, or it was removed or has expired.
+    :raises StoreUnavailable: the store could not be read for ``give_up_after`` seconds.
+    :raises HubClosed: the hub was closed meanwhile.
+    """
+
+    def __init__(
+        self,
+        fanout: Fanout,
+        session_id: str,
+        *,
+        after: Cursor | Now | None,
+        batch_replay: bool,
+        buffer: int,
+    ) -> None:
+        self._fanout = fanout
+        self._session_id = session_id
+        self._after = after
+        self._batch = batch_replay
+        self._buffer = buffer
+        self._tail: Tail | None = None
+        self._takeovers = 0
+        self._ready: Iterator[Chunk] = iter(())
+        #: What has been taken from tail or log, and what has been handed out.
+        self._position: Cursor | None = None
+        self._cursor = after if isinstance(after, Cursor) else None
+        self._status = Status.ACTIVE
+        self._over = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where this reader stands: hand it to ``subscribe(after=…)`` to go on from here.
+
+        None until the first chunk, unless it started at a cursor.
+        """
+        return self._cursor
+
+    @property
+    def status(self) -> Status:
+        """How the stream ended, once iteration has; ``ACTIVE`` before."""
+        return self._status
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        while True:
+            for chunk in self._ready:
+                self._cursor = chunk.cursor
+                return chunk
+            if self._over:
+                raise StopAsyncIteration
+            try:
+                self._ready = iter(await self._next_chunks())
+            except asyncio.CancelledError:
+                raise
+            except BaseException:
+                self._let_go()
+                raise
+
+    async def aclose(self) -> None:
+        """Let go of everything; iteration ends. Idempotent."""
+        self._ready = iter(())
+        self._let_go()
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if self._tail is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._fanout.detach, self._tail)
+
+    def _let_go(self) -> None:
+        self._over = True
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            self._fanout.detach(tail)
+
+    # -- replay and tail ---------------------------------------------------------------------
+
+    async def _next_chunks(self) -> list[Chunk]:
+        """The next chunks in order, from the window or from the log; ends by raising."""
+        if self._tail is None:
+            self._loop = asyncio.get_running_loop()
+            self._tail = self._fanout.attach(self._session_id, buffer=self._buffer)
+        tail = self._tail
+        hole_until: float | None = None
+        while True:
+            info = await tail.standing()
+            if self._position is None:
+                self._position = await self._start(tail, info)
+                continue
+            position = self._position
+            self._check_epoch(tail, info, position)
+            chunks: list[Chunk] | None
+            if self._batch:
+                chunks = await self._read_stored(tail, info.last)
+                self._batch = chunks is None
+            else:
+                chunks = tail.window.after(position)
+                if not chunks and _is_before(position, info.last):
+                    chunks = await tail.read(position)
+                    if chunks == []:
+                        hole_until = await self._wait_for_repair(tail, position, hole_until)
+            if chunks:
+                self._position = chunks[-1].cursor
+                return chunks
+            if chunks is not None and not _is_before(self._position, info.last):
+                self._check_end(info)
+                await tail.changed()
+
+    async def _start(self, tail: Tail, info: SessionInfo) -> Cursor:
+        """Where to begin, once the session is known."""
+        self._takeovers = len(tail.takeovers)
+        cursor = self._after
+        if cursor is None:
+            return Cursor(info.epoch or 0, 0)
+        if cursor == "now":
+            return info.last
+        if info.epoch is not None and cursor.epoch != info.epoch:
+            raise StreamReplaced(self._session_id, cursor.epoch, info.epoch)
+        if _is_before(info.last, cursor):
+            try:
+                async with asyncio.timeout(_BEYOND_END):
+                    while info.status is Status.ACTIVE and _is_before(info.last, cursor):
+                        tail.look_soon(_BEYOND_END / 8)
+                        await tail.changed()
+                        info = await tail.standing()
+            except TimeoutError:
+                pass
+            if _is_before(info.last, cursor):
+                raise InvalidCursor(
+                    cursor, f"is beyond the end of the log, which is {info.last}", self._session_id
+                )
+        return cursor
+
+    def _check_epoch(self, tail: Tail, info: SessionInfo, position: Cursor) -> None:
+        if info.epoch is not None and position.epoch != info.epoch:
+            raise StreamReplaced(self._session_id, position.epoch, info.epoch)
+        if len(tail.takeovers) > self._takeovers:
+            bases, self._takeovers = tail.takeovers[self._takeovers :], len(tail.takeovers)
+            if info.epoch is None or any(base < position.offset for base in bases):
+                raise StreamReplaced(self._session_id, position.epoch, info.epoch)
+
+    def _check_end(self, info: SessionInfo) -> None:
+        """All is delivered: end if the stream has."""
+        if info.status is Status.ACTIVE:
+            return
+        self._status = info.status
+        match info.status:
+            case Status.FAILED:
+                raise ProducerFailed(self._session_id, info.error or "no reason given")
+            case Status.LOST:
+                raise ProducerLost(self._session_id, info.generation, self._position)
+            case _:
+                raise StopAsyncIteration
+
+    async def _read_stored(self, tail: Tail, target: Cursor) -> list[Chunk] | None:
+        """All that is stored up to ``target``, joined; None if the log changed hands meanwhile."""
+        stored: list[Chunk] = []
+        position = self._position
+        while position is not None and _is_before(position, target):
+            page = await tail.read(position)
+            if page is None:
+                return None
+            if not page:
+                break
+            stored += page
+            position = page[-1].cursor
+        return join(stored)
+
+    async def _wait_for_repair(self, tail: Tail, at: Cursor, until: float | None) -> float:
+        """The log has a hole: wait for the producer to mend it, while there can be one.
+
+        :raises CursorExpired: nobody will.
+        """
+        loop = asyncio.get_running_loop()
+        looks = tail.looks
+        if until is None:
+            until = loop.time() + self._fanout.lease
+            tail.look_soon()
+        else:
+            tail.look_soon(self._fanout.lease / 8)
+        while tail.looks == looks and tail.failure is None:
+            await tail.changed()
+        info = await tail.standing()
+        over = info.status is not Status.ACTIVE or loop.time() >= until
+        missing = info.epoch == at.epoch and _is_before(at, info.last)
+        if over and missing and await tail.read(at) == []:
+            raise CursorExpired(self._session_id, at)
+        return until
+
+
+def parse_after(after: Cursor | str | None) -> Cursor | Now | None:
+    """Check what ``subscribe(after=…)`` was given.
+
+    :raises InvalidCursor: it is no cursor, ``"now"`` or None.
+    """
+    if after is None or isinstance(after, Cursor):
+        return after
+    if after == "now":
+        return "now"
+    if not isinstance(after, str):
+        kind = type(after).__name__
+        raise InvalidCursor(after, f"must be a Cursor, a str or None, not {kind}")
+    try:
+        return Cursor.parse(after)
+    except ValueError:
+        reason = 'is malformed; a cursor is "<epoch>-<offset>", or "now"'
+        raise InvalidCursor(after, reason) from None
+
+
+def join(chunks: list[Chunk]) -> list[Chunk]:
+    """Make one chunk of each row of chunks without event type; the others stay as they are."""
+    joined: list[Chunk] = []
+    row: list[Chunk] = []
+    for chunk in [*chunks, None]:
+        if chunk is not None and chunk.event is None:
+            row.append(chunk)
+            continue
+        if row:
+            joined.append(Chunk("".join([part.data for part in row]), row[-1].cursor))
+            row = []
+        if chunk is not None:
+            joined.append(chunk)
+    return joined
+
+
+def _is_before(one: Cursor, other: Cursor) -> bool:
+    # Within one log the halves grow together, in one of the Go library too.
+    return (one.epoch, one.offset) < (other.epoch, other.offset)

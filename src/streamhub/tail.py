@@ -1,0 +1,286 @@
+"""What this process knows of one session: from looks at the store, and from its live events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from math import inf
+from typing import Any
+
+from msgspec.structs import replace
+
+from .chunks import Chunk, Cursor, SessionInfo, Status
+from .config import HubConfig
+from .errors import SessionCorrupted, SessionNotFound, StreamHubError
+from .stores.base import Appended, Claimed, Ended, LiveEvent, Removed, Store, Synced, Unsynced
+from .window import Window
+
+__all__ = ["Tail"]
+
+_PAGE = 512
+_PAGES_KEPT = 8
+# A lease is taken for lapsed this long after it, so that a renewal on its way still counts.
+_LAPSE_MARGIN = 0.05
+# How long a lapse is not believed after the store was away: producers need a moment as well.
+_RECONNECT_GRACE = 3.0
+# How long the first look waits for the live channel.
+_FIRST_LOOK = 0.25
+# Without the live channel, and on sessions of the Go library, the store is polled.
+_DEGRADED_POLL = 1.0
+_FASTEST_POLL = 0.02
+_SLOWEST_POLL = 1.0
+
+Spawn = Callable[[Coroutine[Any, Any, list[Chunk]]], "asyncio.Task[list[Chunk]]"]
+
+
+class Tail:
+    """One session as its subscribers in this process see it. They share it; the fan-out owns it.
+
+    ``trusted`` is False whenever events may have been missed, until the next look. While it is
+    True, ``info`` is how the session stands (None: it is not in the store) and ``missing`` whether
+    it is to be taken for gone: at once for who comes new, else after a lease, in which a producer
+    that lives puts back what the store has lost.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        store: Store,
+        config: HubConfig,
+        *,
+        spawn: Spawn,
+        schedule: Callable[[Tail], None],
+    ) -> None:
+        self.session_id = session_id
+        self.references = 0
+        self.due = asyncio.get_running_loop().time() + _FIRST_LOOK
+        self.info: SessionInfo | None = None
+        self.trusted = False
+        self.missing = False
+        self.failure: StreamHubError | None = None
+        self.window = Window(1, config.max_pending_bytes)
+        #: Where each later generation took over: who had read further has read what is gone.
+        self.takeovers: list[int] = []
+        #: How often the store was looked at.
+        self.looks = 0
+        self._store = store
+        self._lease = config.lease
+        self._spawn = spawn
+        self._schedule = schedule
+        self._loop = asyncio.get_running_loop()
+        self._synced = False
+        self._overtaken = False
+        self._removed = False
+        self._known: SessionInfo | None = None
+        self._gone_since: float | None = None
+        self._distrust_until = 0.0
+        self._poll = _FASTEST_POLL
+        self._pages: dict[Cursor, list[Chunk]] = {}
+        self._reading: dict[Cursor, asyncio.Task[list[Chunk]]] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+        self._watch = store.watch(session_id, self._on_event)
+
+    # -- for subscribers ---------------------------------------------------------------------
+
+    async def changed(self) -> None:
+        """Wait for news: chunks, an end, the result of a look."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    async def standing(self) -> SessionInfo:
+        """How the session stands, waiting until that is known.
+
+        :raises SessionNotFound: it is gone.
+        """
+        while True:
+            if self.failure is not None:
+                raise self.failure
+            if self.trusted:
+                if self.info is not None:
+                    return self.info
+                if self.missing:
+                    raise SessionNotFound(self.session_id)
+            await self.changed()
+
+    async def read(self, after: Cursor) -> list[Chunk] | None:
+        """The chunks right after ``after``, read from the log once for all who ask.
+
+        Empty where the log has a hole or ends; None if the log changed hands meanwhile.
+        """
+        counted = self.info is not None and self.info.epoch is not None
+        start = Cursor(after.epoch, after.offset - after.offset % _PAGE) if counted else after
+        pages = self._pages
+        page = pages.get(start)
+        if page is None or page[-1].cursor.offset <= after.offset:
+            reading = self._reading.get(start)
+            if reading is None:
+                reading = self._spawn(self._load(start, keep=counted))
+                self._reading[start] = reading
+            page = await asyncio.shield(reading)
+        if pages is not self._pages:
+            return None
+        return _right_after(page, after) if counted else page
+
+    def look_soon(self, delay: float = 0.0) -> None:
+        """Have the store looked at within ``delay`` seconds."""
+        self.due = min(self.due, self._loop.time() + delay)
+        self._schedule(self)
+
+    # -- for the fan-out ---------------------------------------------------------------------
+
+    def begin_look(self) -> None:
+        self._overtaken = False
+        self.due = inf
+
+    def end_look(self, found: SessionInfo | SessionCorrupted | None) -> None:
+        """Take in what a look found, unless events have overtaken it."""
+        self.looks += 1
+        if self._overtaken:
+            self.look_soon()
+        elif isinstance(found, SessionCorrupted):
+            self.fail(found)
+        elif found is None:
+            self._take_missing()
+        else:
+            self._take(found)
+
+    def distrust(self, seconds: float = _RECONNECT_GRACE) -> None:
+        """Believe no lapse of the lease for a while: nobody was watching, or could renew."""
+        self._distrust_until = max(self._distrust_until, self._loop.time() + seconds)
+
+    def fail(self, failure: StreamHubError) -> None:
+        self.failure = failure
+        self._wake()
+
+    def close(self) -> None:
+        self._watch.close()
+        self._wake()
+
+    # -- what the store says -----------------------------------------------------------------
+
+    def _on_event(self, event: LiveEvent) -> None:
+        match event:
+            case Appended():
+                self._on_appended(event)
+            case Synced() | Unsynced():
+                if self._synced:
+                    self.distrust()
+                self._synced = isinstance(event, Synced)
+                self._doubt(forget=True)
+            case Claimed():
+                self._removed = False
+                other = self.info is None or self.info.generation != event.generation
+                self._doubt(forget=other)
+            case Removed():
+                self._removed = True
+                self._doubt(forget=True)
+            case Ended():
+                self._on_ended(event)
+            case _:
+                pass
+
+    def _on_appended(self, event: Appended) -> None:
+        self.window.extend(event.epoch, event.base, event.chunks, event.bytes)
+        info = self.info
+        if not self.trusted:
+            return
+        if info is None or info.epoch != event.epoch:
+            self._doubt(forget=False)
+            return
+        last = max(info.last.offset, self.window.end)
+        self.info = replace(info, status=Status.ACTIVE, last=Cursor(event.epoch, last))
+        self.due = self._loop.time() + event.lease + _LAPSE_MARGIN
+        self._wake()
+
+    def _on_ended(self, event: Ended) -> None:
+        self._overtaken = True
+        info = self.info
+        if not self.trusted or info is None or info.epoch != event.epoch:
+            self._doubt(forget=False)
+            return
+        last = Cursor(event.epoch, event.last)
+        self.info = replace(info, status=event.status, last=last, error=event.error, lease=None)
+        self.due = inf
+        self._wake()
+
+    def _doubt(self, *, forget: bool) -> None:
+        """Trust nothing until the next look; ``forget`` chunks that may be another's."""
+        self._overtaken = True
+        self.trusted = False
+        if forget:
+            self.window.clear()
+            self._pages, self._reading = {}, {}
+        self.look_soon()
+
+    def _take(self, found: SessionInfo) -> None:
+        now = self._loop.time()
+        known = self._known
+        if known is not None and known.generation != found.generation:
+            self.takeovers.append(found.base)
+        if found.epoch is not None and self.window.epoch == found.epoch:
+            # Live messages may have told of newer chunks than this look.
+            last = max(found.last.offset, self.window.end)
+            found = replace(found, last=Cursor(found.epoch, last))
+        if found.status is Status.LOST and now < self._distrust_until:
+            found = replace(found, status=Status.ACTIVE, lease=self._distrust_until - now)
+        if found.lease is not None:
+            # Once lapsed it is looked at again at the old pace: it may be renewed after all.
+            wait = found.lease if found.status is Status.ACTIVE else self._lease
+            self.due = now + wait + _LAPSE_MARGIN
+        elif found.status is Status.ACTIVE:
+            grown = known is None or known.last != found.last
+            self._poll = _FASTEST_POLL if grown else min(2 * self._poll, _SLOWEST_POLL)
+            self.due = now + self._poll
+        if not self._synced:
+            self.due = min(self.due, now + _DEGRADED_POLL)
+        self._schedule(self)
+        self.info = self._known = found
+        self._gone_since, self.missing, self._removed = None, False, False
+        self.trusted = True
+        self._wake()
+
+    def _take_missing(self) -> None:
+        now = self._loop.time()
+        if self._gone_since is None:
+            self._gone_since = now
+        left = self._gone_since + self._lease - now
+        self.info = None
+        self.missing = self.missing or self._removed or self._known is None or left <= 0
+        pause = self._lease / 3 if self.missing else min(left, self._lease / 4)
+        self.due = now + min(pause, _DEGRADED_POLL if not self._synced else pause)
+        self._schedule(self)
+        self.trusted = True
+        self._wake()
+
+    # -- parts -------------------------------------------------------------------------------
+
+    async def _load(self, start: Cursor, *, keep: bool) -> list[Chunk]:
+        pages, reading = self._pages, self._reading
+        try:
+            page = await self._store.read(self.session_id, start, _PAGE)
+        finally:
+            reading.pop(start, None)
+        if keep and page:
+            pages.pop(start, None)
+            pages[start] = page
+            if len(pages) > _PAGES_KEPT:
+                del pages[next(iter(pages))]
+        return page
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _right_after(page: list[Chunk], after: Cursor) -> list[Chunk]:
+    """The unbroken row of chunks in ``page`` that begins right after ``after``; maybe none."""
+    if not page or page[0].cursor.offset > after.offset + 1:
+        return []
+    first = page[0].cursor
+    if page[-1].cursor.offset - first.offset == len(page) - 1:
+        return page[after.offset + 1 - first.offset :]
+    row = [chunk for chunk in page if chunk.cursor.offset > after.offset]
+    return [chunk for n, chunk in enumerate(row, after.offset + 1) if chunk.cursor.offset == n]

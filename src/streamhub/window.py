@@ -1,0 +1,61 @@
+"""The newest chunks of one session, without holes: what live messages become. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .chunks import Chunk, Cursor
+
+__all__ = ["Window"]
+
+
+class Window:
+    """Holds the chunks ``base + 1`` … ``end`` of one epoch, old batches dropped over the limits.
+
+    Every subscriber of the process reads from the same window by its own cursor; who has fallen
+    out of it reads the log until it is back in.
+    """
+
+    def __init__(self, max_chunks: int, max_bytes: int) -> None:
+        self.max_chunks = max_chunks
+        self._max_bytes = max_bytes
+        self.clear()
+
+    @property
+    def end(self) -> int:
+        return self._base + len(self._chunks)
+
+    def clear(self) -> None:
+        self._start(epoch=-1, base=0)
+
+    def extend(self, epoch: int, base: int, chunks: list[Chunk], size: int) -> None:
+        """Take in the chunks ``base + 1`` …; known ones are skipped, a hole starts it anew."""
+        known = self.end - base
+        if epoch != self.epoch or known < 0:
+            self._start(epoch, base)
+            known = 0
+        if known >= len(chunks):
+            return
+        self._chunks += chunks[known:] if known else chunks
+        self._batches.append((len(chunks) - known, size))
+        self._bytes += size
+        while len(self._batches) > 1:
+            count, oldest = self._batches[0]
+            if self._bytes <= self._max_bytes and len(self._chunks) - count < self.max_chunks:
+                break
+            self._batches.popleft()
+            self._bytes -= oldest
+            self._base += count
+            del self._chunks[:count]
+
+    def after(self, cursor: Cursor) -> list[Chunk]:
+        """The chunks right after ``cursor``; none if it is at the end or outside."""
+        if cursor.epoch != self.epoch or cursor.offset < self._base:
+            return []
+        return self._chunks[cursor.offset - self._base :]
+
+    def _start(self, epoch: int, base: int) -> None:
+        self.epoch, self._base = epoch, base
+        self._chunks: list[Chunk] = []
+        self._batches: deque[tuple[int, int]] = deque()
+        self._bytes = 0

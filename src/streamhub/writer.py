@@ -1,0 +1,98 @@
+"""One per hub: gathers what is pending across all streams into one round trip to the store.
+
+While a round trip is under way, chunks gather for the next: no delay when idle, batches under
+load. Streams take turns, and each one's errors are its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from .producer import Producer
+from .stores.base import Append, Store, WriteOp, WriteResult
+
+__all__ = ["Writer"]
+
+# What one round trip may carry. It bounds memory and how long a stream waits for its turn.
+_ROUND_CHUNKS = 16 * 1024
+_ROUND_OPS = 1024
+_FIRST_BACKOFF = 0.05
+_LAST_BACKOFF = 1.0
+
+
+class Writer:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ready: dict[Producer, None] = {}
+        self._failed: dict[Producer, None] = {}
+        self._work = asyncio.Event()
+        self._backoff = _FIRST_BACKOFF
+        self._retry: asyncio.TimerHandle | None = None
+
+    def mark(self, producer: Producer) -> None:
+        """This producer has something to write."""
+        if producer not in self._failed:
+            self._ready[producer] = None
+            self._work.set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._work.wait()
+                await self._round()
+        finally:
+            if self._retry is not None:
+                self._retry.cancel()
+
+    async def _round(self) -> None:
+        work = self._gather()
+        if not self._ready:
+            self._work.clear()
+        if not work:
+            return
+        counts = {producer: producer.metadata_set for producer, _ in work}
+        answers = await self._write([op for _, op in work])
+        failed = False
+        for (producer, op), answer in zip(work, answers, strict=True):
+            producer.apply(op, answer, counts[producer])
+            if isinstance(answer, Exception):
+                failed = True
+                self._failed[producer] = None
+        if failed:
+            self._back_off()
+        else:
+            self._backoff = _FIRST_BACKOFF
+        for producer in counts:
+            if producer.has_work:
+                self.mark(producer)
+
+    def _gather(self) -> list[tuple[Producer, WriteOp]]:
+        work: list[tuple[Producer, WriteOp]] = []
+        chunks = 0
+        while self._ready and chunks < _ROUND_CHUNKS and len(work) < _ROUND_OPS:
+            producer = next(iter(self._ready))
+            del self._ready[producer]
+            for op in producer.next_ops():
+                work.append((producer, op))
+                if isinstance(op, Append):
+                    chunks += len(op.items)
+        return work
+
+    async def _write(self, ops: list[WriteOp]) -> list[WriteResult | Exception]:
+        try:
+            return await self._store.write(ops)
+        except Exception as error:  # a store's error must reach its producers, not end the writer
+            return [error] * len(ops)
+
+    def _back_off(self) -> None:
+        if self._retry is None:
+            loop = asyncio.get_running_loop()
+            self._retry = loop.call_later(self._backoff, self._try_again)
+            self._backoff = min(2 * self._backoff, _LAST_BACKOFF)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        failed, self._failed = self._failed, {}
+        for producer in failed:
+            if producer.has_work:
+                self.mark(producer)
