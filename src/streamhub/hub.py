@@ -48,6 +48,7 @@ class Hub:
 
             store = MemoryStore()
         self._config = config or HubConfig()
+        store.configure(self._config)
         self._runtime = Runtime(store, self._config)
 
     @classmethod
@@ -59,8 +60,7 @@ class Hub:
 
         :raises InvalidStoreUrl: the URL names no such store.
         """
-        config = config or HubConfig()
-        return cls(_open_store(url, config), config=config)
+        return cls(_open_store(url), config=config)
 
     def __repr__(self) -> str:
         return f"<Hub {self._runtime.store!r}>"
@@ -327,7 +327,7 @@ def _is_active(info: SessionInfo) -> bool:
     return info.status is Status.ACTIVE
 
 
-def _open_store(url: str, config: HubConfig) -> Store:
+def _open_store(url: str) -> Store:
     scheme, separator, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
     if scheme == "memory" and separator and not rest:
         from .stores.memory import MemoryStore
@@ -339,4 +339,4 @@ def _open_store(url: str, config: HubConfig) -> Store:
         raise InvalidStoreUrl(
             f"{scheme}://…", 'Redis needs an extra: pip install "streamhub-llm[redis]"'
         ) from error
-    return RedisStore.from_url(url, key_prefix=config.key_prefix)
+    return RedisStore.from_url(url)

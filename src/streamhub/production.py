@@ -35,6 +35,8 @@ class Production:
         self.cancelling = False
         #: Whether the hub is closing and the session is to be left to others.
         self.releasing = False
+        #: Whether the hub runs the body, and may stop it when there is nobody to produce for.
+        self.owned = False
         self._runtime = runtime
         self._on_cancel = on_cancel
         self._body: asyncio.Task[object] | None = None
@@ -111,6 +113,9 @@ class Production:
             logger.info("%s", error)
 
     def _on_done(self) -> None:
+        if self.owned and self._body is not None:
+            logger.warning("session %r is lost to this producer", self.producer.claim.session_id)
+            self._interrupt()
         self._watch.close()
         self._runtime.leases.discard(self.producer)
         self._runtime.productions.pop(self, None)

@@ -45,18 +45,25 @@ async def feed(source: Source, stream: LiveStream) -> None:
         async for chunk in _drawn_in_thread(source):
             await stream.publish(chunk)
     else:
-        await source(stream)
+        producing = source(stream)
+        if not inspect.isawaitable(producing):
+            raise TypeError(
+                f"source {source!r} must be an async function, but returned {producing!r}"
+            )
+        await producing
 
 
 async def close_unused(source: object) -> None:
     """Close a source from which nothing (more) is drawn, if it can be closed."""
-    close = getattr(source, "aclose", None)
-    if close is not None:
-        await close()
+    close = getattr(source, "aclose", None) or getattr(source, "close", None)
+    if close is None:
         return
-    close = getattr(source, "close", None)
-    if close is not None and isinstance(source, Iterable):
-        await asyncio.get_running_loop().run_in_executor(None, close)
+    if isinstance(source, AsyncIterable):
+        closing = close()
+        if inspect.isawaitable(closing):
+            await closing
+    elif isinstance(source, Iterable):
+        await asyncio.to_thread(close)
 
 
 async def _drawn_in_thread(source: Iterable[str]) -> AsyncIterator[str]:

@@ -168,7 +168,7 @@ class LiveStream:
         try:
             await producer.finish(Status.FAILED, describe(error))
         except StreamHubError as failure:
-            if failure is not error:
+            if type(failure) is not type(error):
                 error.add_note(f"streamhub: the stream could not be ended as failed: {failure}")
         if not production.cancelling:
             return False
@@ -179,6 +179,7 @@ class LiveStream:
         """Publish all of ``source`` in a task that the hub owns. For ``Hub.run``."""
         if self._production is None:
             raise NotProducer(self._session_id, "run a source")
+        self._production.owned = True
         self._runtime.spawn_body(self._run(source), self._production)
 
     async def _run(self, source: Source) -> None:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..config import HubConfig
 from ..errors import SessionCorrupted
 
 __all__ = [
@@ -252,6 +253,10 @@ class Store(Protocol):
     Every method but ``watch`` may raise ``StoreUnavailable`` (nothing is known about the effect;
     all may be repeated) and ``SessionCorrupted``. None waits longer than a few seconds.
     """
+
+    def configure(self, config: HubConfig) -> None:
+        """Take over from the hub's config what concerns the store. Comes before anything else."""
+        ...
 
     async def claim(
         self,

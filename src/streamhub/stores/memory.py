@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..config import HubConfig
 from ..errors import SessionCorrupted
 from .base import (
     Append,
@@ -142,6 +143,9 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return "memory://"
+
+    def configure(self, config: HubConfig) -> None:
+        """Nothing to take over: there are no keys to prefix."""
 
     # -- claiming ----------------------------------------------------------------------------
 

@@ -112,11 +112,11 @@ def entries(session_id: str, raw: Sequence[Any]) -> list[Chunk]:
         for key, fields in raw:
             epoch, _, offset = key.partition(b"-")
             if len(fields) == 2 and fields[0] == b"d":
-                data, event = fields[1].decode(), None
+                data, event = fields[1].decode(errors="replace"), None
             else:
                 pairs = dict(zip(fields[::2], fields[1::2], strict=True))
-                data = pairs[b"d"].decode()
-                event = pairs[b"e"].decode() if b"e" in pairs else None
+                data = pairs[b"d"].decode(errors="replace")
+                event = pairs[b"e"].decode(errors="replace") if b"e" in pairs else None
             chunks.append(Chunk(data, Cursor(int(epoch), int(offset)), event))
     except (ValueError, KeyError, TypeError) as problem:
         raise SessionCorrupted(session_id, f"unreadable log entry: {problem!r}") from problem

@@ -86,7 +86,9 @@ class Server:
         if "unknown command" in text:
             return StoreUnsupported(self.name, f"lacks a command that is needed: {text}")
         # A key of another type, or a field that a script cannot calculate with.
-        if session_id is not None and ("WRONGTYPE" in text or "attempt to" in text):
+        if session_id is not None and any(
+            sign in text for sign in ("WRONGTYPE", "attempt to", "bad argument")
+        ):
             return SessionCorrupted(session_id, text)
         return StoreUnavailable(self.name, f"refused a command: {text}")
 

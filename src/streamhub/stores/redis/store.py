@@ -10,6 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
+from ...config import HubConfig
 from ...errors import SessionCorrupted
 from ..base import (
     Append,
@@ -48,22 +49,21 @@ class RedisStore:
 
     :param client: whose server, credentials and TLS settings are used. Its own connections are
         not: the store opens four of its own, and leaves the client open.
-    :param key_prefix: what every key and channel begins with.
     """
 
-    def __init__(self, client: Redis, *, key_prefix: str = "streamhub:") -> None:
-        self._set_up(Server.of(client), key_prefix)
+    def __init__(self, client: Redis) -> None:
+        self._set_up(Server.of(client))
 
     @classmethod
-    def from_url(cls, url: str, *, key_prefix: str = "streamhub:") -> RedisStore:
+    def from_url(cls, url: str) -> RedisStore:
         """:raises InvalidStoreUrl: see :meth:`streamhub.Hub.from_url`."""
         store = cls.__new__(cls)
-        store._set_up(Server(parse_url(url)), key_prefix)
+        store._set_up(Server(parse_url(url)))
         return store
 
-    def _set_up(self, server: Server, key_prefix: str) -> None:
+    def _set_up(self, server: Server) -> None:
         self._server = server
-        self._prefix = key_prefix
+        self._prefix = HubConfig().key_prefix
         # Claims and renewals are not kept waiting by chunks, nor chunks by replays.
         self._writes = Lane(server, retries=False)
         self._claims = Lane(server, retries=True)
@@ -72,6 +72,9 @@ class RedisStore:
 
     def __repr__(self) -> str:
         return self._server.name
+
+    def configure(self, config: HubConfig) -> None:
+        self._prefix = config.key_prefix
 
     # -- claiming ----------------------------------------------------------------------------
 

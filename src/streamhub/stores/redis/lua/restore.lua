@@ -32,6 +32,10 @@ else
 end
 -- The log knows its bytes again with the next append.
 redis.call('HDEL', meta, 'outcome', 'error', 'owner', 'metadata')
+if record and record.gen ~= gen then
+  -- That cancel was meant for the stream before.
+  redis.call('HDEL', meta, 'cancel', 'reason')
+end
 redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'epoch', ARGV[2],
   'last', int(last), 'base', ARGV[3], 'replaced', replaced, 'term', ARGV[5], 'keep', ARGV[6],
   'created', ARGV[8])
