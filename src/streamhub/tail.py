@@ -106,21 +106,24 @@ class Tail:
     async def read(self, after: Cursor) -> list[Chunk] | None:
         """The chunks right after ``after``, read from the log once for all who ask.
 
-        Empty where the log has a hole or ends; None if the log changed hands meanwhile.
+        Empty where the log has a hole or ends; None if what was read is not current any more.
         """
         counted = self.info is not None and self.info.epoch is not None
         start = Cursor(after.epoch, after.offset - after.offset % _PAGE) if counted else after
         pages = self._pages
         page = pages.get(start)
+        joined = False
         if page is None or page[-1].cursor.offset <= after.offset:
             reading = self._reading.get(start)
+            joined = reading is not None
             if reading is None:
-                reading = self._spawn(self._load(start, keep=counted))
-                self._reading[start] = reading
+                reading = self._reading[start] = self._spawn(self._load(start, keep=counted))
             page = await asyncio.shield(reading)
-        if pages is not self._pages:
+        found = _right_after(page, after) if counted else page
+        # A read that others had begun may have been too early for this reader.
+        if pages is not self._pages or (joined and not found):
             return None
-        return _right_after(page, after) if counted else page
+        return found
 
     def look_soon(self, delay: float = 0.0) -> None:
         """Have the store looked at within ``delay`` seconds."""

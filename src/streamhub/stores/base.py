@@ -122,7 +122,10 @@ class Renew(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Let the lease lapse now, so that somebody else can continue; the session stays active."""
+    """Let the lease lapse now, so that somebody else can continue; the session stays active.
+
+    Given up for good: a renewal that arrives later does not revive it.
+    """
 
     claim: Claim
     last: int

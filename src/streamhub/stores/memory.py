@@ -225,10 +225,10 @@ class MemoryStore:
                 return self._append(op, record, now)
             case SetMetadata():
                 record.metadata = op.metadata
-            case Renew():
+            case Renew() if record.lease_until > 0:
                 record.renew(now)
             case Release():
-                record.lease_until = now
+                record.lease_until = 0.0
                 record.expires = now + claim.retention
             case End():
                 if len(record.log) < op.last:

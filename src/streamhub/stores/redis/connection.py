@@ -36,6 +36,8 @@ class Server:
     """One server: makes connections to it, and is what errors call it (never with a password)."""
 
     def __init__(self, pool: ConnectionPool) -> None:
+        # A pool of Sentinel's is asked for the master by its connections.
+        self._pool = pool
         self._class: type[AbstractConnection] = pool.connection_class
         options = dict(pool.connection_kwargs)
         self.timeout: float = options.get("socket_timeout") or _TIMEOUT
@@ -57,6 +59,10 @@ class Server:
 
     @classmethod
     def of(cls, client: Redis) -> Server:
+        """:raises TypeError: it is no asyncio client of a single server."""
+        if not isinstance(client, Redis):
+            kind = f"{type(client).__module__}.{type(client).__qualname__}"
+            raise TypeError(f"client must be a redis.asyncio.Redis, not {kind}")
         return cls(client.connection_pool)
 
     def connection(self) -> Any:

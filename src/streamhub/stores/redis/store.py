@@ -49,6 +49,7 @@ class RedisStore:
 
     :param client: whose server, credentials and TLS settings are used. Its own connections are
         not: the store opens four of its own, and leaves the client open.
+    :raises TypeError: the client is not a ``redis.asyncio.Redis``.
     """
 
     def __init__(self, client: Redis) -> None:

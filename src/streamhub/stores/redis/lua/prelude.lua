@@ -44,8 +44,9 @@ local function refusal(record, gen)
   return nil
 end
 
+-- With a lease of 0 the claim is given up for good.
 local function extend(meta, chunks, lease_ms, ttl_ms)
-  redis.call('HSET', meta, 'lease', int(now_ms() + lease_ms))
+  redis.call('HSET', meta, 'lease', lease_ms > 0 and int(now_ms() + lease_ms) or '0')
   redis.call('PEXPIRE', meta, ttl_ms)
   redis.call('PEXPIRE', chunks, ttl_ms)
 end

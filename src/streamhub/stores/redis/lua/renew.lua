@@ -11,5 +11,8 @@ elseif not whole(KEYS[2], record.last) then
 elseif record.last < tonumber(ARGV[2]) then
   return {'behind', int(record.last)}
 end
-extend(KEYS[1], KEYS[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
+-- A renewal that was still on its way when the claim was given up must not revive it.
+if record.lease ~= 0 then
+  extend(KEYS[1], KEYS[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
+end
 return {'stored', int(record.last), record.cancelling and '1' or '0'}

@@ -1,0 +1,99 @@
+"""The window: what live messages become."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamhub import Chunk, Cursor
+from streamhub.window import Window
+
+EPOCH = 1_700_000_000_000
+
+
+def chunks(first: int, last: int, epoch: int = EPOCH) -> list[Chunk]:
+    return [Chunk(str(n), Cursor(epoch, n)) for n in range(first, last + 1)]
+
+
+def offsets(found: list[Chunk]) -> list[int]:
+    return [chunk.cursor.offset for chunk in found]
+
+
+@pytest.mark.parametrize(
+    ("messages", "after", "expected"),
+    [
+        ([], 0, []),
+        ([(0, 3)], 0, [1, 2, 3]),
+        ([(0, 3)], 2, [3]),
+        ([(0, 3)], 3, []),
+        ([(0, 3), (3, 5)], 2, [3, 4, 5]),
+        ([(0, 3), (0, 3)], 0, [1, 2, 3]),  # a repeated message
+        ([(0, 3), (1, 5)], 0, [1, 2, 3, 4, 5]),  # one that overlaps
+        ([(0, 3), (6, 8)], 6, [7, 8]),  # a hole: begins anew after it
+        ([(0, 3), (6, 8)], 2, []),  # and who is before it reads the log
+        ([(4, 6)], 9, []),  # a reader ahead of a store that is being repaired
+    ],
+)
+def test_messages_become_one_row_without_holes(
+    messages: list[tuple[int, int]], after: int, expected: list[int]
+) -> None:
+    """Whatever messages come twice, overlap or are missing: what is handed out has no hole."""
+    window = Window(max_chunks=100, max_bytes=1000)
+
+    for base, last in messages:
+        window.extend(EPOCH, base, chunks(base + 1, last), 1)
+
+    assert expected == offsets(window.after(Cursor(EPOCH, after)))
+
+
+def test_another_epoch_replaces_everything() -> None:
+    """Chunks of two epochs are never in one row."""
+    window = Window(max_chunks=100, max_bytes=1000)
+    window.extend(EPOCH, 0, chunks(1, 3), 1)
+
+    window.extend(EPOCH + 1, 0, chunks(1, 2, EPOCH + 1), 1)
+
+    assert [] == window.after(Cursor(EPOCH, 0))
+    assert [1, 2] == offsets(window.after(Cursor(EPOCH + 1, 0)))
+
+
+def test_old_batches_go_when_there_are_too_many_chunks() -> None:
+    """The newest batch stays whole; older ones stay while the limit needs them."""
+    window = Window(max_chunks=4, max_bytes=1000)
+
+    for base in range(0, 20, 2):
+        window.extend(EPOCH, base, chunks(base + 1, base + 2), 1)
+
+    assert [] == window.after(Cursor(EPOCH, 15))
+    assert [17, 18, 19, 20] == offsets(window.after(Cursor(EPOCH, 16)))
+
+
+def test_old_batches_go_when_they_are_too_large() -> None:
+    """The limit in bytes holds whatever the number of chunks."""
+    window = Window(max_chunks=1000, max_bytes=100)
+
+    for base in range(5):
+        window.extend(EPOCH, base, chunks(base + 1, base + 1), 60)
+
+    assert [] == window.after(Cursor(EPOCH, 3))
+    assert [5] == offsets(window.after(Cursor(EPOCH, 4)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=40),
+    st.integers(1, 30),
+    st.integers(0, 80),
+)
+def test_a_reader_gets_the_next_chunk_or_none(
+    messages: list[tuple[int, int]], limit: int, after: int
+) -> None:
+    """For every history of messages, what follows a cursor begins right after it, unbroken."""
+    window = Window(max_chunks=limit, max_bytes=10_000)
+    for base, count in messages:
+        window.extend(EPOCH, base, chunks(base + 1, base + count), count)
+
+    found = offsets(window.after(Cursor(EPOCH, after)))
+
+    assert found == list(range(after + 1, after + 1 + len(found)))
+    assert len(found) <= limit + 20
