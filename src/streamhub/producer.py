@@ -256,6 +256,8 @@ class Producer:
                     self._metadata_stored = max(self._metadata_stored, metadata_set)
             case Gone():
                 self._restore = True
+            case Fenced(current) if self._lost_claim(op, current):
+                self._restore = True
             case Fenced(current):
                 self._current = current
                 self._finish_phase(_Phase.FENCED)
@@ -271,6 +273,11 @@ class Producer:
         return self._metadata_set
 
     # -- parts -------------------------------------------------------------------------------
+
+    def _lost_claim(self, op: WriteOp, current: str | None) -> bool:
+        """Whether the store went back to before this claim: a failover lost its newest writes."""
+        replaced = self.claim.replaced
+        return replaced is not None and current == replaced and not isinstance(op, Restore)
 
     def _apply_stored(self, op: WriteOp, result: Stored, metadata_set: int) -> None:
         match op:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from .chunks import Chunk, Cursor, SessionInfo, Status
 from .config import HubConfig
-from .errors import SessionCorrupted, SessionNotFound, StreamHubError
+from .errors import SessionCorrupted, SessionNotFound, StoreUnavailable, StreamHubError
 from .stores.base import Appended, Claimed, Ended, LiveEvent, Removed, Store, Synced, Unsynced
 from .window import Window
 
@@ -29,6 +29,9 @@ _FIRST_LOOK = 0.25
 _DEGRADED_POLL = 1.0
 _FASTEST_POLL = 0.02
 _SLOWEST_POLL = 1.0
+# Between two attempts to read from a store that is away.
+_FIRST_PAUSE = 0.05
+_LAST_PAUSE = 1.0
 
 Spawn = Callable[[Coroutine[Any, Any, list[Chunk]]], "asyncio.Task[list[Chunk]]"]
 
@@ -65,6 +68,7 @@ class Tail:
         self.looks = 0
         self._store = store
         self._lease = config.lease
+        self._give_up_after = config.give_up_after
         self._spawn = spawn
         self._schedule = schedule
         self._loop = asyncio.get_running_loop()
@@ -261,7 +265,7 @@ class Tail:
     async def _load(self, start: Cursor, *, keep: bool) -> list[Chunk]:
         pages, reading = self._pages, self._reading
         try:
-            page = await self._store.read(self.session_id, start, _PAGE)
+            page = await self._read_patiently(start)
         finally:
             reading.pop(start, None)
         if keep and page:
@@ -270,6 +274,19 @@ class Tail:
             if len(pages) > _PAGES_KEPT:
                 del pages[next(iter(pages))]
         return page
+
+    async def _read_patiently(self, start: Cursor) -> list[Chunk]:
+        """Read the log, again and again while the store is unavailable and may come back."""
+        give_up_at = self._loop.time() + self._give_up_after
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._store.read(self.session_id, start, _PAGE)
+            except StoreUnavailable:
+                if self._loop.time() + pause > give_up_at:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE)
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []

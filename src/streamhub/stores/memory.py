@@ -112,6 +112,12 @@ class _Record:
         )
 
 
+class _Tombstone(dict[str, int]):
+    """The removed generations of a session, and their epochs."""
+
+    expires = 0.0
+
+
 class _Watch:
     def __init__(self, sinks: dict[_Watch, None], sink: Callable[[LiveEvent], None]) -> None:
         self._sinks = sinks
@@ -136,7 +142,7 @@ class MemoryStore:
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or _wall_clock()
         self._records: dict[str, _Record] = {}
-        self._removed: dict[str, tuple[str, float]] = {}
+        self._removed: dict[str, _Tombstone] = {}
         self._live: dict[str, dict[_Watch, None]] = {}
         self._cancels: dict[str, dict[_Watch, None]] = {}
         self._claims_until_sweep = 64
@@ -165,6 +171,7 @@ class MemoryStore:
         old = self._get(session_id, now)
         if old is not None:
             if old.claim.generation == generation and old.status is Status.ACTIVE:
+                old.renew(now)
                 return Granted(old.claim, old.bytes, old.metadata)
             standing = old.standing(now)
             complete = standing is Status.FINISHED and takeover == "continue"
@@ -177,7 +184,7 @@ class MemoryStore:
             metadata = old.metadata if metadata is None else metadata
         else:
             created_ms = int(now * 1000)
-            epoch = created_ms if old is None else max(created_ms, old.claim.epoch + 1)
+            epoch = max(created_ms, self._last_epoch(session_id, old) + 1)
             base = 0
         record = _Record(
             Claim(
@@ -265,7 +272,7 @@ class MemoryStore:
                 if record.status is not Status.ACTIVE:
                     return Over(record.status)
                 return Behind(len(record.log))
-        elif self._removed.get(claim.session_id, ("", 0.0))[0] == claim.generation:
+        elif claim.generation in self._removed.get(claim.session_id, ()):
             return Fenced(None)
         restored = _Record(claim, op.metadata)
         if record is not None and record.claim.epoch == claim.epoch:
@@ -307,8 +314,10 @@ class MemoryStore:
         if record is None:
             return False
         del self._records[session_id]
-        if record.status is Status.ACTIVE:
-            self._removed[session_id] = (record.claim.generation, now + record.claim.lease)
+        term = record.claim.lease if record.status is Status.ACTIVE else 0.002
+        tombstone = self._removed.setdefault(session_id, _Tombstone())
+        tombstone[record.claim.generation] = record.claim.epoch
+        tombstone.expires = max(tombstone.expires, now + term)
         self._tell(session_id, Removed())
         for watch in list(self._cancels.get(session_id, ())):
             watch.send(CancelRequested())
@@ -351,13 +360,18 @@ class MemoryStore:
 
     def _get(self, session_id: str, now: float) -> _Record | None:
         removed = self._removed.get(session_id)
-        if removed is not None and removed[1] <= now:
+        if removed is not None and removed.expires <= now:
             del self._removed[session_id]
         record = self._records.get(session_id)
         if record is not None and record.expires <= now:
             del self._records[session_id]
             return None
         return record
+
+    def _last_epoch(self, session_id: str, record: _Record | None) -> int:
+        """The newest epoch that the session is known to have had."""
+        removed = self._removed.get(session_id, {}).values()
+        return max(0 if record is None else record.claim.epoch, *removed, 0)
 
     def _sweep(self, now: float) -> None:
         """Drop what has expired, often enough that the work per claim stays constant."""

@@ -4,7 +4,7 @@ goes with the next."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,21 +27,21 @@ _PAUSES = (0.05, 0.2)
 
 
 class Call:
-    """A script call: by its SHA, and in full where the server does not know that."""
+    """A script call: by its SHA, or in full where the server has forgotten that."""
 
-    __slots__ = ("_rest", "_script")
+    __slots__ = ("_rest", "script")
 
     def __init__(self, script: Script, keys: Sequence[str], *arguments: Argument) -> None:
-        self._script = script
+        self.script = script
         self._rest = (len(keys), *keys, *arguments)
 
     @property
     def by_sha(self) -> Command:
-        return (b"EVALSHA", self._script.sha, *self._rest)
+        return (b"EVALSHA", self.script.sha, *self._rest)
 
     @property
     def in_full(self) -> Command:
-        return (b"EVAL", self._script.text, *self._rest)
+        return (b"EVAL", self.script.text, *self._rest)
 
 
 Request = Command | Call
@@ -51,8 +51,9 @@ class Lane:
     """Carries requests out in order. An error reply is an answer; a broken connection fails all
     that was under way, or, where ``retries`` is set, has it repeated: all requests may be."""
 
-    def __init__(self, server: Server, *, retries: bool) -> None:
+    def __init__(self, server: Server, *, retries: bool, scripts: Collection[Script] = ()) -> None:
         self._server = server
+        self._scripts = scripts
         self._pauses = _PAUSES if retries else ()
         self._connection = server.connection()
         self._waiting: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []
@@ -134,15 +135,11 @@ class Lane:
                 answers = await self._round_trip(
                     [one.by_sha if isinstance(one, Call) else one for one in requests]
                 )
-                unknown = [
-                    (at, one.in_full)
-                    for at, one in enumerate(requests)
-                    if isinstance(one, Call) and isinstance(answers[at], NoScriptError)
-                ]
-                if unknown:
-                    loaded = await self._round_trip([command for _, command in unknown])
-                    for (at, _), answer in zip(unknown, loaded, strict=True):
-                        answers[at] = answer
+                for at, answer in enumerate(answers):
+                    if isinstance(answer, NoScriptError):
+                        # All that follows is repeated, too, so that the order is kept.
+                        answers[at:] = await self._round_trip(_loading(requests[at:]))
+                        break
                 return answers
         except BaseException:
             # Answers may still be on their way: they must not be taken for those of others.
@@ -153,6 +150,11 @@ class Lane:
         connection = self._connection
         if not connection.is_connected:
             await connection.connect()
+            await self._send([(b"SCRIPT", b"LOAD", script.text) for script in self._scripts])
+        return await self._send(commands)
+
+    async def _send(self, commands: list[Command]) -> list[Any]:
+        connection = self._connection
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
         await connection.send_packed_command(packed, check_health=False)
         answers: list[Any] = []
@@ -166,3 +168,16 @@ class Lane:
     async def _disconnect(self) -> None:
         with suppress(RedisError, OSError):
             await self._connection.disconnect(nowait=True)
+
+
+def _loading(requests: Sequence[Request]) -> list[Command]:
+    """The requests, with each script in full where it comes first: the server keeps it."""
+    known: set[Script] = set()
+    commands: list[Command] = []
+    for one in requests:
+        if isinstance(one, Call):
+            commands.append(one.by_sha if one.script in known else one.in_full)
+            known.add(one.script)
+        else:
+            commands.append(one)
+    return commands

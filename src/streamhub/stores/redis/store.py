@@ -66,8 +66,9 @@ class RedisStore:
         self._server = server
         self._prefix = HubConfig().key_prefix
         # Claims and renewals are not kept waiting by chunks, nor chunks by replays.
-        self._writes = Lane(server, retries=False)
-        self._claims = Lane(server, retries=True)
+        scripts = _scripts().values()
+        self._writes = Lane(server, retries=False, scripts=scripts)
+        self._claims = Lane(server, retries=True, scripts=scripts)
         self._reads = Lane(server, retries=True)
         self._listener = Listener(server)
 
@@ -93,7 +94,7 @@ class RedisStore:
         keys = self._keys(session_id)
         call = Call(
             _scripts()["claim"],
-            (keys.meta, keys.chunks, keys.live),
+            (keys.meta, keys.chunks, keys.live, keys.removed),
             generation,
             takeover,
             _ms(lease),

@@ -1,10 +1,10 @@
 -- Claim a session that is unknown, ended or lost.
--- KEYS: meta, chunks, live
+-- KEYS: meta, chunks, live, removed
 -- ARGV: generation, takeover, lease ms, retention ms, owner, metadata (each of these two preceded
 --       by '=' if given, else empty)
 -- Answers: granted, epoch, base, replaced ('' for none), owner ('=…'), created, bytes,
 --          metadata ('=…') | refused
-local meta, chunks, live = KEYS[1], KEYS[2], KEYS[3]
+local meta, chunks, live, removed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local gen, takeover = ARGV[1], ARGV[2]
 local lease_ms, retention_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local owner, metadata = ARGV[5], ARGV[6]
@@ -21,6 +21,7 @@ end
 
 if old then
   if old.gen == gen and not old.done then
+    extend(meta, chunks, lease_ms, lease_ms + retention_ms)
     return granted()
   elseif not old.done and (not old.ours or old.lease and old.lease > now) then
     return {'refused'}
@@ -38,9 +39,11 @@ if old and old.ours and takeover == 'continue' and whole(chunks, old.last) then
   redis.call('HSET', meta, 'base', int(old.last))
   redis.call('HDEL', meta, 'cancel', 'outcome', 'error', 'reason')
 else
+  -- An epoch is the time, but never one that the session has had: clocks go back, and a
+  -- millisecond is long.
   local epoch = now
-  if old and old.epoch and old.epoch >= epoch then
-    epoch = old.epoch + 1
+  for _, before in ipairs({old and old.epoch or 0, unpack(redis.call('HVALS', removed))}) do
+    epoch = math.max(epoch, tonumber(before) + 1)
   end
   local kept = redis.call('HMGET', meta, 'owner', 'metadata')
   redis.call('UNLINK', meta, chunks)

@@ -8,7 +8,7 @@ local gen, epoch, base, replaced = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lease_ms = tonumber(ARGV[5])
 local ttl_ms = lease_ms + tonumber(ARGV[6])
 
-if redis.call('GET', KEYS[4]) == gen then
+if redis.call('HEXISTS', KEYS[4], gen) == 1 then
   return {'fenced', ''}
 end
 local record = load(meta)
