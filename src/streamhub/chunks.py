@@ -49,10 +49,16 @@ class Cursor(msgspec.Struct, frozen=True, gc=False):
         match = _CURSOR.fullmatch(text)
         if match is None:
             raise ValueError(f"a cursor is written <epoch>-<offset>, not {text[:80]!r}")
-        epoch, offset = int(match[1]), int(match[2])
-        if epoch > _MAX_HALF or offset > _MAX_HALF:
+        cursor = cls(int(match[1]), int(match[2]))
+        if not cursor.possible:
             raise ValueError(f"both halves of a cursor are at most {_MAX_HALF}, not {text!r}")
-        return cls(epoch, offset)
+        return cursor
+
+    @property
+    def possible(self) -> bool:
+        """Whether both halves are numbers that a log can hold."""
+        halves = (self.epoch, self.offset)
+        return all(isinstance(half, int) and 0 <= half <= _MAX_HALF for half in halves)
 
     def __str__(self) -> str:
         return f"{self.epoch}-{self.offset}"
@@ -83,6 +89,8 @@ class SessionInfo(msgspec.Struct, frozen=True):
     last: Cursor
     #: The offset after which the current generation writes: 0, or where it continued another's.
     base: int = 0
+    #: The generation that the current one replaced, if it did.
+    replaced: str | None = None
     #: UTF-8 bytes stored in this epoch.
     bytes: int = 0
     #: Seconds until ownership lapses; None once the session has ended.

@@ -244,7 +244,8 @@ class Producer:
         if isinstance(result, Exception):
             self._apply_failure(result)
             return
-        self._failing_since = None
+        if not isinstance(op, Renew):
+            self._failing_since = None
         match result:
             case Stored():
                 self._apply_stored(op, result, metadata_set)

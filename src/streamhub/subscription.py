@@ -246,8 +246,12 @@ def parse_after(after: Cursor | str | None) -> Cursor | Now | None:
 
     :raises InvalidCursor: it is no cursor, ``"now"`` or None.
     """
-    if after is None or isinstance(after, Cursor):
-        return after
+    if after is None:
+        return None
+    if isinstance(after, Cursor):
+        if after.possible:
+            return after
+        raise InvalidCursor(str(after), "is malformed; its halves are numbers of 0 to 2**64 - 1")
     if after == "now":
         return "now"
     if not isinstance(after, str):

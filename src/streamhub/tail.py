@@ -147,8 +147,8 @@ class Tail:
             self.look_soon()
         elif isinstance(found, SessionCorrupted):
             self.fail(found)
-        elif found is None:
-            self._take_missing()
+        elif found is None or self._is_past(found):
+            self._take_missing(found)
         else:
             self._take(found)
 
@@ -247,11 +247,19 @@ class Tail:
         self.trusted = True
         self._wake()
 
-    def _take_missing(self) -> None:
+    def _is_past(self, found: SessionInfo) -> bool:
+        """Whether the store went back to a time before what is known: a failover lost a claim."""
+        return self._known is not None and found.generation == self._known.replaced
+
+    def _take_missing(self, past: SessionInfo | None) -> None:
+        """The session is not there, or not there any more as it was."""
         now = self._loop.time()
         if self._gone_since is None:
             self._gone_since = now
         left = self._gone_since + self._lease - now
+        if past is not None and left <= 0:
+            self._take(past)
+            return
         self.info = None
         self.missing = self.missing or self._removed or self._known is None or left <= 0
         pause = self._lease / 3 if self.missing else min(left, self._lease / 4)

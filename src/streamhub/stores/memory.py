@@ -102,6 +102,7 @@ class _Record:
             epoch=claim.epoch,
             last=Cursor(claim.epoch, len(self.log)),
             base=claim.base,
+            replaced=claim.replaced,
             bytes=self.bytes,
             lease=max(0.0, self.lease_until - now) if self.status is Status.ACTIVE else None,
             owner=claim.owner,
@@ -275,7 +276,8 @@ class MemoryStore:
         elif claim.generation in self._removed.get(claim.session_id, ()):
             return Fenced(None)
         restored = _Record(claim, op.metadata)
-        if record is not None and record.claim.epoch == claim.epoch:
+        kept = record is not None and record.claim.epoch == claim.epoch
+        if record is not None and kept and len(record.log) <= claim.base:
             restored.log, restored.bytes = record.log, record.bytes
         restored.renew(now)
         self._records[claim.session_id] = restored

@@ -39,7 +39,7 @@ __all__ = [
 #: The fields of a record that a look reads; the metadata follows on request.
 FIELDS = (
     "gen", "status", "claim", "epoch", "last", "lease", "outcome", "error",
-    "cancel", "owner", "created", "bytes", "base",
+    "cancel", "owner", "created", "bytes", "base", "replaced",
 )  # fmt: skip
 
 _OUTCOMES = {
@@ -47,6 +47,9 @@ _OUTCOMES = {
     b"failed": Status.FAILED,
     b"cancelled": Status.CANCELLED,
 }
+
+# Scripts calculate with doubles, which are exact up to 2**53.
+_LONGEST_NUMBER = 15
 
 encode_items = msgspec.msgpack.Encoder().encode
 _decode_items = msgspec.msgpack.Decoder(list[str | tuple[str, str]]).decode
@@ -62,11 +65,11 @@ def record(
 ) -> SessionInfo | SessionCorrupted | None:
     """What the fields of a meta hash say; ``last`` is the newest entry of a foreign log."""
     gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
-    cancel, owner, created, size, base = fields[8:13]
+    cancel, owner, created, size, base, replaced = fields[8:14]
     if gen is None and status is None:
         return None
     try:
-        metadata = json.loads(fields[13]) if len(fields) > 13 and fields[13] else None
+        metadata = json.loads(fields[14]) if len(fields) > 14 and fields[14] else None
         if is_foreign(fields):
             return SessionInfo(
                 session_id=session_id,
@@ -81,19 +84,20 @@ def record(
         if status == b"done":
             standing = _OUTCOMES[outcome or b"finished"]
         else:
-            remaining = max(0.0, (int(lease or 0) - now_ms) / 1000)
+            remaining = max(0.0, (_number(lease or b"0") - now_ms) / 1000)
             standing = Status.ACTIVE if remaining > 0 else Status.LOST
         return SessionInfo(
             session_id=session_id,
             status=standing,
             generation=_text(gen),
-            epoch=int(epoch or b""),
-            last=Cursor(int(epoch or b""), int(last_offset or b"")),
-            base=int(base or 0),
-            bytes=int(size or 0),
+            epoch=_number(epoch),
+            last=Cursor(_number(epoch), _number(last_offset)),
+            base=_number(base or b"0"),
+            replaced=_text(replaced) or None,
+            bytes=_number(size or b"0"),
             lease=remaining,
             owner=None if owner is None else _text(owner),
-            created=int(created) / 1000 if created else None,
+            created=_number(created) / 1000 if created else None,
             error=_text(error) if error else None,
             cancelling=status != b"done" and cancel == b"1",
             metadata=metadata,
@@ -178,6 +182,13 @@ def _foreign_status(status: bytes | None, cancel: bytes | None) -> Status:
     if status != b"done":
         return Status.ACTIVE
     return Status.CANCELLED if cancel == b"1" else Status.FINISHED
+
+
+def _number(value: bytes | None) -> int:
+    """:raises ValueError: it is no number that a script would have written."""
+    if value is None or not value.isdigit() or len(value) > _LONGEST_NUMBER:
+        raise ValueError(f"{value!r:.40} is not a number")
+    return int(value)
 
 
 def _text(value: bytes | None) -> str:

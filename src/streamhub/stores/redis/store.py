@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 from redis.asyncio import Redis
 
@@ -220,7 +221,9 @@ class RedisStore:
     async def remove(self, session_id: str) -> bool:
         keys = self._keys(session_id)
         call = Call(
-            _scripts()["remove"], (keys.meta, keys.chunks, keys.live, keys.removed, keys.cancel)
+            _scripts()["remove"],
+            (keys.meta, keys.chunks, keys.live, keys.removed, keys.cancel),
+            uuid4().hex,
         )
         return bool(await self._ask(self._claims, session_id, call))
 

@@ -21,7 +21,9 @@ if record then
 end
 
 local last = 0
-if record and record.ours and record.epoch == epoch and whole(chunks, record.last) then
+local kept = record and record.ours and record.epoch == epoch and whole(chunks, record.last)
+-- What the one before wrote where this generation has written since is not kept.
+if kept and (record.gen == gen or record.last <= base) then
   last = record.last
   if record.gen == gen then
     extend(meta, chunks, lease_ms, ttl_ms)
