@@ -42,6 +42,7 @@ from .stores.base import (
     WriteOp,
     WriteResult,
 )
+from .waiters import Waiters
 
 __all__ = ["Producer"]
 
@@ -101,7 +102,7 @@ class Producer:
         self._broken: StreamHubError | None = None
         self._restore = False
         self._failing_since: float | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters = Waiters()
         self._cancelling = False
         #: Called with this producer when there is something to write.
         self.on_work: Callable[[Producer], None] = _ignore
@@ -195,9 +196,7 @@ class Producer:
 
     async def changed(self) -> None:
         """Wait until the store has answered something, or the phase changes."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
+        await self._waiters.wait()
 
     # -- the writer's side -------------------------------------------------------------------
 
@@ -267,7 +266,7 @@ class Producer:
                 if status is Status.CANCELLED:
                     self._notice_cancel()
                 self._finish_phase(_Phase.ENDED)
-        self._wake()
+        self._waiters.wake()
 
     @property
     def metadata_set(self) -> int:
@@ -320,19 +319,13 @@ class Producer:
         self._phase = phase
         self._items = []
         self._sizes = array("Q", [0])
-        self._wake()
+        self._waiters.wake()
         self.on_done()
 
     def _notice_cancel(self) -> None:
         if not self._cancelling:
             self._cancelling = True
             self.on_cancelling()
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     async def _settled(self) -> None:
         while not self.done:

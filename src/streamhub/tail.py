@@ -13,6 +13,7 @@ from .chunks import Chunk, Cursor, SessionInfo, Status
 from .config import HubConfig
 from .errors import SessionCorrupted, SessionNotFound, StoreUnavailable, StreamHubError
 from .stores.base import Appended, Claimed, Ended, LiveEvent, Removed, Store, Synced, Unsynced
+from .waiters import Waiters
 from .window import Window
 
 __all__ = ["Tail"]
@@ -73,7 +74,8 @@ class Tail:
         self._schedule = schedule
         self._loop = asyncio.get_running_loop()
         self._synced = False
-        self._overtaken = False
+        # Since the look began: events that it may not know of, and signs of life.
+        self._overtaken = self._heard = False
         self._removed = False
         self._known: SessionInfo | None = None
         self._gone_since: float | None = None
@@ -81,16 +83,14 @@ class Tail:
         self._poll = _FASTEST_POLL
         self._pages: dict[Cursor, list[Chunk]] = {}
         self._reading: dict[Cursor, asyncio.Task[list[Chunk]]] = {}
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters = Waiters()
         self._watch = store.watch(session_id, self._on_event)
 
     # -- for subscribers ---------------------------------------------------------------------
 
     async def changed(self) -> None:
         """Wait for news: chunks, an end, the result of a look."""
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append(waiter)
-        await waiter
+        await self._waiters.wait()
 
     async def standing(self) -> SessionInfo:
         """How the session stands, waiting until that is known.
@@ -137,13 +137,14 @@ class Tail:
     # -- for the fan-out ---------------------------------------------------------------------
 
     def begin_look(self) -> None:
-        self._overtaken = False
+        self._overtaken = self._heard = False
         self.due = inf
 
     def end_look(self, found: SessionInfo | SessionCorrupted | None) -> None:
         """Take in what a look found, unless events have overtaken it."""
         self.looks += 1
-        if self._overtaken:
+        lost = isinstance(found, SessionInfo) and found.status is Status.LOST
+        if self._overtaken or (lost and self._heard):
             self.look_soon()
         elif isinstance(found, SessionCorrupted):
             self.fail(found)
@@ -158,11 +159,11 @@ class Tail:
 
     def fail(self, failure: StreamHubError) -> None:
         self.failure = failure
-        self._wake()
+        self._waiters.wake()
 
     def close(self) -> None:
         self._watch.close()
-        self._wake()
+        self._waiters.wake()
 
     # -- what the store says -----------------------------------------------------------------
 
@@ -188,6 +189,7 @@ class Tail:
                 pass
 
     def _on_appended(self, event: Appended) -> None:
+        self._heard = True
         self.window.extend(event.epoch, event.base, event.chunks, event.bytes)
         info = self.info
         if not self.trusted:
@@ -198,7 +200,7 @@ class Tail:
         last = max(info.last.offset, self.window.end)
         self.info = replace(info, status=Status.ACTIVE, last=Cursor(event.epoch, last))
         self.due = self._loop.time() + event.lease + _LAPSE_MARGIN
-        self._wake()
+        self._waiters.wake()
 
     def _on_ended(self, event: Ended) -> None:
         self._overtaken = True
@@ -209,7 +211,7 @@ class Tail:
         last = Cursor(event.epoch, event.last)
         self.info = replace(info, status=event.status, last=last, error=event.error, lease=None)
         self.due = inf
-        self._wake()
+        self._waiters.wake()
 
     def _doubt(self, *, forget: bool) -> None:
         """Trust nothing until the next look; ``forget`` chunks that may be another's."""
@@ -245,7 +247,7 @@ class Tail:
         self.info = self._known = found
         self._gone_since, self.missing, self._removed = None, False, False
         self.trusted = True
-        self._wake()
+        self._waiters.wake()
 
     def _is_past(self, found: SessionInfo) -> bool:
         """Whether the store went back to a time before what is known: a failover lost a claim."""
@@ -266,7 +268,7 @@ class Tail:
         self.due = now + min(pause, _DEGRADED_POLL if not self._synced else pause)
         self._schedule(self)
         self.trusted = True
-        self._wake()
+        self._waiters.wake()
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -295,12 +297,6 @@ class Tail:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE)
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 def _right_after(page: list[Chunk], after: Cursor) -> list[Chunk]:
