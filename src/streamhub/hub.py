@@ -186,6 +186,8 @@ class Hub:
 
     async def active(self, session_ids: Iterable[str]) -> set[str]:
         """Which of these sessions have a live producer now."""
+        if isinstance(session_ids, str):
+            raise TypeError(f"session_ids must be several ids, not the one str {session_ids!r}")
         wanted = list(dict.fromkeys(session_ids))
         for session_id in wanted:
             check_session_id(session_id)

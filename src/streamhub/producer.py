@@ -20,6 +20,7 @@ from .errors import (
     HubClosed,
     InvalidChunk,
     ProducerFenced,
+    SessionCorrupted,
     StoreUnavailable,
     StreamClosed,
     StreamHubError,
@@ -51,6 +52,8 @@ _APPEND_CHUNKS = 512
 _APPEND_BYTES = 256 * 1024
 # How much of one stream may travel in one round trip: the rest waits, so that others get theirs.
 _APPENDS_PER_ROUND = 4
+# A log that loses what is put back each time is not worth more attempts.
+_MENDINGS_IN_VAIN = 20
 # A source that never waits still has to let the writer run.
 _YIELD_EVERY = 256
 
@@ -101,6 +104,7 @@ class Producer:
         self._current: str | None = None
         self._broken: StreamHubError | None = None
         self._restore = False
+        self._mendings = 0
         self._failing_since: float | None = None
         self._waiters = Waiters()
         self._cancelling = False
@@ -209,6 +213,10 @@ class Producer:
             or self._phase is not _Phase.OPEN
         )
 
+    @property
+    def pending_bytes(self) -> int:
+        return self._sizes[-1] - self._sizes[self._stored]
+
     def next_ops(self) -> list[WriteOp]:
         """What to write next, in order; bounded, so more may follow."""
         if not self.has_work:
@@ -256,6 +264,11 @@ class Producer:
                     self._metadata_stored = max(self._metadata_stored, metadata_set)
             case Gone():
                 self._restore = True
+                self._mendings += 1
+                if self._mendings > _MENDINGS_IN_VAIN:
+                    reason = f"the log could not be mended in {_MENDINGS_IN_VAIN} attempts"
+                    self._broken = SessionCorrupted(self.claim.session_id, reason)
+                    self._finish_phase(_Phase.BROKEN)
             case Fenced(current) if self._lost_claim(op, current):
                 self._restore = True
             case Fenced(current):
@@ -280,6 +293,7 @@ class Producer:
         return replaced is not None and current == replaced and not isinstance(op, Restore)
 
     def _apply_stored(self, op: WriteOp, result: Stored, metadata_set: int) -> None:
+        self._mendings = 0
         match op:
             case Append(_, base, items):
                 self._stored = base + len(items)
@@ -317,8 +331,7 @@ class Producer:
         if self.done:
             return
         self._phase = phase
-        self._items = []
-        self._sizes = array("Q", [0])
+        self._items, self._sizes, self._stored = [], array("Q", [0]), 0
         self._waiters.wake()
         self.on_done()
 
@@ -352,7 +365,7 @@ class Producer:
         return size or 1
 
     def _is_full(self, size: int) -> bool:
-        pending = self._sizes[-1] - self._sizes[self._stored]
+        pending = self.pending_bytes
         return pending > 0 and pending + size > self._config.max_pending_bytes
 
     def _batch_end(self, base: int) -> int:

@@ -169,6 +169,9 @@ class Subscription(AsyncIterator[Chunk]):
             return info.last
         if info.epoch is not None and cursor.epoch != info.epoch:
             raise StreamReplaced(self._session_id, cursor.epoch, info.epoch)
+        if info.epoch is None and cursor != Cursor(0, 0) and not await tail.holds(cursor):
+            # A log of the Go library has no epoch that would tell it from the one before.
+            raise StreamReplaced(self._session_id, cursor.epoch, None)
         if _is_before(info.last, cursor):
             try:
                 async with asyncio.timeout(_BEYOND_END):

@@ -129,6 +129,14 @@ class Tail:
             return None
         return found
 
+    async def holds(self, cursor: Cursor) -> bool:
+        """Whether the log has the very chunk that ``cursor`` names."""
+        before = Cursor(cursor.epoch, cursor.offset - 1)
+        if cursor.offset == 0:
+            before = Cursor(cursor.epoch - 1, 2**64 - 1)
+        chunks = await self._read_patiently(before, 1)
+        return bool(chunks) and chunks[0].cursor == cursor
+
     def look_soon(self, delay: float = 0.0) -> None:
         """Have the store looked at within ``delay`` seconds."""
         self.due = min(self.due, self._loop.time() + delay)
@@ -244,6 +252,8 @@ class Tail:
         if not self._synced:
             self.due = min(self.due, now + _DEGRADED_POLL)
         self._schedule(self)
+        # A producer whose lease is longer than this hub's has that long to put back its data.
+        self._lease = max(self._lease, found.lease or 0.0)
         self.info = self._known = found
         self._gone_since, self.missing, self._removed = None, False, False
         self.trusted = True
@@ -275,7 +285,7 @@ class Tail:
     async def _load(self, start: Cursor, *, keep: bool) -> list[Chunk]:
         pages, reading = self._pages, self._reading
         try:
-            page = await self._read_patiently(start)
+            page = await self._read_patiently(start, _PAGE)
         finally:
             reading.pop(start, None)
         if keep and page:
@@ -285,13 +295,13 @@ class Tail:
                 del pages[next(iter(pages))]
         return page
 
-    async def _read_patiently(self, start: Cursor) -> list[Chunk]:
+    async def _read_patiently(self, start: Cursor, limit: int) -> list[Chunk]:
         """Read the log, again and again while the store is unavailable and may come back."""
         give_up_at = self._loop.time() + self._give_up_after
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await self._store.read(self.session_id, start, _PAGE)
+                return await self._store.read(self.session_id, start, limit)
             except StoreUnavailable:
                 if self._loop.time() + pause > give_up_at:
                     raise

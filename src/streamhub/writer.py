@@ -15,6 +15,7 @@ __all__ = ["Writer"]
 
 # What one round trip may carry. It bounds memory and how long a stream waits for its turn.
 _ROUND_CHUNKS = 16 * 1024
+_ROUND_BYTES = 8 * 1024 * 1024
 _ROUND_OPS = 1024
 _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 1.0
@@ -68,10 +69,16 @@ class Writer:
 
     def _gather(self) -> list[tuple[Producer, WriteOp]]:
         work: list[tuple[Producer, WriteOp]] = []
-        chunks = 0
-        while self._ready and chunks < _ROUND_CHUNKS and len(work) < _ROUND_OPS:
+        chunks = size = 0
+        while (
+            self._ready
+            and chunks < _ROUND_CHUNKS
+            and size < _ROUND_BYTES
+            and len(work) < _ROUND_OPS
+        ):
             producer = next(iter(self._ready))
             del self._ready[producer]
+            size += producer.pending_bytes
             for op in producer.next_ops():
                 work.append((producer, op))
                 if isinstance(op, Append):

@@ -82,7 +82,7 @@ class Server:
         if isinstance(error, InvalidResponse):
             return StoreUnsupported(self.name, f"does not speak the Redis protocol: {text}")
         if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError) or (
-            "NOAUTH" in text or "WRONGPASS" in text
+            any(sign in text for sign in ("NOAUTH", "WRONGPASS", "The user executing the script"))
         ):
             return StoreAuthenticationFailed(self.name, f"refused the user or its rights: {text}")
         if not isinstance(error, ResponseError):
@@ -93,7 +93,7 @@ class Server:
             return StoreUnsupported(self.name, f"lacks a command that is needed: {text}")
         # A key of another type, or a field that a script cannot calculate with.
         if session_id is not None and any(
-            sign in text for sign in ("WRONGTYPE", "attempt to", "bad argument")
+            sign in text for sign in ("WRONGTYPE", "damaged record", "attempt to")
         ):
             return SessionCorrupted(session_id, text)
         return StoreUnavailable(self.name, f"refused a command: {text}")

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import hiredis
+import msgspec
 from redis.exceptions import RedisError
 
 from ...errors import StreamHubError
@@ -121,6 +122,9 @@ class Listener:
             except (RedisError, OSError, TimeoutError) as error:
                 mapped: StreamHubError = self._server.error(error)
                 logger.warning("live channel: %s; connecting again", mapped)
+            except Exception:
+                # A listener that died would leave every subscriber of the hub behind.
+                logger.exception("live channel: connecting again")
             finally:
                 self._unsync()
                 with suppress(RedisError, OSError):
@@ -196,7 +200,7 @@ class Listener:
         if kind == b"message":
             try:
                 event = channel.decode(reply[2])
-            except (ValueError, IndexError) as error:
+            except (ValueError, msgspec.MsgspecError) as error:
                 logger.warning("ignoring a message on %r: %s", name, error)
                 return
             if event is not None:

@@ -37,10 +37,12 @@ if last > record.last then
     end
   end
   redis.call('HSET', meta, 'last', int(last), 'bytes', ARGV[3])
+  extend(meta, chunks, lease_ms, ttl_ms)
+  -- Chunks are told last: they must be stored first, and are, if this fails.
   redis.call('PUBLISH', live,
     table.concat({'a', int(record.epoch), ARGV[2], ARGV[4], ARGV[6]}, ' '))
 else
   last = record.last
+  extend(meta, chunks, lease_ms, ttl_ms)
 end
-extend(meta, chunks, lease_ms, ttl_ms)
 return {'stored', int(last), record.cancelling and '1' or '0'}

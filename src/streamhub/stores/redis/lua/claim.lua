@@ -35,20 +35,25 @@ if old then
   end
 end
 
-if old and old.ours and takeover == 'continue' and whole(chunks, old.last) then
-  redis.call('HSET', meta, 'base', int(old.last))
-  redis.call('HDEL', meta, 'cancel', 'outcome', 'error', 'reason')
+local continues = old and old.ours and takeover == 'continue' and whole(chunks, old.last)
+local epoch, base = now, 0
+if continues then
+  epoch, base = old.epoch, old.last
 else
   -- An epoch is the time, but never one that the session has had: clocks go back, and a
   -- millisecond is long.
-  local epoch = now
   for _, before in ipairs({old and old.epoch or 0, unpack(redis.call('HVALS', removed))}) do
     epoch = math.max(epoch, tonumber(before) + 1)
   end
+end
+tell_claimed(live, epoch, base, base, lease_ms, gen)
+
+if continues then
+  redis.call('HDEL', meta, 'cancel', 'outcome', 'error', 'reason')
+else
   local kept = redis.call('HMGET', meta, 'owner', 'metadata')
   redis.call('UNLINK', meta, chunks)
-  redis.call('HSET', meta, 'epoch', int(epoch), 'last', '0', 'base', '0', 'bytes', '0',
-    'created', int(now))
+  redis.call('HSET', meta, 'epoch', int(epoch), 'last', '0', 'bytes', '0', 'created', int(now))
   if takeover == 'continue' then
     for i, field in ipairs({'owner', 'metadata'}) do
       if kept[i] then
@@ -57,9 +62,8 @@ else
     end
   end
 end
-redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'term', int(lease_ms),
-  'keep', int(retention_ms),
-  'replaced', old and old.gen or '')
+redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'base', int(base),
+  'replaced', old and old.gen or '', 'term', int(lease_ms), 'keep', int(retention_ms))
 if owner ~= '' then
   redis.call('HSET', meta, 'owner', string.sub(owner, 2))
 end
@@ -67,6 +71,4 @@ if metadata ~= '' then
   redis.call('HSET', meta, 'metadata', string.sub(metadata, 2))
 end
 extend(meta, chunks, lease_ms, lease_ms + retention_ms)
-local base = tonumber(redis.call('HGET', meta, 'base'))
-tell_claimed(live, redis.call('HGET', meta, 'epoch'), base, base, lease_ms, gen)
 return granted()

@@ -11,20 +11,26 @@ local function int(number)
 end
 
 -- The session's record; nil if there is none. `ours` tells a claim of streamhub-llm from one of
--- the Go library, which leaves our fields as they are.
+-- the Go library, which leaves our fields as they are. Raises where a field of ours is damaged:
+-- nothing may be concluded from it.
 local function load(meta)
   local f = redis.call('HMGET', meta, 'gen', 'status', 'claim', 'epoch', 'last', 'lease', 'outcome',
     'cancel', 'reason')
   if not f[1] and not f[2] then
     return nil
   end
-  local ours = f[3] and f[3] == f[1]
-  return {
-    gen = f[1] or '', done = f[2] == 'done', ours = ours,
-    epoch = ours and tonumber(f[4]) or nil, last = ours and tonumber(f[5]) or 0,
-    lease = ours and tonumber(f[6]) or nil, outcome = f[7] or 'finished',
-    cancelling = f[8] == '1', reason = f[9] or '',
+  local record = {
+    gen = f[1] or '', done = f[2] == 'done', ours = f[3] and f[3] == f[1], last = 0,
+    outcome = f[7] or 'finished', cancelling = f[8] == '1', reason = f[9] or '',
   }
+  if record.ours then
+    record.epoch, record.last = tonumber(f[4]), tonumber(f[5])
+    record.lease = not record.done and tonumber(f[6]) or nil
+    if not (record.epoch and record.last and (record.done or record.lease)) then
+      error('damaged record')
+    end
+  end
+  return record
 end
 
 -- Whether the log holds exactly the chunks 1 to last.
@@ -51,17 +57,20 @@ local function extend(meta, chunks, lease_ms, ttl_ms)
   redis.call('PEXPIRE', chunks, ttl_ms)
 end
 
+-- Scripts tell the live channel before they write: nothing is rolled back if the user lacks the
+-- right to, and nobody sees the message before the script is done.
+
 -- A cancel that was asked for before the end decides how it ends.
 local function finish(meta, chunks, live, record, outcome, reason, retention_ms)
   if record.cancelling then
     outcome, reason = 'cancelled', record.reason
   end
+  redis.call('PUBLISH', live,
+    table.concat({'e', int(record.epoch), int(record.last), outcome, reason}, ' '))
   redis.call('HSET', meta, 'status', 'done', 'outcome', outcome, 'error', reason)
   redis.call('HDEL', meta, 'lease')
   redis.call('PEXPIRE', meta, retention_ms)
   redis.call('PEXPIRE', chunks, retention_ms)
-  redis.call('PUBLISH', live,
-    table.concat({'e', int(record.epoch), int(record.last), outcome, reason}, ' '))
   return {'over', outcome}
 end
 

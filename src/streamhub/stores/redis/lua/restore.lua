@@ -20,19 +20,35 @@ if record then
   end
 end
 
+-- Whether entries can be added to the log after the chunk `last`.
+local function open_after(last)
+  local stream = redis.pcall('XINFO', 'STREAM', chunks)
+  if stream.err then
+    return last == 0
+  end
+  for i = 1, #stream, 2 do
+    if stream[i] == 'last-generated-id' then
+      return stream[i + 1] == ARGV[2] .. '-' .. int(last)
+    end
+  end
+end
+
 local last = 0
 local kept = record and record.ours and record.epoch == epoch and whole(chunks, record.last)
+  and open_after(record.last)
 -- What the one before wrote where this generation has written since is not kept.
-if kept and (record.gen == gen or record.last <= base) then
+kept = kept and (record.gen == gen or record.last <= base)
+if kept then
   last = record.last
-  if record.gen == gen then
-    extend(meta, chunks, lease_ms, ttl_ms)
-    return {'behind', int(last)}
-  end
-else
+end
+if kept and record.gen == gen then
+  extend(meta, chunks, lease_ms, ttl_ms)
+  return {'behind', int(last)}
+end
+tell_claimed(live, epoch, last, base, lease_ms, gen)
+if not kept then
   redis.call('UNLINK', chunks)
 end
--- The log knows its bytes again with the next append.
 redis.call('HDEL', meta, 'outcome', 'error', 'owner', 'metadata')
 if record and record.gen ~= gen then
   -- That cancel was meant for the stream before.
@@ -51,5 +67,4 @@ if ARGV[9] ~= '' then
   redis.call('HSET', meta, 'metadata', string.sub(ARGV[9], 2))
 end
 extend(meta, chunks, lease_ms, ttl_ms)
-tell_claimed(live, epoch, last, base, lease_ms, gen)
 return {'behind', int(last)}
