@@ -1,0 +1,353 @@
+"""The commands, their options and their help. What they do stands in a module each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+
+from ..errors import StreamHubError
+from . import sessions
+from .exits import Code, code_of
+from .run import run as run_command
+from .tail import Form
+from .tail import tail as tail_session
+from .terminal import Warnings, note, redacted
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    # Panels are for people; a file or a program gets plain text.
+    rich_markup_mode="rich" if sys.stdout.isatty() and sys.stderr.isatty() else None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RedisOption = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        metavar="URL",
+        help="Where the sessions are: redis://, rediss://, valkey:// or unix://.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SessionArgument = Annotated[
+    str, typer.Argument(metavar="SESSION", help="The session's name, as in chat:123.")
+]
+
+
+class Takeover(StrEnum):
+    RESTART = "restart"
+    CONTINUE = "continue"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"streamhub {version('streamhub-llm')}")
+        except PackageNotFoundError:
+            print("streamhub (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def streamhub(
+    context: typer.Context,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            "--redis",
+            metavar="URL",
+            envvar="STREAMHUB_URL",
+            help="Where the sessions are: redis://, rediss://, valkey:// or unix://. "
+            "Other users can see a command line: a URL with a password belongs in the variable.",
+            show_default=False,
+        ),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version),
+    ] = False,
+) -> None:
+    """Resumable streams: whoever writes and whoever reads need not be there at the same time.
+
+    A producer claims a session and streams into it. Any number of readers, anywhere, replay what
+    they missed and follow live. Anyone can cancel from anywhere.
+    """
+    context.obj = redis
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    session: SessionArgument,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="COMMAND",
+            help="What to run, after a --; without it, standard input is read.",
+            show_default=False,
+        ),
+    ] = None,
+    takeover: Annotated[
+        Takeover,
+        typer.Option(help="What to do with a session that has ended: begin anew, or go on."),
+    ] = Takeover.RESTART,
+    owner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whom the session belongs to.")
+    ] = None,
+    metadata: Annotated[
+        str | None, typer.Option(metavar="JSON", help="What readers may want to know about it.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Do not show what is streamed.")
+    ] = False,
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long a command that is told to stop may take before it is killed.",
+        ),
+    ] = 3.0,
+    redis: RedisOption = None,
+) -> None:
+    """Stream a command's output into a session as it comes, and show it.
+
+    The text must be UTF-8; what is not becomes U+FFFD. A cancel from anywhere ends the command
+    and all that it started (SIGTERM, after the grace SIGKILL), and so do Ctrl-C (the stream
+    ends as cancelled) and SIGTERM or SIGHUP (it ends as failed).
+
+    Exit code: the command's own, 128 + n if signal n ended it or us, or
+
+    \b
+      2  wrong usage
+    123  the session was not claimed: somebody else's, or complete; nothing was started
+    124  cancelled
+    125  the stream could not be stored (the command is ended)
+    126  the command cannot be executed
+    127  the command was not found
+    """
+    url = _url(context, redis)
+    value = _json_value(metadata)
+    _finish(
+        url,
+        lambda: run_command(
+            url,
+            session,
+            command or (),
+            takeover=takeover.value,
+            owner=owner,
+            metadata=value,
+            quiet=quiet,
+            grace=grace,
+        ),
+    )
+
+
+@app.command()
+def tail(
+    context: typer.Context,
+    session: SessionArgument,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CURSOR",
+            help="Go on after this cursor; 'now' skips what is stored.",
+            show_default="the start",
+        ),
+    ] = None,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Take what is stored already as one chunk.")
+    ] = False,
+    cursors: Annotated[
+        bool,
+        typer.Option(
+            "--cursors",
+            help="A line per chunk: its cursor, its text as a JSON string and, if it has one, "
+            "its event type, between tabs.",
+        ),
+    ] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Wait so long for a session that is not there yet."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="A JSON object per line: data, cursor and event of each chunk; the last has "
+            "status, cursor and error.",
+        ),
+    ] = False,
+    redis: RedisOption = None,
+) -> None:
+    """Replay a session and follow it to its end.
+
+    Standard output gets the text, byte for byte; chunks with an event type are no part of it and
+    show with --cursors and --json only. Standard error gets how it ended, and the cursor.
+    An interrupted tail says where to go on: what was written is never lost or doubled.
+
+    Exit code:
+
+    \b
+      0  finished
+      1  failed: the producer ended with an error
+      2  wrong usage, a bad cursor or a bad session name
+      3  cancelled
+      4  lost: the producer died
+      5  no such session, or it was removed or has expired
+      6  replaced: the session began anew, or the chunks after the cursor have expired
+      7  the store is unavailable
+      9  any other error
+    130  interrupted by SIGINT, SIGTERM, SIGHUP, or a reader of standard output that left
+    """
+    if cursors and as_json:
+        _refuse("--cursors and --json exclude each other")
+    url = _url(context, redis)
+    form = Form.JSON if as_json else Form.CURSORS if cursors else Form.TEXT
+    _finish(url, lambda: tail_session(url, session, after=after, batch=batch, wait=wait, form=form))
+
+
+@app.command("ls")
+def list_sessions(
+    context: typer.Context,
+    owner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those that belong to NAME.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object per line, as they are found.")
+    ] = False,
+    redis: RedisOption = None,
+) -> None:
+    """List the sessions: running ones first, then the newest.
+
+    Exit code: 0, also if there are none; 7 if the store is unavailable.
+    """
+    url = _url(context, redis)
+    _finish(url, lambda: sessions.list_sessions(url, owner=owner, as_json=as_json))
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    session: SessionArgument,
+    as_json: JsonOption = False,
+    redis: RedisOption = None,
+) -> None:
+    """Show how a session stands.
+
+    Exit code: 0; 5 no such session; 7 the store is unavailable.
+    """
+    url = _url(context, redis)
+    _finish(url, lambda: sessions.show(url, session, as_json=as_json))
+
+
+@app.command()
+def cancel(
+    context: typer.Context,
+    session: SessionArgument,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Wait so long until it has ended."),
+    ] = None,
+    as_json: JsonOption = False,
+    redis: RedisOption = None,
+) -> None:
+    """Ask a session's producer to stop, wherever it runs. Safe to repeat.
+
+    Exit code: 0 asked, or it has ended; 5 no such session; 7 the store is unavailable;
+    8 still active after --wait.
+    """
+    url = _url(context, redis)
+    _finish(url, lambda: sessions.cancel(url, session, wait=wait, as_json=as_json))
+
+
+@app.command("rm")
+def remove(
+    context: typer.Context,
+    session: SessionArgument,
+    as_json: JsonOption = False,
+    redis: RedisOption = None,
+) -> None:
+    """Remove a session and all that it holds. A producer that it has can write no more.
+
+    Exit code: 0; 5 no such session; 7 the store is unavailable.
+    """
+    url = _url(context, redis)
+    _finish(url, lambda: sessions.remove(url, session, as_json=as_json))
+
+
+@app.command()
+def demo(
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Do not take the time to let anybody watch.")
+    ] = False,
+) -> None:
+    """See it work here and now: in memory, no Redis.
+
+    Exit code: 0 if every reader held the same text, 1 if not.
+    """
+    from .demo import demo as play
+
+    _finish("", lambda: play(fast=fast))
+
+
+def _url(context: typer.Context, option: str | None) -> str:
+    url: str = option or context.obj or ""
+    if not url:
+        _refuse(
+            "where are the sessions? Say --redis redis://localhost:6379/0, or set STREAMHUB_URL "
+            "(only the demo needs no Redis)"
+        )
+    if url.startswith("memory:"):
+        _refuse(
+            "a memory store lives and ends with this process, so nobody else could read it: "
+            "give the URL of a Redis (only the demo runs in memory)"
+        )
+    return url
+
+
+def _refuse(reason: str) -> NoReturn:
+    note(reason, style="red")
+    raise typer.Exit(int(Code.USAGE))
+
+
+def _json_value(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        _refuse(f"--metadata is not JSON: {error}")
+
+
+def _finish(url: str, work: Callable[[], Coroutine[Any, Any, int]]) -> None:
+    """Run the command to its end, and leave with its exit code."""
+    logging.getLogger("streamhub").addHandler(Warnings(url))
+    try:
+        code = asyncio.run(work())
+        sys.stdout.flush()
+    except StreamHubError as error:
+        note(redacted(str(error), url), style="red")
+        code = code_of(error)
+    except KeyboardInterrupt:
+        code = Code.INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered must not be tried again on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = Code.INTERRUPTED
+    raise typer.Exit(int(code))

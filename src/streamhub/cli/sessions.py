@@ -1,0 +1,195 @@
+"""``streamhub ls``, ``show``, ``cancel`` and ``rm``: what is there, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ..chunks import SessionInfo, Status
+from ..errors import SessionNotFound
+from ..hub import Hub
+from .exits import Code
+from .terminal import console, emit, note, visible
+
+__all__ = ["cancel", "list_sessions", "remove", "show"]
+
+_STYLES = {
+    Status.ACTIVE: "cyan",
+    Status.FINISHED: "green",
+    Status.FAILED: "red",
+    Status.CANCELLED: "yellow",
+    Status.LOST: "magenta",
+}
+
+
+async def list_sessions(url: str, *, owner: str | None, as_json: bool) -> int:
+    async with Hub.from_url(url) as hub:
+        sessions = hub.sessions(owner=owner)
+        if as_json:
+            async for info in sessions:
+                emit(_as_json(info))
+            return Code.FINISHED
+        infos = [info async for info in sessions]
+    if not infos:
+        note("no sessions")
+        return Code.FINISHED
+    infos.sort(key=lambda info: (info.status is not Status.ACTIVE, -(info.created or 0)))
+    _print_table(infos)
+    return Code.FINISHED
+
+
+async def show(url: str, session_id: str, *, as_json: bool) -> int:
+    async with Hub.from_url(url) as hub:
+        stream = await hub.get(session_id)
+        if stream is None:
+            raise SessionNotFound(session_id)
+        info = await stream.info()
+    if as_json:
+        emit(_as_json(info))
+    else:
+        _print_facts(info)
+    return Code.FINISHED
+
+
+async def cancel(url: str, session_id: str, *, wait: float | None, as_json: bool) -> int:
+    async with Hub.from_url(url) as hub:
+        stream = await hub.get(session_id)
+        if stream is None:
+            raise SessionNotFound(session_id)
+        before = (await stream.info()).status
+        status = await stream.cancel(wait=wait)
+    if as_json:
+        emit({"session_id": session_id, "status": status, "before": before})
+    else:
+        style = _STYLES[status]
+        _print_line(_cancel_line(session_id, before, status, wait), style)
+    return Code.ACTIVE if wait is not None and status is Status.ACTIVE else Code.FINISHED
+
+
+async def remove(url: str, session_id: str, *, as_json: bool) -> int:
+    async with Hub.from_url(url) as hub:
+        if not await hub.remove(session_id):
+            raise SessionNotFound(session_id)
+    if as_json:
+        emit({"session_id": session_id, "removed": True})
+    else:
+        _print_line(f"removed {session_id!r}", None)
+    return Code.FINISHED
+
+
+def _cancel_line(session_id: str, before: Status, status: Status, wait: float | None) -> str:
+    if before not in (Status.ACTIVE, Status.LOST):
+        return f"{session_id!r} had already ended: {before}"
+    if status is Status.ACTIVE and wait is None:
+        return f"{session_id!r} is asked to stop"
+    if status is Status.ACTIVE:
+        return f"{session_id!r} is asked to stop, and still active after {wait:g} s"
+    return f"{session_id!r} is {status}"
+
+
+def _print_line(line: str, style: str | None) -> None:
+    console(sys.stdout).print(Text(visible(line), style=style or ""), soft_wrap=True)
+
+
+def _print_table(infos: list[SessionInfo]) -> None:
+    header = ("session", "status", "chunks", "bytes", "age", "owner")
+    rows = [
+        (
+            visible(info.session_id),
+            f"{info.status} (cancelling)" if info.cancelling and _runs(info) else str(info.status),
+            f"{info.last.offset:,}" if info.epoch is not None else "?",
+            f"{info.bytes:,}" if info.epoch is not None else "?",
+            _age(info.created),
+            visible(info.owner or ""),
+        )
+        for info in infos
+    ]
+    if not sys.stdout.isatty():
+        for row in [header, *rows]:
+            print("\t".join(row))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in header:
+        numeric = name in ("chunks", "bytes", "age")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for info, row in zip(infos, rows, strict=True):
+        cells = [Text(cell) for cell in row]
+        cells[0].stylize("bold")
+        cells[1].stylize(_STYLES[info.status])
+        table.add_row(*cells)
+    console(sys.stdout).print(table)
+
+
+def _print_facts(info: SessionInfo) -> None:
+    facts: list[tuple[str, str]] = [
+        ("session", info.session_id),
+        ("status", str(info.status)),
+        ("generation", info.generation),
+        ("epoch", "none (written by the Go library)" if info.epoch is None else str(info.epoch)),
+        ("cursor", str(info.last)),
+    ]
+    if info.error is not None:
+        # A cancel may come with a reason.
+        facts.insert(2, ("error" if info.status is Status.FAILED else "reason", info.error))
+    if info.cancelling and _runs(info):
+        facts.insert(2, ("cancel", "asked for"))
+    if info.epoch is not None:
+        facts.append(("chunks", f"{info.last.offset:,}"))
+        facts.append(("bytes", f"{info.bytes:,}"))
+    if info.base:
+        facts.append(("continued", f"after chunk {info.base:,}"))
+    if info.lease is not None:
+        facts.append(("lease", f"{info.lease:.1f} s left"))
+    if info.created is not None:
+        when = datetime.fromtimestamp(info.created, UTC).astimezone()
+        facts.append(("created", f"{when:%Y-%m-%d %H:%M:%S %z} ({_age(info.created)} ago)"))
+    if info.owner is not None:
+        facts.append(("owner", info.owner))
+    if info.metadata is not None:
+        facts.append(("metadata", json.dumps(info.metadata, ensure_ascii=False)))
+    out = console(sys.stdout)
+    for name, value in facts:
+        line = Text(f"{name:<11}", style="dim")
+        style = _STYLES[info.status] if name == "status" else ""
+        out.print(line.append(visible(value), style=f"not dim {style}"), soft_wrap=True)
+
+
+def _runs(info: SessionInfo) -> bool:
+    return info.status in (Status.ACTIVE, Status.LOST)
+
+
+def _age(created: float | None) -> str:
+    if created is None:
+        return "?"
+    # The store's clock and ours may differ a little.
+    seconds = max(0, int(time.time() - created))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _as_json(info: SessionInfo) -> dict[str, Any]:
+    return {
+        "session_id": info.session_id,
+        "status": info.status,
+        "generation": info.generation,
+        "epoch": info.epoch,
+        "cursor": str(info.last),
+        "chunks": None if info.epoch is None else info.last.offset,
+        "base": info.base,
+        "bytes": info.bytes,
+        "lease": info.lease,
+        "owner": info.owner,
+        "created": info.created,
+        "error": info.error,
+        "cancelling": info.cancelling,
+        "metadata": info.metadata,
+    }

@@ -1,0 +1,234 @@
+"""``streamhub tail``: replay a session to standard output and follow it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from enum import StrEnum
+from typing import Any
+
+from ..chunks import Chunk, Cursor, Status
+from ..errors import (
+    CursorExpired,
+    ProducerFailed,
+    ProducerLost,
+    SessionNotFound,
+    StoreUnavailable,
+    StreamHubError,
+    StreamReplaced,
+)
+from ..hub import Hub
+from ..subscription import Subscription
+from .exits import Code, code_of
+from .interrupts import interrupts
+from .output import Output
+from .terminal import note, redacted
+
+__all__ = ["Form", "tail"]
+
+
+class Form(StrEnum):
+    """How chunks are written."""
+
+    TEXT = "text"
+    CURSORS = "cursors"
+    JSON = "json"
+
+
+async def tail(
+    url: str,
+    session_id: str,
+    *,
+    after: str | None,
+    batch: bool,
+    wait: float | None,
+    form: Form,
+) -> int:
+    """Write the session's chunks until it ends, say how, and answer the exit code."""
+    try:
+        output = Output.stdout()
+    except OSError as error:
+        note(str(error), style="red")
+        return Code.OTHER
+    reader = _Reader(url, session_id, after, form)
+    async with output:
+        outcome = await _unless_interrupted(reader.read(output, batch, wait), output)
+    return reader.conclude(outcome, output)
+
+
+class _Interrupted(Exception):
+    """We were asked to stop, or nobody reads what we write."""
+
+
+Outcome = Status | StreamHubError | _Interrupted
+
+
+async def _unless_interrupted(reading: Any, output: Output) -> Outcome:
+    """How reading ended, or that it was interrupted first."""
+    caught: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+
+    def catch(number: signal.Signals) -> None:
+        if not caught.done():
+            caught.set_result(number)
+
+    with interrupts(catch):
+        read = asyncio.ensure_future(reading)
+        gone = asyncio.ensure_future(output.gone.wait())
+        try:
+            await asyncio.wait({read, gone, caught}, return_when=asyncio.FIRST_COMPLETED)
+            if read.done() and not output.gone.is_set():
+                outcome: Outcome = read.result()
+                return outcome
+        finally:
+            read.cancel()
+            gone.cancel()
+            await asyncio.gather(read, gone, return_exceptions=True)
+    if caught.done():
+        return _Interrupted(f"interrupted by {caught.result().name}")
+    error = output.error
+    if error is None or isinstance(error, BrokenPipeError):
+        return _Interrupted("interrupted: nobody reads standard output any more")
+    return _Interrupted(f"interrupted: cannot write to standard output: {error.strerror or error}")
+
+
+class _Reader:
+    def __init__(self, url: str, session_id: str, after: str | None, form: Form) -> None:
+        self._url = url
+        self._session_id = session_id
+        self._after = after
+        self._form = form
+        self._subscription: Subscription | None = None
+        self._chunks = 0
+
+    async def read(
+        self, output: Output, batch: bool, wait: float | None
+    ) -> Status | StreamHubError:
+        """Write every chunk; how the stream ended."""
+        outcome = await self._follow(output, batch, wait)
+        if self._form is Form.JSON:
+            await output.write(self._end_line(outcome))
+        await output.drain()
+        return outcome
+
+    def conclude(self, outcome: Outcome, output: Output) -> int:
+        """Say how it ended and where to go on from; the exit code."""
+        cursor = self._cursor(output)
+        if isinstance(outcome, _Interrupted):
+            note(str(outcome), style="yellow")
+            self._say_resume(cursor, output.partial)
+            return Code.INTERRUPTED
+        if isinstance(outcome, Status):
+            style = "green" if outcome is Status.FINISHED else "yellow"
+            note(f"{outcome} after {self._counted()}{_at(cursor)}", style=style)
+            return code_of(outcome)
+        match outcome:
+            case ProducerFailed():
+                text = f"failed after {self._counted()}{_at(cursor)}: {outcome.error}"
+            case ProducerLost():
+                text = f"lost after {self._counted()}: its producer gave no sign of life"
+            case _:
+                text = str(outcome)
+        note(redacted(text, self._url), style="red")
+        if cursor is not None and isinstance(outcome, ProducerLost | StoreUnavailable):
+            self._say_resume(cursor, 0)
+        return code_of(outcome)
+
+    async def _follow(
+        self, output: Output, batch: bool, wait: float | None
+    ) -> Status | StreamHubError:
+        try:
+            async with Hub.from_url(self._url) as hub:
+                stream = await hub.get(self._session_id, wait=wait)
+                if stream is None:
+                    return SessionNotFound(self._session_id)
+                subscription = stream.subscribe(after=self._after, batch_replay=batch)
+                self._subscription = subscription
+                async with subscription:
+                    async for chunk in subscription:
+                        self._chunks += 1
+                        await output.write(self._written(chunk), chunk.cursor)
+                return subscription.status
+        except StreamHubError as error:
+            return error
+
+    def _written(self, chunk: Chunk) -> bytes:
+        match self._form:
+            case Form.TEXT:
+                # As in LiveStream.text(): what has an event type is no part of the text.
+                return b"" if chunk.event is not None else chunk.data.encode()
+            case Form.CURSORS:
+                columns = [str(chunk.cursor), _json(chunk.data)]
+                if chunk.event is not None:
+                    columns.append(_json(chunk.event))
+                return ("\t".join(columns) + "\n").encode()
+            case Form.JSON:
+                line = {"data": chunk.data, "cursor": str(chunk.cursor), "event": chunk.event}
+                return (_json(line) + "\n").encode()
+
+    def _end_line(self, outcome: Status | StreamHubError) -> bytes:
+        subscription = self._subscription
+        cursor = None if subscription is None else subscription.cursor
+        line = {
+            "status": _status_of(outcome),
+            "cursor": None if cursor is None else str(cursor),
+            "error": redacted(_error_of(outcome), self._url) or None,
+        }
+        return (_json(line) + "\n").encode()
+
+    def _cursor(self, output: Output) -> Cursor | None:
+        """The end of what was written."""
+        if output.cursor is not None:
+            return output.cursor
+        subscription = self._subscription
+        return subscription.cursor if subscription is not None and not self._chunks else None
+
+    def _counted(self) -> str:
+        return "1 chunk" if self._chunks == 1 else f"{self._chunks:,} chunks"
+
+    def _say_resume(self, cursor: Cursor | None, partial: int) -> None:
+        given = self._after if cursor is None else str(cursor)
+        if given is None or given == "now":
+            note("nothing was read yet: begin again with the same command")
+            return
+        note(f"resume with --after {given}")
+        if partial:
+            note(f"(the first {partial} bytes of the chunk after it are written already)")
+
+
+def _at(cursor: Cursor | None) -> str:
+    return "" if cursor is None else f", cursor {cursor}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _status_of(outcome: Status | StreamHubError) -> str:
+    match outcome:
+        case Status():
+            return str(outcome)
+        case ProducerFailed():
+            return str(Status.FAILED)
+        case ProducerLost():
+            return str(Status.LOST)
+        case StreamReplaced():
+            return "replaced"
+        case CursorExpired():
+            return "expired"
+        case SessionNotFound():
+            return "gone"
+        case StoreUnavailable():
+            return "unavailable"
+        case _:
+            return "error"
+
+
+def _error_of(outcome: Status | StreamHubError) -> str:
+    match outcome:
+        case Status():
+            return ""
+        case ProducerFailed():
+            return outcome.error
+        case _:
+            return str(outcome)
