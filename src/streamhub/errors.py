@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .chunks import Cursor, Status
 
 __all__ = [
@@ -31,7 +33,10 @@ __all__ = [
 
 
 class StreamHubError(Exception):
-    """The root of the tree. Catch it to catch all of them."""
+    """The root of the tree. Catch it to catch all of them. Can be pickled, facts included."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class HubClosed(StreamHubError):
@@ -230,6 +235,15 @@ class SessionCorrupted(StreamHubError):
     def __init__(self, session_id: str, reason: str) -> None:
         self.session_id, self.reason = session_id, reason
         super().__init__(f"session {session_id!r}: its stored data is damaged: {reason}")
+
+
+def _rebuild(
+    kind: type[StreamHubError], args: tuple[object, ...], facts: dict[str, object]
+) -> StreamHubError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 def _short(value: object) -> str:

@@ -89,8 +89,8 @@ class Fanout:
         """End all subscriptions with ``HubClosed``."""
         self._closed = True
         for tail in list(self._tails.values()):
-            tail.fail(HubClosed())
             tail.close()
+            tail.fail(HubClosed())
         self._tails.clear()
         for read in self._reads:
             read.cancel()

@@ -108,30 +108,10 @@ class Hub:
             raise TypeError(f"on_cancel must be callable, not {type(on_cancel).__name__}")
         limit = self._config.max_chunk_bytes
         self._runtime.start()
-        answer = await self._runtime.store.claim(
-            session_id,
-            new_generation(),
-            takeover=takeover,
-            lease=self._config.lease,
-            retention=self._config.retention,
-            owner=owner,
-            metadata=(
-                None if metadata is None else metadata_codec.encode(session_id, metadata, limit)
-            ),
+        encoded = None if metadata is None else metadata_codec.encode(session_id, metadata, limit)
+        return await self._runtime.claim(
+            self._claim(session_id, on_cancel, takeover=takeover, owner=owner, metadata=encoded)
         )
-        if not isinstance(answer, Granted):
-            return self._reader(answer.info), False
-        past = await self._read_past(answer.claim)
-        producer = Producer(answer, self._config, past)
-        production = Production(self._runtime, producer, on_cancel)
-        stream = LiveStream(
-            self._runtime,
-            session_id,
-            owner_generation=answer.claim.generation,
-            epoch=answer.claim.epoch,
-            production=production,
-        )
-        return stream, True
 
     async def run(
         self,
@@ -243,6 +223,36 @@ class Hub:
         await self.aclose()
 
     # -- parts -------------------------------------------------------------------------------
+
+    async def _claim(
+        self,
+        session_id: str,
+        on_cancel: OnCancel | None,
+        *,
+        takeover: Takeover,
+        owner: str | None,
+        metadata: str | None,
+    ) -> tuple[LiveStream, bool]:
+        answer = await self._runtime.store.claim(
+            session_id,
+            new_generation(),
+            takeover=takeover,
+            lease=self._config.lease,
+            retention=self._config.retention,
+            owner=owner,
+            metadata=metadata,
+        )
+        if not isinstance(answer, Granted):
+            return self._reader(answer.info), False
+        producer = Producer(answer, self._config, await self._read_past(answer.claim))
+        stream = LiveStream(
+            self._runtime,
+            session_id,
+            owner_generation=answer.claim.generation,
+            epoch=answer.claim.epoch,
+            production=Production(self._runtime, producer, on_cancel),
+        )
+        return stream, True
 
     def _reader(self, info: SessionInfo) -> LiveStream:
         return LiveStream(

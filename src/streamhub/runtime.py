@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from .config import HubConfig
 from .errors import HubClosed
@@ -14,6 +15,9 @@ from .lease import Leases
 from .production import Production
 from .stores.base import Store
 from .writer import Writer
+
+if TYPE_CHECKING:
+    from .stream import LiveStream
 
 __all__ = ["Runtime"]
 
@@ -33,6 +37,7 @@ class Runtime:
         self.productions: dict[Production, None] = {}
         self._bodies: dict[asyncio.Task[None], Production] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._claims: set[asyncio.Task[tuple[LiveStream, bool]]] = set()
         self._started = False
         self._closing: asyncio.Task[None] | None = None
         self.closed = False
@@ -57,6 +62,26 @@ class Runtime:
         ]
         for service in self._services:
             service.add_done_callback(self._on_service_done)
+
+    async def claim(
+        self, claiming: Coroutine[Any, Any, tuple[LiveStream, bool]]
+    ) -> tuple[LiveStream, bool]:
+        """Carry a claim out to its end, whatever becomes of the caller: a session that was claimed
+        for nobody is released."""
+        task = asyncio.create_task(claiming, name="streamhub claim")
+        self._claims.add(task)
+        task.add_done_callback(self._claims.discard)
+        try:
+            answer = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self.closed and task.cancelled():
+                raise HubClosed from None
+            self.spawn(self._give_up(task), "give up a claim")
+            raise
+        if self.closed:
+            await self._give_up(task)
+            raise HubClosed
+        return answer
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run something that ends with the hub at the latest; its error is logged."""
@@ -83,6 +108,8 @@ class Runtime:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        if self._claims:
+            await asyncio.wait(self._claims, timeout=_CLEAN_UP)
         for production in self.productions:
             production.releasing = True
         bodies = list(self._bodies)
@@ -102,11 +129,19 @@ class Runtime:
             if late:
                 await asyncio.wait(late)
         await self.fanout.aclose()
-        tasks = [*self._services, *self._tasks]
+        tasks = [*self._services, *self._tasks, *self._claims]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.store.aclose()
+
+    async def _give_up(self, claiming: asyncio.Task[tuple[LiveStream, bool]]) -> None:
+        """Release what was claimed, if it was."""
+        with suppress(Exception):
+            stream, _ = await claiming
+            for production in list(self.productions):
+                if production.producer.claim.generation == stream.generation:
+                    await production.release()
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -91,8 +91,10 @@ async def _drawn_in_thread(source: Iterable[str]) -> AsyncIterator[str]:
                 close = getattr(source, "close", None)
                 if close is not None:
                     close()
-        except BaseException as error:  # it belongs to the stream, whatever it is
+        except Exception as error:
             hand_over("error", error)
+        except BaseException as error:  # as SystemExit: it is the source that ends, not the loop
+            hand_over("error", RuntimeError(f"the source raised {error!r}"))
         else:
             hand_over("end")
 

@@ -90,18 +90,23 @@ class Subscription(AsyncIterator[Chunk]):
             for chunk in self._ready:
                 self._cursor = chunk.cursor
                 return chunk
-            if self._over:
-                raise StopAsyncIteration
-            try:
-                self._ready = iter(await self._next_chunks())
-            except asyncio.CancelledError:
-                raise
-            except BaseException:
-                self._let_go()
-                raise
+            await self._fetch()
+
+    async def take(self) -> list[Chunk]:
+        """All chunks that are ready at once, at least one; none once the stream has ended quietly.
+
+        For those who pass them on together. Raises what iteration raises.
+        """
+        try:
+            while not (chunks := list(self._ready)):
+                await self._fetch()
+        except StopAsyncIteration:
+            return []
+        self._cursor = chunks[-1].cursor
+        return chunks
 
     async def aclose(self) -> None:
-        """Let go of everything; iteration ends. Idempotent."""
+        """Let go of everything; iteration ends, also for a task that waits in it. Idempotent."""
         self._ready = iter(())
         self._let_go()
 
@@ -125,6 +130,20 @@ class Subscription(AsyncIterator[Chunk]):
         tail, self._tail = self._tail, None
         if tail is not None:
             self._fanout.detach(tail)
+            tail.wake()
+
+    async def _fetch(self) -> None:
+        """Make the next chunks ready; raises at the end, whichever that is."""
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            chunks = await self._next_chunks()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._let_go()
+            raise
+        self._ready = iter(chunks)
 
     # -- replay and tail ---------------------------------------------------------------------
 
@@ -137,6 +156,8 @@ class Subscription(AsyncIterator[Chunk]):
         hole_until: float | None = None
         while True:
             info = await tail.standing()
+            if self._over:
+                raise StopAsyncIteration
             if self._position is None:
                 self._position = await self._start(tail, info)
                 continue

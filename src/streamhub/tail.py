@@ -99,7 +99,8 @@ class Tail:
         """
         while True:
             if self.failure is not None:
-                raise self.failure
+                # Many raise it: each with a traceback of his own.
+                raise self.failure.with_traceback(None)
             if self.trusted:
                 if self.info is not None:
                     return self.info
@@ -122,7 +123,7 @@ class Tail:
             joined = reading is not None
             if reading is None:
                 reading = self._reading[start] = self._spawn(self._load(start, keep=counted))
-            page = await asyncio.shield(reading)
+            page = await self._share(reading)
         found = _right_after(page, after) if counted else page
         # A read that others had begun may have been too early for this reader.
         if pages is not self._pages or (joined and not found):
@@ -169,9 +170,12 @@ class Tail:
         self.failure = failure
         self._waiters.wake()
 
+    def wake(self) -> None:
+        """Let those who wait look around, though there is no news."""
+        self._waiters.wake()
+
     def close(self) -> None:
         self._watch.close()
-        self._waiters.wake()
 
     # -- what the store says -----------------------------------------------------------------
 
@@ -294,6 +298,15 @@ class Tail:
             if len(pages) > _PAGES_KEPT:
                 del pages[next(iter(pages))]
         return page
+
+    async def _share(self, reading: asyncio.Task[list[Chunk]]) -> list[Chunk]:
+        """Wait for a read that others may wait for, too."""
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            if self.failure is not None and reading.cancelled():
+                raise self.failure.with_traceback(None) from None
+            raise
 
     async def _read_patiently(self, start: Cursor, limit: int) -> list[Chunk]:
         """Read the log, again and again while the store is unavailable and may come back."""

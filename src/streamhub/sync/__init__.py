@@ -1,0 +1,26 @@
+"""streamhub for threads: the same hub, streams and subscriptions, called without ``await``.
+
+For Celery tasks, Django views and scripts::
+
+    from streamhub.sync import Hub
+
+    with Hub.from_url("redis://localhost:6379/0") as hub:
+        stream, created = hub.register("chat:123")
+        if created:
+            with stream:  # finished on success, failed on an exception, left quietly on a cancel
+                for token in answer:
+                    stream.publish(token)
+
+        for chunk in hub.get("chat:123").subscribe():  # in any thread, process or machine
+            print(chunk.data, chunk.cursor)
+
+Names, arguments, guarantees and errors are those of ``streamhub``; ``aclose`` is called ``close``.
+Where a stream is drawn from an iterable, ``hub.run("chat:123", answer)`` publishes it in the
+background, and much faster than a ``publish`` for each token.
+"""
+
+from .hub import Hub, Source
+from .stream import LiveStream
+from .subscription import Subscription
+
+__all__ = ["Hub", "LiveStream", "Source", "Subscription"]

@@ -1,0 +1,216 @@
+"""The hub for threads: where sessions are claimed, found and removed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TypeAlias, cast
+
+from .. import hub, sources, stream
+from ..chunks import SessionInfo
+from ..config import HubConfig
+from ..production import OnCancel
+from ..stores.base import Store, Takeover
+from .background import Background, in_thread
+from .stream import LiveStream
+
+__all__ = ["Hub", "Source"]
+
+Source: TypeAlias = (
+    Iterable[str]
+    | AsyncIterable[str]
+    | Callable[[LiveStream], object]
+    | Callable[[stream.LiveStream], Awaitable[object]]
+)
+
+_INFOS_AT_ONCE = 256
+
+
+class Hub:
+    """:class:`streamhub.Hub` for threads. Close it with ``close`` or ``with``.
+
+    Any number of threads may use it at the same time. It runs one thread of its own, in which an
+    event loop does the I/O, from its first use on. Ctrl-C interrupts whatever waits.
+
+    A hub that is still open when the interpreter exits is closed then. One that was used before
+    ``os.fork()`` raises ``RuntimeError`` in the child: create it where you like, but use it first
+    in the process that needs it.
+
+    :param store: where sessions live; a new in-memory store by default. It belongs to this hub
+        alone.
+    :param config: limits and times.
+
+    ::
+
+        with Hub.from_url("redis://localhost:6379/0") as hub:
+            stream = hub.run("chat:123", answer)
+    """
+
+    def __init__(self, store: Store | None = None, *, config: HubConfig | None = None) -> None:
+        self._set_up(hub.Hub(store, config=config))
+
+    @classmethod
+    def from_url(cls, url: str = "memory://", *, config: HubConfig | None = None) -> Hub:
+        """A hub on the store that ``url`` names; see :meth:`streamhub.Hub.from_url`.
+
+        :raises InvalidStoreUrl: the URL names no such store.
+        """
+        opened = cls.__new__(cls)
+        opened._set_up(hub.Hub.from_url(url, config=config))
+        return opened
+
+    def _set_up(self, opened: hub.Hub) -> None:
+        self._hub = opened
+        self._background = Background(opened)
+        self._call = self._background.call
+
+    def __repr__(self) -> str:
+        return repr(self._hub)
+
+    @property
+    def config(self) -> HubConfig:
+        """The limits and times that this hub keeps."""
+        return self._hub.config
+
+    # -- produce -----------------------------------------------------------------------------
+
+    def register(
+        self,
+        session_id: str,
+        on_cancel: Callable[[], object] | None = None,
+        *,
+        takeover: Takeover = "restart",
+        owner: str | None = None,
+        metadata: object = None,
+    ) -> tuple[LiveStream, bool]:
+        """Claim a session: ``(producer's handle, True)``, or ``(reader's handle, False)``.
+
+        :param on_cancel: called once, in a worker thread, when a cancel is noticed; it may block.
+            Without it, a cancel makes the producer's next ``publish`` raise ``StreamClosed``.
+
+        The rest is as in :meth:`streamhub.Hub.register`, with its errors.
+        """
+        claimed, created = self._call(
+            self._hub.register,
+            session_id,
+            _as_async(on_cancel),
+            takeover=takeover,
+            owner=owner,
+            metadata=metadata,
+        )
+        return LiveStream(self._background, claimed), created
+
+    def run(
+        self,
+        session_id: str,
+        source: Source,
+        *,
+        takeover: Takeover = "restart",
+        owner: str | None = None,
+        metadata: object = None,
+    ) -> LiveStream:
+        """Claim a session and publish all of ``source`` into it, in the background.
+
+        :param source: an iterable of str, drawn from in a thread of its own; or a function, run
+            in one, that is given the stream and publishes itself. Nobody can stop a thread: on a
+            cancel nothing more is drawn from the iterable, and the function's next ``publish``
+            raises ``StreamClosed``; the stream is ended as ``cancelled`` meanwhile.
+            An async iterable, or an async function of a :class:`streamhub.LiveStream`, runs in
+            the event loop of the hub, as in :meth:`streamhub.Hub.run`.
+
+        The rest is as in :meth:`streamhub.Hub.run`, with its errors.
+        """
+        sources.check(source)
+        started = self._call(
+            self._hub.run,
+            session_id,
+            self._as_async_source(source),
+            takeover=takeover,
+            owner=owner,
+            metadata=metadata,
+        )
+        return LiveStream(self._background, started)
+
+    # -- find --------------------------------------------------------------------------------
+
+    def get(self, session_id: str, *, wait: float | None = None) -> LiveStream | None:
+        """A reader's handle on a session; None when there is no such session.
+
+        :param wait: wait up to so many seconds for it to be registered.
+        """
+        found = self._call(self._hub.get, session_id, wait=wait)
+        return None if found is None else LiveStream(self._background, found)
+
+    def active(self, session_ids: Iterable[str]) -> set[str]:
+        """Which of these sessions have a live producer now."""
+        # What they come from may do I/O of its own: in this thread.
+        return self._call(self._hub.active, list(session_ids))
+
+    def remove(self, session_id: str) -> bool:
+        """Delete a session, whoever produces it; False if there is none."""
+        return self._call(self._hub.remove, session_id)
+
+    def sessions(self, *, owner: str | None = None) -> Iterator[SessionInfo]:
+        """All sessions, or those of one owner; see :meth:`streamhub.Hub.sessions`."""
+        infos = self._hub.sessions(owner=owner)
+        while batch := self._call(_take, infos):
+            yield from batch
+
+    # -- life --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the hub; see :meth:`streamhub.Hub.aclose`.
+
+        Threads that wait on it or iterate raise ``HubClosed``, at once. Idempotent.
+        """
+        self._background.close()
+
+    def __enter__(self) -> Hub:
+        self._call(self._hub.__aenter__)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _as_async_source(self, source: Source) -> sources.Source:
+        if isinstance(source, AsyncIterable | Iterable) or inspect.iscoroutinefunction(source):
+            return cast("sources.Source", source)
+        function = cast("Callable[[LiveStream], object]", source)
+
+        async def body(claimed: stream.LiveStream) -> None:
+            result = await in_thread(function, LiveStream(self._background, claimed))
+            if inspect.iscoroutine(result):
+                result.close()
+                raise TypeError(f"{source!r} returned a coroutine: hand in an async function")
+
+        return body
+
+
+def _as_async(on_cancel: Callable[[], object] | None) -> OnCancel | None:
+    if on_cancel is None or not callable(on_cancel):
+        return on_cancel
+
+    async def stop() -> None:
+        result = await in_thread(on_cancel)
+        if inspect.isawaitable(result):
+            await result
+
+    return stop
+
+
+async def _take(infos: AsyncIterator[SessionInfo]) -> list[SessionInfo]:
+    """The next of ``infos``, many at once; none at the end."""
+    batch: list[SessionInfo] = []
+    async for info in infos:
+        batch.append(info)
+        if len(batch) == _INFOS_AT_ONCE:
+            break
+    return batch
