@@ -12,7 +12,6 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
-from .chunks import Chunk
 from .config import HubConfig
 from .errors import HubClosed, StoreUnavailable, StreamHubError
 from .stores.base import Store
@@ -40,7 +39,7 @@ class Fanout:
         self._tails: dict[str, Tail] = {}
         self._next = inf
         self._wake = asyncio.Event()
-        self._reads: set[asyncio.Task[list[Chunk]]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._failing_since: float | None = None
         self._backoff = _FIRST_BACKOFF
         self._closed = False
@@ -92,9 +91,9 @@ class Fanout:
             tail.close()
             tail.fail(HubClosed())
         self._tails.clear()
-        for read in self._reads:
-            read.cancel()
-        await asyncio.gather(*self._reads, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _look(self, tails: list[Tail], *, late: bool) -> None:
         for tail in tails:
@@ -132,13 +131,13 @@ class Fanout:
             self._next = tail.due
             self._wake.set()
 
-    def _spawn(self, read: Coroutine[Any, Any, list[Chunk]]) -> asyncio.Task[list[Chunk]]:
-        task = asyncio.create_task(read)
-        self._reads.add(task)
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
         task.add_done_callback(self._forget)
         return task
 
-    def _forget(self, task: asyncio.Task[list[Chunk]]) -> None:
-        self._reads.discard(task)
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled():
             task.exception()

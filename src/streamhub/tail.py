@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -30,11 +31,13 @@ _FIRST_LOOK = 0.25
 _DEGRADED_POLL = 1.0
 _FASTEST_POLL = 0.02
 _SLOWEST_POLL = 1.0
+# How long the end of a cancelled session whose producer died may take to be stored.
+_RETRY_END = 1.0
 # Between two attempts to read from a store that is away.
 _FIRST_PAUSE = 0.05
 _LAST_PAUSE = 1.0
 
-Spawn = Callable[[Coroutine[Any, Any, list[Chunk]]], "asyncio.Task[list[Chunk]]"]
+Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
 class Tail:
@@ -245,6 +248,10 @@ class Tail:
             found = replace(found, last=Cursor(found.epoch, last))
         if found.status is Status.LOST and now < self._distrust_until:
             found = replace(found, status=Status.ACTIVE, lease=self._distrust_until - now)
+        if found.status is Status.LOST and found.cancelling:
+            # Its producer died before it could stop. It is ended for it, and the end will tell.
+            self._spawn(self._end_cancelled(found))
+            found = replace(found, status=Status.ACTIVE, lease=_RETRY_END)
         if found.lease is not None:
             # Once lapsed it is looked at again at the old pace: it may be renewed after all.
             wait = found.lease if found.status is Status.ACTIVE else self._lease
@@ -298,6 +305,10 @@ class Tail:
             if len(pages) > _PAGES_KEPT:
                 del pages[next(iter(pages))]
         return page
+
+    async def _end_cancelled(self, info: SessionInfo) -> None:
+        with suppress(StreamHubError):
+            await self._store.cancel(self.session_id, generation=info.generation, epoch=info.epoch)
 
     async def _share(self, reading: asyncio.Task[list[Chunk]]) -> list[Chunk]:
         """Wait for a read that others may wait for, too."""

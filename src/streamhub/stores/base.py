@@ -277,7 +277,8 @@ class Store(Protocol):
 
         ``restart`` begins a new epoch with an empty log. ``continue`` keeps epoch, log and (where
         none are given) owner and metadata, is refused on a finished session, and begins a new
-        epoch if the log is not whole. Repeating a call that was granted is granted again.
+        epoch if the log is not whole. A lost session whose cancel was asked for is ended as
+        ``CANCELLED`` instead of continued. Repeating a call that was granted is granted again.
         Of several claims at once, one is granted.
         """
         ...

@@ -176,7 +176,12 @@ class MemoryStore:
                 return Granted(old.claim, old.bytes, old.metadata)
             standing = old.standing(now)
             complete = standing is Status.FINISHED and takeover == "continue"
-            if standing is Status.ACTIVE or complete:
+            stopped = standing is Status.LOST and old.cancelling and takeover == "continue"
+            if stopped:
+                # Its producer died before it could stop: the cancel is kept all the same.
+                old.end(now, Status.CANCELLED)
+                self._tell_end(old)
+            if standing is Status.ACTIVE or complete or stopped:
                 return Refused(old.info(now, metadata=False))
         continues = old is not None and takeover == "continue"
         if continues and old is not None:

@@ -30,8 +30,14 @@ if old then
   if not old.ours then
     old.outcome = old.cancelling and 'cancelled' or 'finished'
   end
-  if old.done and old.outcome == 'finished' and takeover == 'continue' then
-    return {'refused'}
+  if takeover == 'continue' then
+    if old.done and old.outcome == 'finished' then
+      return {'refused'}
+    elseif not old.done and old.cancelling then
+      -- Its producer died before it could stop: the cancel is kept all the same.
+      finish(meta, chunks, live, old, 'cancelled', old.reason, retention_ms)
+      return {'refused'}
+    end
   end
 end
 

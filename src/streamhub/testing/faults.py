@@ -1,0 +1,173 @@
+"""Stores that misbehave as a network does: calls fail, answers and messages get lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..config import HubConfig
+from ..errors import SessionCorrupted, StoreUnavailable
+from ..stores.base import (
+    Granted,
+    LiveEvent,
+    Refused,
+    Renew,
+    Store,
+    Takeover,
+    Watch,
+    WriteOp,
+    WriteResult,
+)
+
+__all__ = ["Fails", "LosesAnswers", "LosesEvents", "Passing", "Stalls"]
+
+
+class Passing(Store):
+    """Passes everything on to another store. The others here change one thing about it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def configure(self, config: HubConfig) -> None:
+        self.store.configure(config)
+
+    async def claim(
+        self,
+        session_id: str,
+        generation: str,
+        *,
+        takeover: Takeover,
+        lease: float,
+        retention: float,
+        owner: str | None = None,
+        metadata: str | None = None,
+    ) -> Granted | Refused:
+        return await self.store.claim(
+            session_id,
+            generation,
+            takeover=takeover,
+            lease=lease,
+            retention=retention,
+            owner=owner,
+            metadata=metadata,
+        )
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        return await self.store.write(ops)
+
+    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
+        return await self.store.renew(ops)
+
+    async def cancel(
+        self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
+    ) -> Status | None:
+        return await self.store.cancel(
+            session_id, generation=generation, epoch=epoch, reason=reason
+        )
+
+    async def remove(self, session_id: str) -> bool:
+        return await self.store.remove(session_id)
+
+    async def look(
+        self, session_ids: Sequence[str], *, metadata: bool = False
+    ) -> list[SessionInfo | SessionCorrupted | None]:
+        return await self.store.look(session_ids, metadata=metadata)
+
+    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        return await self.store.read(session_id, after, limit)
+
+    def sessions(self) -> AsyncIterator[str]:
+        return self.store.sessions()
+
+    def watch(
+        self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
+    ) -> Watch:
+        return self.store.watch(session_id, sink, cancels=cancels)
+
+    async def aclose(self) -> None:
+        await self.store.aclose()
+
+
+class Fails(Passing):
+    """While ``failing`` is True no write, renewal, look or read reaches the store.
+
+    ``failed`` is set by each that does not.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.failing = False
+        self.failed = asyncio.Event()
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        return [self._fail() for _ in ops] if self.failing else await super().write(ops)
+
+    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
+        return [self._fail() for _ in ops] if self.failing else await super().renew(ops)
+
+    async def look(
+        self, session_ids: Sequence[str], *, metadata: bool = False
+    ) -> list[SessionInfo | SessionCorrupted | None]:
+        if self.failing:
+            raise self._fail()
+        return await super().look(session_ids, metadata=metadata)
+
+    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        if self.failing:
+            raise self._fail()
+        return await super().read(session_id, after, limit)
+
+    def _fail(self) -> StoreUnavailable:
+        self.failed.set()
+        return _unavailable(self.store)
+
+
+class LosesAnswers(Passing):
+    """Of every three writes one is answered, one is done but not answered, and one not done."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._calls = 0
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        self._calls += 1
+        if self._calls % 3 == 0:
+            return [_unavailable(self.store) for _ in ops]
+        answers = await super().write(ops)
+        return answers if self._calls % 3 == 1 else [_unavailable(self.store) for _ in ops]
+
+
+class LosesEvents(Passing):
+    """Live events for which ``lost`` holds never arrive."""
+
+    def __init__(self, store: Store, lost: Callable[[LiveEvent], bool]) -> None:
+        super().__init__(store)
+        self._lost = lost
+
+    def watch(
+        self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
+    ) -> Watch:
+        def pass_on(event: LiveEvent) -> None:
+            if not self._lost(event):
+                sink(event)
+
+        return super().watch(session_id, pass_on, cancels=cancels)
+
+
+class Stalls(Passing):
+    """Writes wait until ``resume`` is set; ``stalled`` tells that one does."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.stalled = asyncio.Event()
+        self.resume = asyncio.Event()
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        self.stalled.set()
+        await self.resume.wait()
+        return await super().write(ops)
+
+
+def _unavailable(store: Store) -> StoreUnavailable:
+    return StoreUnavailable(repr(store), "the connection was lost")

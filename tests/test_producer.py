@@ -1,0 +1,156 @@
+"""The producer's decisions: what is written next, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from streamhub import HubConfig, ProducerFenced, SessionCorrupted, Status, StoreUnavailable
+from streamhub.producer import Producer
+from streamhub.stores.base import (
+    Append,
+    Behind,
+    Claim,
+    End,
+    Fenced,
+    Gone,
+    Granted,
+    Release,
+    Renew,
+    Restore,
+    SetMetadata,
+    Stored,
+    WriteOp,
+)
+
+CLAIM = Claim("s", "g2", 7, base=0, replaced="g1", lease=15.0, retention=60.0)
+
+
+async def producing(chunks: int, config: HubConfig | None = None) -> Producer:
+    producer = Producer(Granted(CLAIM, bytes=0), config or HubConfig())
+    for n in range(chunks):
+        await producer.publish(str(n), None)
+    return producer
+
+
+def carry_out(producer: Producer, ops: list[WriteOp]) -> None:
+    """Answer as a store does that stores everything."""
+    for op in ops:
+        last = op.base + len(op.items) if isinstance(op, Append) else 0
+        producer.apply(op, Stored(last), producer.metadata_set)
+
+
+def ranges(ops: list[WriteOp]) -> list[tuple[int, int]]:
+    return [(op.base, op.base + len(op.items)) for op in ops if isinstance(op, Append)]
+
+
+@pytest.mark.parametrize("way", ["close", "release"])
+async def test_the_end_and_the_release_come_after_every_chunk(way: str) -> None:
+    """However many rounds the chunks take: nobody may continue before they are stored."""
+    producer = await producing(5000)
+    ending = asyncio.ensure_future(
+        producer.finish(Status.FINISHED) if way == "close" else producer.release()
+    )
+    await asyncio.sleep(0)
+
+    stored, ops = 0, producer.next_ops()
+    while not isinstance(ops[-1], End | Release):
+        assert not any(isinstance(op, End | Release) for op in ops)
+        stored += sum(last - base for base, last in ranges(ops))
+        carry_out(producer, ops)
+        ops = producer.next_ops()
+
+    assert (stored, 5000) == (ranges(ops)[0][0], ranges(ops)[-1][1])
+    ending.cancel()
+
+
+async def test_appends_are_bounded_in_chunks_and_in_bytes() -> None:
+    """One script call never holds the server for long; a chunk over the bound goes alone."""
+    small = await producing(3000)
+    assert [(0, 512), (512, 1024), (1024, 1536), (1536, 2048)] == ranges(small.next_ops())
+
+    large = await producing(0)
+    for size in (200_000, 100_000, 100_000, 400_000, 1):
+        await large.publish("x" * size, None)
+    assert [(0, 1), (1, 3), (3, 4), (4, 5)] == ranges(large.next_ops())
+
+
+async def test_lost_chunks_are_written_again_under_their_offsets() -> None:
+    """The store says how far it is, and the producer goes on from there."""
+    producer = await producing(10)
+    carry_out(producer, producer.next_ops())
+    assert not producer.has_work
+
+    producer.apply(producer.next_renewal(), Behind(4), 0)
+
+    assert [(4, 10)] == ranges(producer.next_ops())
+
+
+@pytest.mark.parametrize("answer", [Gone(), Fenced("g1")])
+async def test_a_lost_claim_is_put_back_first(answer: Gone | Fenced) -> None:
+    """The session is gone, or belongs to the one before again: a failover lost the claim."""
+    producer = await producing(3)
+    (op,) = producer.next_ops()
+    producer.apply(op, answer, 0)
+
+    (restore,) = producer.next_ops()
+    assert isinstance(restore, Restore)
+    producer.apply(restore, Behind(0), 0)
+    assert [(0, 3)] == ranges(producer.next_ops())
+
+
+@pytest.mark.parametrize("current", ["g3", None])
+async def test_any_other_generation_fences(current: str | None) -> None:
+    """A successor, or a removal: the next call raises, and nothing is written any more."""
+    producer = await producing(3)
+    (op,) = producer.next_ops()
+    producer.apply(op, Fenced(current), 0)
+
+    assert [] == producer.next_ops()
+    with pytest.raises(ProducerFenced) as caught:
+        await producer.publish("x", None)
+    assert current == caught.value.current
+
+
+async def test_a_log_that_cannot_be_mended_is_an_error_after_some_attempts() -> None:
+    """Somebody else writes or deletes there all the time: say so instead of trying for ever."""
+    producer = await producing(3)
+    for _ in range(100):
+        for op in producer.next_ops():
+            producer.apply(op, Behind(0) if isinstance(op, Restore) else Gone(), 0)
+    with pytest.raises(SessionCorrupted, match="could not be mended"):
+        await producer.flush()
+
+
+async def test_renewals_do_not_hide_that_nothing_can_be_written() -> None:
+    """An append that fails for give_up_after is reported, though the lease is held."""
+    producer = await producing(1, HubConfig(give_up_after=1e-9))
+    failure = StoreUnavailable("store", "is full")
+    (op,) = producer.next_ops()
+    producer.apply(op, failure, 0)
+    producer.apply(Renew(CLAIM, 0), Stored(0), 0)
+    producer.apply(op, failure, 0)
+
+    with pytest.raises(StoreUnavailable, match="stored up to offset 0 of 1"):
+        await producer.flush()
+
+
+async def test_metadata_is_written_once_and_the_newest_last() -> None:
+    """What was set while an older value was under way is not taken for stored."""
+    producer = await producing(0)
+    first = asyncio.ensure_future(producer.set_metadata("1"))
+    await asyncio.sleep(0)
+    (op,) = producer.next_ops()
+    seen = producer.metadata_set
+    second = asyncio.ensure_future(producer.set_metadata("2"))
+    await asyncio.sleep(0)
+    producer.apply(op, Stored(0), seen)
+    await first
+
+    (op,) = producer.next_ops()
+    assert isinstance(op, SetMetadata)
+    assert "2" == op.metadata
+    producer.apply(op, Stored(0), producer.metadata_set)
+    await second
+    assert not producer.has_work
