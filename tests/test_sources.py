@@ -133,7 +133,7 @@ async def test_an_error_of_the_source_fails_the_stream(
 
     async def read() -> None:
         async for chunk in stream.subscribe():
-            received.append(chunk.data)  # noqa: PERF401 - what came before the error counts
+            received.append(chunk.data)
 
     with pytest.raises(ProducerFailed) as caught:
         await read()

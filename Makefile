@@ -1,0 +1,43 @@
+# Everything below installs what it needs into .venv, and says so before it does.
+# ARGS is handed on: make test ARGS="-k cancel", make demo ARGS="--help".
+
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3.14; do \
+	$$python -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lint install install-dev redis-server
+.NOTPARALLEL:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: install ## watch readers drop off, resume and cancel, in this terminal (needs no Redis)
+	@$(BIN)/streamhub demo $(ARGS)
+
+test: install-dev redis-server lint ## everything: lint, types, all tests against a real Redis
+	@$(PYTEST) $(ARGS)
+
+check: install-dev redis-server lint ## the quick round: lint, types, the fast tests
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+bench: install-dev redis-server ## measure publish and replay against one script call per chunk
+	@$(BIN)/python -m bench $(ARGS)
+
+lint:
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "not formatted; run $(BIN)/ruff format" >&2; exit 1; }
+	@$(BIN)/mypy
+
+install: WITH := all
+install-dev: WITH := dev
+install install-dev:
+	@$(PYTHON) -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { echo "streamhub needs Python 3.11 or newer;" \
+		"name one that is: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) tools/venv.py $(WITH)
+
+redis-server:
+	@sh tools/redis-server.sh

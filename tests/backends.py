@@ -1,0 +1,29 @@
+"""Every store that the tests run on, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from streamhub import Hub, HubConfig
+from streamhub.stores.memory import MemoryStore
+
+#: Opens a hub; all that come from one of these see the same sessions.
+NewHub = Callable[[HubConfig], Hub]
+
+
+def _memory(request: pytest.FixtureRequest) -> NewHub:
+    store = MemoryStore()
+    return lambda config: Hub(store, config=config)
+
+
+def _redis(request: pytest.FixtureRequest) -> NewHub:
+    url: str = request.getfixturevalue("redis_url")
+    return lambda config: Hub.from_url(url, config=config)
+
+
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest], NewHub]] = {
+    "memory": _memory,
+    "redis": _redis,
+}

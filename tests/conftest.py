@@ -1,0 +1,135 @@
+"""The fixtures: a private Redis per test worker, hubs on every store, child processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+import redis.asyncio
+
+from streamhub import Hub, HubConfig
+
+from .backends import BACKENDS, NewHub
+from .certificates import Certificates
+from .child_processes import PythonProcess
+from .redis_server import RedisServer
+
+
+class MakeHub(Protocol):
+    """Opens one more hub on the same sessions, as another instance would."""
+
+    def __call__(self, config: HubConfig | None = None) -> Hub: ...
+
+
+class RunPython(Protocol):
+    """Starts ``python -c source args…`` in a process that is killed with the test."""
+
+    async def __call__(self, source: str, *args: str) -> PythonProcess: ...
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Tests wait more than they compute, so that two share one processor well."""
+    return min(8, 2 * (os.cpu_count() or 1))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def session_id() -> str:
+    return f"chat:{uuid4().hex}"
+
+
+# -- Redis -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The server that this worker's tests share. Take ``make_redis`` to stop or freeze one."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Where the shared server answers, emptied, with no connection of this fixture left."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(redis_server.socket_path))
+        connection.sendall(b"FLUSHALL\r\nQUIT\r\n")
+        with connection.makefile("rb") as replies:
+            assert [b"+OK\r\n", b"+OK\r\n"] == list(replies)
+    return redis_server.url
+
+
+@pytest.fixture
+async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
+    """A plain client of the shared server: what it reads is bytes."""
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def make_redis() -> Iterator[Callable[..., RedisServer]]:
+    """Starts servers of the test's own; takes what ``RedisServer`` takes."""
+    with ExitStack() as servers:
+
+        def make(**options: object) -> RedisServer:
+            return servers.enter_context(RedisServer(**options))  # type: ignore[arg-type]
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.write(tmp_path_factory.mktemp("certificates"))
+
+
+# -- hubs ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=BACKENDS)
+def new_hub(request: pytest.FixtureRequest) -> NewHub:
+    """Each store in turn; ``parametrize("new_hub", ["redis"], indirect=True)`` picks one."""
+    name: str = request.param
+    return BACKENDS[name](request)
+
+
+@pytest.fixture
+async def make_hub(new_hub: NewHub) -> AsyncIterator[MakeHub]:
+    async with AsyncExitStack() as stack:
+
+        def make(config: HubConfig | None = None) -> Hub:
+            hub = new_hub(config or HubConfig())
+            stack.push_async_callback(hub.aclose)
+            return hub
+
+        yield make
+
+
+@pytest.fixture
+def hub(make_hub: MakeHub) -> Hub:
+    return make_hub()
+
+
+# -- processes -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def run_python(tmp_path: Path) -> AsyncIterator[RunPython]:
+    async with AsyncExitStack() as processes:
+
+        async def run(source: str, *args: str) -> PythonProcess:
+            errors = tmp_path / f"stderr-{uuid4().hex}"
+            process = await PythonProcess.start(source, *args, errors=errors)
+            return await processes.enter_async_context(process)
+
+        yield run

@@ -1,0 +1,119 @@
+"""Who may import whom: the layers of the package, read from its source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import streamhub
+
+PACKAGE = Path(streamhub.__file__).parent
+VALUES = {"chunks": set[str](), "config": set[str](), "errors": {"chunks"}}
+#: Where hubs are put together from their parts.
+MAY_NAME_A_STORE = ("hub", "cli", "testing")
+OWNERS = {
+    "redis": "stores.redis",
+    "hiredis": "stores.redis",
+    "starlette": "http",
+    "typer": "cli",
+    "rich": "cli",
+    "pytest": "testing",
+}
+
+
+@cache
+def _modules() -> dict[str, Path]:
+    """Every module of the package by its name below ``streamhub``; the package itself is ''."""
+    modules = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+@cache
+def _imports(module: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Which modules of ours and which top-level packages of others ``module`` imports."""
+    ours, others = set[str](), set[str]()
+    path = _modules()[module]
+    package = ["streamhub", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            top, _, inner = name.partition(".")
+            if top != "streamhub":
+                others.add(top)
+            elif inner in _modules():
+                ours.add(inner)
+            else:
+                ours.add(inner.rpartition(".")[0])
+    return frozenset(ours), frozenset(others)
+
+
+def _is_in(module: str, layer: str) -> bool:
+    return module == layer or module.startswith(f"{layer}.")
+
+
+@pytest.mark.parametrize("module", VALUES)
+def test_values_import_nothing_of_ours(module: str) -> None:
+    """Values know no other layer; errors may speak of chunks."""
+    assert _imports(module)[0] <= VALUES[module]
+
+
+def test_stores_know_values_and_no_other_store() -> None:
+    """A store imports values, ``stores.base``, and what belongs to that store itself."""
+    stores = [name for name in _modules() if name.startswith("stores.")]
+    wrong = {
+        (store, imported)
+        for store in stores
+        for imported in _imports(store)[0]
+        if imported not in {*VALUES, "stores.base"}
+        and not _is_in(imported, ".".join(store.split(".")[:2]))
+    }
+
+    assert {"stores.base", "stores.memory"} <= set(stores)
+    assert set() == wrong
+
+
+def test_only_the_edges_name_a_concrete_store() -> None:
+    """All that moves data knows ``stores.base`` alone."""
+    wrong = {
+        (module, imported)
+        for module in _modules()
+        if not any(_is_in(module, edge) for edge in (*MAY_NAME_A_STORE, "stores"))
+        for imported in _imports(module)[0]
+        if _is_in(imported, "stores") and imported != "stores.base"
+    }
+
+    assert set() == wrong
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_a_library_has_one_owner(library: str) -> None:
+    """What the core does without is imported by the one part that needs it."""
+    importers = {module for module in _modules() if library in _imports(module)[1]}
+
+    assert set() == {module for module in importers if not _is_in(module, OWNERS[library])}
+
+
+def test_importing_the_package_loads_no_extra() -> None:
+    """``import streamhub`` works, and stays light, where only the core is installed."""
+    program = "import sys, streamhub; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    assert "streamhub" in loaded
+    assert set() == set(OWNERS) & set(loaded)
