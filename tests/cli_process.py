@@ -1,0 +1,223 @@
+"""The command line in real processes: run to its end, talked to, or on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pty
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamhub import Hub, LiveStream
+
+from .child_processes import Leash
+
+STREAMHUB = (sys.executable, "-m", "streamhub")
+#: Takes the terminal that it is started on as its controlling one, so that Ctrl-C is a signal.
+_ON_TERMINAL = (
+    "import fcntl, os, sys, termios\n"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "os.execv(sys.executable, [sys.executable, '-m', 'streamhub', *sys.argv[1:]])"
+)
+_OURS = ("STREAMHUB_URL", "NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "COLUMNS")
+# Far more than anything takes: only a hang gets there.
+_BOUND = 60.0
+#: What the tests give to calls that wait: as far away.
+WAIT = 30.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+class CliProcess:
+    """A running ``streamhub``."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def read(self, size: int) -> str:
+        """So many bytes of its standard output."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(_BOUND):
+            return (await self._process.stdout.readexactly(size)).decode()
+
+    async def line(self) -> str:
+        """The next line of its standard output."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(_BOUND):
+            return (await self._process.stdout.readline()).decode()
+
+    async def send(self, data: bytes) -> None:
+        """Write to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        await self._process.stdin.drain()
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self, *, close_stdin: bool = True) -> Ended:
+        """How it ended, and what of its output was not read before."""
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        if close_stdin and self._process.stdin is not None:
+            self._process.stdin.close()
+        async with asyncio.timeout(_BOUND):
+            out, err, code = await asyncio.gather(
+                self._process.stdout.read(), self._process.stderr.read(), self._process.wait()
+            )
+        return Ended(code, out.decode(errors="surrogateescape"), err.decode())
+
+    async def error_output(self) -> str:
+        """Its standard error, once it has ended; for a process whose output is not ours."""
+        assert self._process.stderr is not None
+        async with asyncio.timeout(_BOUND):
+            return (await self._process.stderr.read()).decode()
+
+    async def code(self) -> int:
+        async with asyncio.timeout(_BOUND):
+            return await self._process.wait()
+
+
+@contextlib.asynccontextmanager
+async def start_cli(
+    *args: str, url: str | None = None, env: Mapping[str, str] | None = None, stdout: int = PIPE
+) -> AsyncIterator[CliProcess]:
+    """``streamhub args…``; killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        *(*STREAMHUB, *args),
+        stdin=PIPE,
+        stdout=stdout,
+        stderr=PIPE,
+        env=environment(url, env),
+        start_new_session=True,
+    )
+    async with _leashed(process):
+        yield CliProcess(process)
+
+
+async def cli(
+    *args: str,
+    url: str | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | Path = b"",
+    python: tuple[str, ...] = STREAMHUB,
+) -> Ended:
+    """Run ``streamhub args…`` to its end, with standard input from a pipe or from a file."""
+    with contextlib.ExitStack() as files:
+        source = PIPE
+        if isinstance(stdin, Path):
+            source = files.enter_context(stdin.open("rb")).fileno()
+        process = await asyncio.create_subprocess_exec(
+            *(*python, *args),
+            stdin=source,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=environment(url, env),
+            start_new_session=True,
+        )
+        async with _leashed(process), asyncio.timeout(_BOUND):
+            data = stdin if isinstance(stdin, bytes) else None
+            out, err = await process.communicate(data)
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(errors="surrogateescape"), err.decode())
+
+
+async def follow(hub: Hub, session_id: str) -> LiveStream:
+    """The session, as soon as some process has claimed it."""
+    stream = await hub.get(session_id, wait=WAIT)
+    assert stream is not None
+    return stream
+
+
+class Terminal:
+    """A terminal that a ``streamhub`` runs on: what a person would see and type."""
+
+    def __init__(self, process: Process, master: int) -> None:
+        self.screen = ""
+        self._process = process
+        self._master = master
+
+    async def shows(self, text: str) -> None:
+        """Return once the text was printed."""
+        async with asyncio.timeout(_BOUND):
+            while text not in self.screen:
+                if not await self._read():
+                    raise EOFError(f"it ended without printing {text!r}: {self.screen!r}")
+
+    async def type(self, text: str) -> None:
+        await asyncio.to_thread(os.write, self._master, text.encode())
+
+    async def code(self) -> int:
+        """Its exit code; by then ``screen`` is complete."""
+        async with asyncio.timeout(_BOUND):
+            while await self._read():
+                pass
+            return await self._process.wait()
+
+    async def _read(self) -> bool:
+        try:
+            data = await asyncio.to_thread(os.read, self._master, 65536)
+        except OSError:
+            # So does Linux tell that the last one has closed the terminal.
+            data = b""
+        self.screen += data.decode(errors="replace")
+        return bool(data)
+
+
+@contextlib.asynccontextmanager
+async def start_on_terminal(
+    *args: str, url: str | None = None, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Terminal]:
+    """``streamhub args…`` on a terminal of 100 columns and 30 lines."""
+    master, slave = pty.openpty()
+    try:
+        # Also where no terminal says how large it is, rich asks these.
+        size = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _ON_TERMINAL, *args),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**environment(url, env), **size},
+            start_new_session=True,
+        )
+    finally:
+        os.close(slave)
+    try:
+        async with _leashed(process):
+            yield Terminal(process, master)
+    finally:
+        os.close(master)
+
+
+def environment(url: str | None, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Ours, without what changes how the command line behaves."""
+    env = {name: value for name, value in os.environ.items() if name not in _OURS}
+    if url is not None:
+        env["STREAMHUB_URL"] = url
+    return {**env, **(more or {})}
+
+
+@contextlib.asynccontextmanager
+async def _leashed(process: Process) -> AsyncIterator[None]:
+    leash = Leash(process.pid)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.stdin is not None:
+            process.stdin.close()
+        # Reading to the end lets go of the pipes, whose transports would warn otherwise.
+        await process.communicate()
+        leash.release()
