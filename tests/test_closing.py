@@ -51,10 +51,10 @@ class GatedStore(MemoryStore):
             await self.claimed.pass_through()
         return answer
 
-    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+    async def read(self, *args: Any, **options: Any) -> list[Chunk]:
         if self.reading is not None:
             await self.reading.pass_through()
-        return await super().read(session_id, after, limit)
+        return await super().read(*args, **options)
 
 
 async def test_a_reader_in_the_middle_of_the_log_hears_that_the_hub_closed(

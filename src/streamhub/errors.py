@@ -66,7 +66,8 @@ class InvalidCursor(StreamHubError, ValueError):
     def __init__(self, cursor: object, reason: str, session_id: str | None = None) -> None:
         self.cursor, self.reason, self.session_id = cursor, reason, session_id
         where = "" if session_id is None else f" of session {session_id!r}"
-        super().__init__(f"cursor {_short(cursor)}{where} {reason}")
+        shown = str(cursor) if isinstance(cursor, Cursor) else _short(cursor)
+        super().__init__(f"cursor {shown}{where} {reason}")
 
 
 class InvalidChunk(StreamHubError, ValueError):

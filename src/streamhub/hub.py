@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -12,7 +13,13 @@ from . import metadata as metadata_codec
 from . import sources
 from .chunks import Cursor, SessionInfo, Status
 from .config import HubConfig
-from .errors import InvalidSessionId, InvalidStoreUrl, SessionCorrupted, StoreUnavailable
+from .errors import (
+    InvalidSessionId,
+    InvalidStoreUrl,
+    SessionCorrupted,
+    SessionNotFound,
+    StoreUnavailable,
+)
 from .generation import new_generation
 from .producer import Producer
 from .production import OnCancel, Production
@@ -21,6 +28,8 @@ from .stores.base import Claim, Granted, Item, Release, Store, Takeover
 from .stream import LiveStream
 
 __all__ = ["Hub"]
+
+logger = logging.getLogger("streamhub")
 
 _LOOKS_AT_ONCE = 256
 _READ_AT_ONCE = 2048
@@ -171,7 +180,9 @@ class Hub:
         wanted = list(dict.fromkeys(session_ids))
         for session_id in wanted:
             check_session_id(session_id)
-        return {info.session_id async for info in self._infos(wanted) if _is_active(info)}
+        self._runtime.start()
+        infos = self._infos(_each(wanted))
+        return {info.session_id async for info in infos if info.status is Status.ACTIVE}
 
     async def remove(self, session_id: str) -> bool:
         """Delete a session, whoever produces it; False if there is none.
@@ -188,15 +199,7 @@ class Hub:
         One that comes or goes meanwhile may be among them or not. Never blocks the server.
         """
         self._runtime.start()
-        batch: list[str] = []
-        async for session_id in self._runtime.store.sessions():
-            batch.append(session_id)
-            if len(batch) == _LOOKS_AT_ONCE:
-                async for info in self._infos(batch, metadata=True):
-                    if owner is None or info.owner == owner:
-                        yield info
-                batch = []
-        async for info in self._infos(batch, metadata=True):
+        async for info in self._infos(self._runtime.store.sessions(), metadata=True):
             if owner is None or info.owner == owner:
                 yield info
 
@@ -291,26 +294,39 @@ class Hub:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    while tail.info is None and tail.failure is None:
+                    while True:
+                        with suppress(SessionNotFound):
+                            if (info := tail.glance()) is not None:
+                                return info
                         await tail.changed()
-            if tail.failure is not None:
-                raise tail.failure
-            if tail.info is not None:
-                return tail.info
-            (info,) = await self._runtime.store.look([session_id])
-            return info
+            return (await self._runtime.store.look([session_id]))[0]
         finally:
             self._runtime.fanout.detach(tail)
 
     async def _infos(
-        self, session_ids: list[str], *, metadata: bool = False
+        self, session_ids: AsyncIterator[str], *, metadata: bool = False
     ) -> AsyncIterator[SessionInfo]:
-        self._runtime.start()
-        for start in range(0, len(session_ids), _LOOKS_AT_ONCE):
-            batch = session_ids[start : start + _LOOKS_AT_ONCE]
+        """Those of the sessions that are there, looked at many at a time."""
+        more = True
+        while more:
+            batch = [one async for one in _up_to(_LOOKS_AT_ONCE, session_ids)]
+            more = len(batch) == _LOOKS_AT_ONCE
             for info in await self._runtime.store.look(batch, metadata=metadata):
                 if isinstance(info, SessionInfo):
                     yield info
+                elif info is not None:
+                    logger.warning("left out: %s", info)
+
+
+async def _up_to(limit: int, items: AsyncIterator[str]) -> AsyncIterator[str]:
+    while limit > 0 and (item := await anext(items, None)) is not None:
+        limit -= 1
+        yield item
+
+
+async def _each(items: Iterable[str]) -> AsyncIterator[str]:
+    for item in items:
+        yield item
 
 
 def check_session_id(session_id: object) -> None:
@@ -335,13 +351,11 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _is_active(info: SessionInfo) -> bool:
-    return info.status is Status.ACTIVE
-
-
 def _open_store(url: str) -> Store:
     scheme, separator, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
-    if scheme == "memory" and separator and not rest:
+    if scheme == "memory" and separator:
+        if rest:
+            raise InvalidStoreUrl("memory://…", "a store in memory has no address: memory://")
         from .stores.memory import MemoryStore
 
         return MemoryStore()

@@ -73,7 +73,7 @@ class Leases:
                 ok = False
                 logger.warning("renewing %r failed: %s", producer.claim.session_id, answer)
                 continue
-            producer.apply(op, answer, 0)
+            producer.apply(op, answer)
             if producer.has_work:
                 producer.on_work(producer)
         return ok

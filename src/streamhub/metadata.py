@@ -53,7 +53,7 @@ def _plain(value: object) -> object:
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, msgspec.Struct):
         return msgspec.to_builtins(value)
-    raise TypeError(f"{type(value).__name__} is not")
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
 
 
 def _model(kind: type, value: object) -> object:

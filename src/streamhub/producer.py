@@ -48,10 +48,10 @@ from .waiters import Waiters
 __all__ = ["Producer"]
 
 # One script call must not hold the server for much longer than a millisecond.
-_APPEND_CHUNKS = 512
+_APPEND_CHUNKS = 256
 _APPEND_BYTES = 256 * 1024
 # How much of one stream may travel in one round trip: the rest waits, so that others get theirs.
-_APPENDS_PER_ROUND = 4
+_APPENDS_PER_ROUND = 8
 # A log that loses what is put back each time is not worth more attempts.
 _MENDINGS_IN_VAIN = 20
 # A source that never waits still has to let the writer run.
@@ -244,7 +244,7 @@ class Producer:
     def next_renewal(self) -> Renew:
         return Renew(self.claim, self._stored)
 
-    def apply(self, op: WriteOp, result: WriteResult | Exception, metadata_set: int) -> None:
+    def apply(self, op: WriteOp, result: WriteResult | Exception, metadata_set: int = 0) -> None:
         """Take in the answer to ``op``; ``metadata_set`` is its count from before the write."""
         if self.done:
             return

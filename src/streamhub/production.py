@@ -22,8 +22,9 @@ logger = logging.getLogger("streamhub")
 
 OnCancel = Callable[[], object] | Callable[[], Awaitable[object]]
 
-# A producer that was asked to stop has this part of its lease to do so by itself.
-_GRACE_PER_LEASE = 1 / 3
+# How long a producer that was asked to stop may take to do so by itself: a third of its lease, and
+# less than the few seconds that somebody waits for a Stop button.
+_LONGEST_GRACE = 3.0
 
 
 class Production:
@@ -62,7 +63,7 @@ class Production:
         return self._interrupted and body is not None and body.uncancel() == 0
 
     async def release(self) -> None:
-        """Store what is pending and give the lease up, stopping the body first if it is ours."""
+        """Store what is pending and give the lease up, so that others can continue."""
         self.releasing = True
         await self.producer.release()
 
@@ -79,10 +80,11 @@ class Production:
 
     async def _stop(self) -> None:
         """Tell the producer, give it a chance to end by itself, then end the stream for it."""
+        grace = min(self.producer.claim.lease / 3, _LONGEST_GRACE)
         try:
-            async with asyncio.timeout(self.producer.claim.lease * _GRACE_PER_LEASE):
-                if self._on_cancel is not None:
-                    await self._call(self._on_cancel)
+            async with asyncio.timeout(grace):
+                if self._on_cancel is not None and await self._call(self._on_cancel):
+                    pass  # it stops the producer in its own way
                 elif self._body is not None:
                     self._interrupt()
                 else:
@@ -93,13 +95,16 @@ class Production:
             self._interrupt()
             await self._end()
 
-    async def _call(self, on_cancel: OnCancel) -> None:
+    async def _call(self, on_cancel: OnCancel) -> bool:
+        """Whether ``on_cancel`` did what it does."""
         try:
             result = on_cancel()
             if inspect.isawaitable(result):
                 await result
         except Exception:
             logger.exception("on_cancel of session %r failed", self.producer.claim.session_id)
+            return False
+        return True
 
     def _interrupt(self) -> None:
         if self._body is not None and not self._interrupted:

@@ -9,8 +9,15 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from . import metadata as metadata_codec
-from .chunks import Cursor, SessionInfo, Status
-from .errors import NotProducer, SessionCorrupted, SessionNotFound, StreamClosed, StreamHubError
+from .chunks import Chunk, Cursor, SessionInfo, Status
+from .errors import (
+    CursorExpired,
+    NotProducer,
+    SessionCorrupted,
+    SessionNotFound,
+    StreamClosed,
+    StreamHubError,
+)
 from .production import Production
 from .runtime import Runtime
 from .sources import Source, feed
@@ -25,6 +32,8 @@ T = TypeVar("T")
 
 _READ_AT_ONCE = 2048
 _LONGEST_REASON = 4096
+# How often a log with holes is read again while its producer may mend it, spread over a lease.
+_ATTEMPTS_TO_READ = 5
 
 
 class LiveStream:
@@ -140,7 +149,7 @@ class LiveStream:
 
         A cancel interrupts the block like ``asyncio.timeout`` would, and the block ends quietly;
         with ``on_cancel`` given, it is left to that how the block ends. If it has not after a
-        third of the lease, it is interrupted all the same.
+        third of the lease, or 3 seconds, it is interrupted all the same.
         """
         if self._production is None:
             raise NotProducer(self._session_id, "enter the stream")
@@ -231,7 +240,8 @@ class LiveStream:
 
         Durable and idempotent. A stream that has ended keeps its end; a lost one is ended as
         ``cancelled`` on the spot. If the stream of this handle is not there any more (replaced,
-        removed, expired), nothing changes and the answer is ``LOST``.
+        removed, expired), nothing changes and the answer is ``LOST``. If it is replaced during
+        the wait, the answer is ``CANCELLED``: nothing else can have become of it.
 
         :param wait: wait up to so many seconds for the end; without, return at once.
         :param reason: kept as ``info().error`` of a stream that ends as cancelled.
@@ -312,16 +322,42 @@ class LiveStream:
         """What is stored now, joined; chunks with an event type are left out.
 
         :raises SessionNotFound: there is no such session (any more).
+        :raises CursorExpired: a part of it is not in the store any more.
         """
-        info = await self._look()
-        position = Cursor(info.epoch or 0, 0)
-        parts: list[str] = []
+        before: SessionInfo | None = None
+        attempts = 0
         while True:
-            chunks = await self._runtime.store.read(self._session_id, position, _READ_AT_ONCE)
-            parts += [chunk.data for chunk in chunks if chunk.event is None]
-            if len(chunks) < _READ_AT_ONCE:
-                return "".join(parts)
-            position = chunks[-1].cursor
+            info = await self._look()
+            chunks = await self._read_all(info)
+            if chunks is not None:
+                return "".join([chunk.data for chunk in chunks if chunk.event is None])
+            if before is not None and before.generation == info.generation:
+                attempts += 1
+                if info.status is not Status.ACTIVE or attempts == _ATTEMPTS_TO_READ:
+                    raise CursorExpired(self._session_id, Cursor(info.epoch or 0, 0))
+                # Its producer lives, and puts back what the store has lost.
+                await asyncio.sleep(self._runtime.config.lease / _ATTEMPTS_TO_READ)
+            before = info
+
+    async def _read_all(self, info: SessionInfo) -> list[Chunk] | None:
+        """The whole log as ``info`` found it; None if it has holes, or is another's by now."""
+        counted = info.epoch is not None
+        position = Cursor(info.epoch or 0, 0)
+        chunks: list[Chunk] = []
+        while (position.epoch, position.offset) < (info.last.epoch, info.last.offset):
+            page = await self._runtime.store.read(
+                self._session_id,
+                position,
+                _READ_AT_ONCE,
+                generation=None if counted else info.generation,
+            )
+            if not page:
+                return None
+            chunks += page
+            position = page[-1].cursor
+            if counted and position.offset != len(chunks):
+                return None
+        return chunks
 
     async def _look(self, *, metadata: bool = False) -> SessionInfo:
         info = await self._find(metadata=metadata)

@@ -67,13 +67,14 @@ class Subscription(AsyncIterator[Chunk]):
         self._cursor = after if isinstance(after, Cursor) else None
         self._status = Status.ACTIVE
         self._over = False
+        self._failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def cursor(self) -> Cursor | None:
         """Where this reader stands: hand it to ``subscribe(after=…)`` to go on from here.
 
-        None until the first chunk, unless it started at a cursor.
+        None until the session was found, unless it started at a cursor.
         """
         return self._cursor
 
@@ -134,13 +135,18 @@ class Subscription(AsyncIterator[Chunk]):
 
     async def _fetch(self) -> None:
         """Make the next chunks ready; raises at the end, whichever that is."""
+        if self._failure is not None:
+            # Who asks again must not take an error for the end.
+            raise self._failure.with_traceback(None)
         if self._over:
             raise StopAsyncIteration
         try:
             chunks = await self._next_chunks()
-        except asyncio.CancelledError:
+        except StopAsyncIteration:
+            self._let_go()
             raise
-        except BaseException:
+        except Exception as error:
+            self._failure = error
             self._let_go()
             raise
         self._ready = iter(chunks)
@@ -155,11 +161,10 @@ class Subscription(AsyncIterator[Chunk]):
         tail = self._tail
         hole_until: float | None = None
         while True:
-            info = await tail.standing()
-            if self._over:
-                raise StopAsyncIteration
+            info = await self._standing(tail)
             if self._position is None:
                 self._position = await self._start(tail, info)
+                self._cursor = self._position
                 continue
             position = self._position
             self._check_epoch(tail, info, position)
@@ -173,12 +178,23 @@ class Subscription(AsyncIterator[Chunk]):
                     chunks = await tail.read(position)
                     if chunks == []:
                         hole_until = await self._wait_for_repair(tail, position, hole_until)
+            if self._over:
+                raise StopAsyncIteration
             if chunks:
                 self._position = chunks[-1].cursor
                 return chunks
             if chunks is not None and not _is_before(self._position, info.last):
                 self._check_end(info)
                 await tail.changed()
+
+    async def _standing(self, tail: Tail) -> SessionInfo:
+        """How the session stands, waiting until that is known, or until this is closed."""
+        while not self._over:
+            info = tail.glance()
+            if info is not None:
+                return info
+            await tail.changed()
+        raise StopAsyncIteration
 
     async def _start(self, tail: Tail, info: SessionInfo) -> Cursor:
         """Where to begin, once the session is known."""
@@ -199,7 +215,7 @@ class Subscription(AsyncIterator[Chunk]):
                     while info.status is Status.ACTIVE and _is_before(info.last, cursor):
                         tail.look_soon(_BEYOND_END / 8)
                         await tail.changed()
-                        info = await tail.standing()
+                        info = await self._standing(tail)
             except TimeoutError:
                 pass
             if _is_before(info.last, cursor):
@@ -255,9 +271,9 @@ class Subscription(AsyncIterator[Chunk]):
             tail.look_soon()
         else:
             tail.look_soon(self._fanout.lease / 8)
-        while tail.looks == looks and tail.failure is None:
+        while tail.looks == looks and tail.failure is None and not self._over:
             await tail.changed()
-        info = await tail.standing()
+        info = await self._standing(tail)
         over = info.status is not Status.ACTIVE or loop.time() >= until
         missing = info.epoch == at.epoch and _is_before(at, info.last)
         if over and missing and await tail.read(at) == []:

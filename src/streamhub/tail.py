@@ -95,28 +95,33 @@ class Tail:
         """Wait for news: chunks, an end, the result of a look."""
         await self._waiters.wait()
 
+    def glance(self) -> SessionInfo | None:
+        """How the session stands, as far as that is known now.
+
+        :raises SessionNotFound: it is gone.
+        """
+        if self.failure is not None:
+            # Many raise it: each with a traceback of his own.
+            raise self.failure.with_traceback(None)
+        if self.trusted and self.info is None and self.missing:
+            raise SessionNotFound(self.session_id)
+        return self.info if self.trusted else None
+
     async def standing(self) -> SessionInfo:
         """How the session stands, waiting until that is known.
 
         :raises SessionNotFound: it is gone.
         """
-        while True:
-            if self.failure is not None:
-                # Many raise it: each with a traceback of his own.
-                raise self.failure.with_traceback(None)
-            if self.trusted:
-                if self.info is not None:
-                    return self.info
-                if self.missing:
-                    raise SessionNotFound(self.session_id)
+        while (info := self.glance()) is None:
             await self.changed()
+        return info
 
     async def read(self, after: Cursor) -> list[Chunk] | None:
         """The chunks right after ``after``, read from the log once for all who ask.
 
         Empty where the log has a hole or ends; None if what was read is not current any more.
         """
-        counted = self.info is not None and self.info.epoch is not None
+        counted = self._foreign is None
         start = Cursor(after.epoch, after.offset - after.offset % _PAGE) if counted else after
         pages = self._pages
         page = pages.get(start)
@@ -132,6 +137,12 @@ class Tail:
         if pages is not self._pages or (joined and not found):
             return None
         return found
+
+    @property
+    def _foreign(self) -> str | None:
+        """The generation of a session of the Go library, which has no epochs."""
+        info = self.info or self._known
+        return info.generation if info is not None and info.epoch is None else None
 
     async def holds(self, cursor: Cursor) -> bool:
         """Whether the log has the very chunk that ``cursor`` names."""
@@ -299,7 +310,8 @@ class Tail:
             page = await self._read_patiently(start, _PAGE)
         finally:
             reading.pop(start, None)
-        if keep and page:
+        # A page with a hole is not kept: it may be mended.
+        if keep and page and len(_right_after(page, start)) == len(page):
             pages.pop(start, None)
             pages[start] = page
             if len(pages) > _PAGES_KEPT:
@@ -325,7 +337,9 @@ class Tail:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await self._store.read(self.session_id, start, limit)
+                return await self._store.read(
+                    self.session_id, start, limit, generation=self._foreign
+                )
             except StoreUnavailable:
                 if self._loop.time() + pause > give_up_at:
                     raise
@@ -335,7 +349,9 @@ class Tail:
 
 def _right_after(page: list[Chunk], after: Cursor) -> list[Chunk]:
     """The unbroken row of chunks in ``page`` that begins right after ``after``; maybe none."""
-    if not page or page[0].cursor.offset > after.offset + 1:
+    if not page or page[0].cursor.epoch != after.epoch:
+        return []
+    if page[0].cursor.offset > after.offset + 1:
         return []
     first = page[0].cursor
     if page[-1].cursor.offset - first.offset == len(page) - 1:

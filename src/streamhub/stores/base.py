@@ -320,8 +320,14 @@ class Store(Protocol):
         """
         ...
 
-    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
-        """Up to ``limit`` chunks after ``after`` in order; fewer only at the end of the log."""
+    async def read(
+        self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
+    ) -> list[Chunk]:
+        """Up to ``limit`` chunks after ``after`` in order; fewer only at the end of the log.
+
+        Only those of its epoch: none if another has begun. In a session of the Go library, which
+        has no epochs, name the ``generation`` instead: none if the session is another's now.
+        """
         ...
 
     def sessions(self) -> AsyncIterator[str]:

@@ -341,9 +341,13 @@ class MemoryStore:
             None if record is None else record.info(now, metadata=metadata) for record in records
         ]
 
-    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+    async def read(
+        self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
+    ) -> list[Chunk]:
         record = self._get(session_id, self._clock())
         if record is None or record.claim.epoch != after.epoch:
+            return []
+        if generation is not None and record.claim.generation != generation:
             return []
         return record.log[after.offset : after.offset + limit]
 

@@ -33,8 +33,10 @@ class Subscription(Iterator[Chunk]):
     def cursor(self) -> Cursor | None:
         """Where this reader stands: hand it to ``subscribe(after=…)`` to go on from here.
 
-        None until the first chunk, unless it started at a cursor.
+        None until the session was found, unless it started at a cursor.
         """
+        if self._cursor is None and not self._ready:
+            return self._followed.cursor
         return self._cursor
 
     @property

@@ -74,8 +74,10 @@ class Passing(Store):
     ) -> list[SessionInfo | SessionCorrupted | None]:
         return await self.store.look(session_ids, metadata=metadata)
 
-    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
-        return await self.store.read(session_id, after, limit)
+    async def read(
+        self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
+    ) -> list[Chunk]:
+        return await self.store.read(session_id, after, limit, generation=generation)
 
     def sessions(self) -> AsyncIterator[str]:
         return self.store.sessions()
@@ -113,10 +115,12 @@ class Fails(Passing):
             raise self._fail()
         return await super().look(session_ids, metadata=metadata)
 
-    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+    async def read(
+        self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
+    ) -> list[Chunk]:
         if self.failing:
             raise self._fail()
-        return await super().read(session_id, after, limit)
+        return await super().read(session_id, after, limit, generation=generation)
 
     def _fail(self) -> StoreUnavailable:
         self.failed.set()

@@ -158,8 +158,8 @@ def cancel_event(_: bytes) -> LiveEvent:
     return CancelRequested()
 
 
-def write_result(answer: Sequence[bytes]) -> WriteResult:
-    """What a write script answered."""
+def write_result(session_id: str, answer: Sequence[bytes]) -> WriteResult | SessionCorrupted:
+    """What a write script answered; damage is the answer of that session alone."""
     match answer:
         case [b"stored", last, cancelling]:
             return Stored(int(last), cancelling == b"1")
@@ -168,13 +168,16 @@ def write_result(answer: Sequence[bytes]) -> WriteResult:
         case [b"gone"]:
             return Gone()
         case [b"fenced", generation]:
-            return Fenced(generation.decode() or None)
-        case [b"over", outcome]:
+            return Fenced(generation.decode(errors="replace") or None)
+        case [b"over", outcome] if outcome in _OUTCOMES:
             return Over(_OUTCOMES[outcome])
-    raise ValueError(f"a script answered {answer!r}")
+    return SessionCorrupted(session_id, f"a script answered {answer!r}")
 
 
-def outcome_status(outcome: bytes) -> Status:
+def outcome_status(session_id: str, outcome: bytes) -> Status:
+    """:raises SessionCorrupted: it is no outcome that streamhub writes."""
+    if outcome not in _OUTCOMES:
+        raise SessionCorrupted(session_id, f"unknown outcome {outcome!r}")
     return _OUTCOMES[outcome]
 
 

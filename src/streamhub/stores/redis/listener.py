@@ -79,6 +79,8 @@ class Listener:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._heard = 0.0
+        #: Whether this connection has answered anything yet.
+        self._hearing = False
 
     def watch(self, name: str, decode: Decode, sink: Callable[[LiveEvent], None]) -> _Watch:
         key = name.encode()
@@ -117,15 +119,18 @@ class Listener:
             try:
                 async with asyncio.timeout(self._server.timeout):
                     await connection.connect()
-                backoff = _FIRST_BACKOFF
                 await self._listen(connection)
             except (RedisError, OSError, TimeoutError) as error:
-                mapped: StreamHubError = self._server.error(error)
-                logger.warning("live channel: %s; connecting again", mapped)
+                if self._hearing:
+                    backoff = _FIRST_BACKOFF
+                if backoff == _FIRST_BACKOFF:
+                    mapped: StreamHubError = self._server.error(error)
+                    logger.warning("live channel: %s; connecting again", mapped)
             except Exception:
                 # A listener that died would leave every subscriber of the hub behind.
                 logger.exception("live channel: connecting again")
             finally:
+                self._hearing = False
                 self._unsync()
                 with suppress(RedisError, OSError):
                     await connection.disconnect(nowait=True)
@@ -142,6 +147,7 @@ class Listener:
             while True:
                 reply = await connection.read_response(disconnect_on_error=False)
                 self._heard = asyncio.get_running_loop().time()
+                self._hearing = True
                 self._on_reply(reply)
         except BaseException:
             if speaking.done() and not speaking.cancelled() and speaking.exception() is not None:

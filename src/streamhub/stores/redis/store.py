@@ -114,6 +114,8 @@ class RedisStore:
                 return Refused(info)
             # It went away in between: claim what is free now.
         _, epoch, base, replaced, owner_now, created, size, metadata_now = answer
+        if not (created.isdigit() and size.isdigit()):
+            raise SessionCorrupted(session_id, f"created {created!r}, bytes {size!r}")
         claim = Claim(
             session_id=session_id,
             generation=generation,
@@ -140,7 +142,7 @@ class RedisStore:
         return [
             self._server.error(answer, op.claim.session_id)
             if isinstance(answer, Exception)
-            else codec.write_result(answer)
+            else codec.write_result(op.claim.session_id, answer)
             for op, answer in zip(ops, answers, strict=True)
         ]
 
@@ -213,7 +215,7 @@ class RedisStore:
         answer = await self._ask(self._claims, session_id, call)
         match answer:
             case [b"over", outcome]:
-                return codec.outcome_status(outcome)
+                return codec.outcome_status(session_id, outcome)
             case [b"active"]:
                 return Status.ACTIVE
         return None
@@ -252,11 +254,25 @@ class RedisStore:
             for one, record in zip(session_ids, records, strict=True)
         ]
 
-    async def read(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+    async def read(
+        self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
+    ) -> list[Chunk]:
         keys = self._keys(session_id)
-        request: Command = (b"XRANGE", keys.chunks, f"({after}", b"+", b"COUNT", limit)
-        raw = await self._ask(self._reads, session_id, request)
-        return codec.entries(session_id, raw)
+        requests: list[Command] = [
+            (b"XRANGE", keys.chunks, f"({after}", b"+", b"COUNT", limit),
+            # Asked for afterwards: who has the session then had it while the log was read.
+            (b"HGET", keys.meta, b"gen"),
+        ]
+        answers = await self._reads.ask(requests if generation is not None else requests[:1])
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise self._server.error(answer, session_id)
+        chunks = codec.entries(session_id, answers[0])
+        if generation is not None:
+            return chunks if answers[1] == generation.encode() else []
+        if chunks and chunks[-1].cursor.epoch != after.epoch:
+            return [chunk for chunk in chunks if chunk.cursor.epoch == after.epoch]
+        return chunks
 
     async def sessions(self) -> AsyncIterator[str]:
         position = b"0"

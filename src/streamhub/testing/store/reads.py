@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
-from ...stores.base import Store
+from ...stores.base import Release, Store
 from ..scene import Scene
 from .steps import append, claim, look, read, texts
 
@@ -95,6 +95,23 @@ class ReadTests(Scene):
         assert [] == await store.read(f"{session}:unknown", Cursor(1, 0), 10)
 
     # -- sessions ------------------------------------------------------------------------------
+
+    async def test_there_is_nothing_after_a_cursor_of_another_epoch(
+        self, store: Store, session: str
+    ) -> None:
+        """Whoever lags behind a restart is handed nothing of the new log, from wherever."""
+        first = await claim(store, session)
+        await append(store, first, ["old"] * 5)
+        await store.write([Release(first, last=5)])
+        second = await claim(store, session)
+        await append(store, second, ["new"] * 10)
+        for epoch in (first.epoch, second.epoch + 1, 0):
+            for offset in (0, 3, 5, 10):
+                assert [] == await store.read(session, Cursor(epoch, offset), 100)
+        generation = second.generation
+        start = Cursor(second.epoch, 0)
+        assert 10 == len(await store.read(session, start, 100, generation=generation))
+        assert [] == await store.read(session, start, 100, generation=first.generation)
 
     async def test_every_session_is_listed_once(
         self, store: Store, other: Store, session: str

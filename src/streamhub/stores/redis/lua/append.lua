@@ -33,6 +33,7 @@ if last > record.last then
       if offset == record.last + 1 and string.find(added.err, 'equal or smaller', 1, true) then
         return {'gone'}
       end
+      redis.call('PEXPIRE', chunks, ttl_ms)
       return added
     end
   end

@@ -19,6 +19,7 @@ if record.done then
   end
   return {'over', record.outcome}
 end
+touch(meta)
 if record.ours then
   if record.reason == '' and ARGV[3] ~= '' then
     redis.call('HSET', meta, 'reason', ARGV[3])

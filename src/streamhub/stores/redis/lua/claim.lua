@@ -48,10 +48,14 @@ if continues then
 else
   -- An epoch is the time, but never one that the session has had: clocks go back, and a
   -- millisecond is long.
-  for _, before in ipairs({old and old.epoch or 0, unpack(redis.call('HVALS', removed))}) do
+  if old and old.epoch then
+    epoch = math.max(epoch, old.epoch + 1)
+  end
+  for _, before in ipairs(redis.call('HVALS', removed)) do
     epoch = math.max(epoch, tonumber(before) + 1)
   end
 end
+probe(live)
 tell_claimed(live, epoch, base, base, lease_ms, gen)
 
 if continues then

@@ -50,21 +50,38 @@ local function refusal(record, gen)
   return nil
 end
 
--- With a lease of 0 the claim is given up for good.
-local function extend(meta, chunks, lease_ms, ttl_ms)
-  redis.call('HSET', meta, 'lease', lease_ms > 0 and int(now_ms() + lease_ms) or '0')
-  redis.call('PEXPIRE', meta, ttl_ms)
-  redis.call('PEXPIRE', chunks, ttl_ms)
+-- Nothing is rolled back when a command is refused, so that each script first makes a write that
+-- changes nothing: it raises where none are taken. Only then is the live channel told, which a user
+-- may lack the right to; nobody sees the message before the script is done.
+
+-- For what needs memory.
+local function probe(live)
+  redis.call('SETRANGE', live, 0, '')
 end
 
--- Scripts tell the live channel before they write: nothing is rolled back if the user lacks the
--- right to, and nobody sees the message before the script is done.
+-- For what a Redis that is out of memory must take all the same: once a script has written, it does.
+local function touch(meta)
+  local ttl = redis.call('PTTL', meta)
+  if ttl > 0 then
+    redis.call('PEXPIRE', meta, ttl)
+  else
+    redis.call('PERSIST', meta)
+  end
+end
+
+-- With a lease of 0 the claim is given up for good.
+local function extend(meta, chunks, lease_ms, ttl_ms)
+  redis.call('PEXPIRE', meta, ttl_ms)
+  redis.call('PEXPIRE', chunks, ttl_ms)
+  redis.call('HSET', meta, 'lease', lease_ms > 0 and int(now_ms() + lease_ms) or '0')
+end
 
 -- A cancel that was asked for before the end decides how it ends.
 local function finish(meta, chunks, live, record, outcome, reason, retention_ms)
   if record.cancelling then
     outcome, reason = 'cancelled', record.reason
   end
+  touch(meta)
   redis.call('PUBLISH', live,
     table.concat({'e', int(record.epoch), int(record.last), outcome, reason}, ' '))
   redis.call('HSET', meta, 'status', 'done', 'outcome', outcome, 'error', reason)

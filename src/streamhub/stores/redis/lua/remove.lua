@@ -18,10 +18,15 @@ end
 local term = readable and tonumber(redis.call('HGET', meta, 'term')) or 15000
 
 local function bury(ms)
+  -- Removed again and again within one lease: the first ones have had their time.
+  if redis.call('HLEN', removed) >= 200 then
+    redis.call('DEL', removed)
+  end
   redis.call('HSET', removed, record.gen, int(record.epoch), ARGV[1], int(record.epoch))
   redis.call('PEXPIRE', removed, math.max(int(ms), redis.call('PTTL', removed)))
 end
 
+touch(meta)
 redis.call('PUBLISH', live, 'r')
 if not record.done then
   redis.call('PUBLISH', channel, record.gen)

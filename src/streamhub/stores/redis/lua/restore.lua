@@ -45,6 +45,7 @@ if kept and record.gen == gen then
   extend(meta, chunks, lease_ms, ttl_ms)
   return {'behind', int(last)}
 end
+probe(live)
 tell_claimed(live, epoch, last, base, lease_ms, gen)
 if not kept then
   redis.call('UNLINK', chunks)
