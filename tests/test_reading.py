@@ -1,0 +1,171 @@
+"""The read side where sessions change under it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from streamhub import (
+    CursorExpired,
+    Hub,
+    HubConfig,
+    ProducerFailed,
+    SessionCorrupted,
+    Status,
+    StreamReplaced,
+)
+from streamhub.chunks import Chunk
+from streamhub.stores.memory import MemoryStore
+
+from .conftest import MakeHub
+
+on_redis = pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
+
+
+async def produce(hub: Hub, session_id: str, *texts: str) -> None:
+    stream, created = await hub.register(session_id)
+    assert created
+    async with stream:
+        for text in texts:
+            await stream.publish(text)
+
+
+async def test_a_reader_that_missed_a_restart_gets_an_error_and_nothing_new(
+    make_hub: MakeHub, session_id: str
+) -> None:
+    """Far behind in the log, with its live events lost: what it holds is old text only."""
+    hub = make_hub()
+    await produce(hub, session_id, *["old "] * 600)
+    reader = await make_hub().get(session_id)
+    assert reader is not None
+    subscription = reader.subscribe(buffer=1)
+    received = [(await anext(subscription)).data]
+    await produce(hub, session_id, *["new "] * 900)
+
+    async def read() -> None:
+        async for chunk in subscription:
+            received.append(chunk.data)
+
+    with pytest.raises(StreamReplaced):
+        await read()
+    assert {"old "} == set(received)
+
+
+async def test_text_is_of_one_answer_only(session_id: str) -> None:
+    """A restart between two pages: the new text whole, and nothing of the old."""
+    restarts: list[int] = []
+
+    class Restarting(MemoryStore):
+        async def read(self, *args: Any, **options: Any) -> list[Chunk]:
+            chunks = await super().read(*args, **options)
+            if not restarts:
+                restarts.append(1)
+                await produce(other, session_id, *["new "] * 10)
+            return chunks
+
+    store = Restarting()
+    async with Hub(store) as hub, Hub(store) as other:
+        await produce(hub, session_id, *["old "] * 3000)
+        reader = await hub.get(session_id)
+        assert reader is not None
+
+        assert "new " * 10 == await reader.text()
+
+
+@on_redis
+async def test_text_with_a_lost_part_is_an_error(
+    make_hub: MakeHub, session_id: str, redis_client: redis.asyncio.Redis
+) -> None:
+    """What is shown as the answer is the answer: a hole is never passed over."""
+    hub = make_hub()
+    await produce(hub, session_id, "a", "b", "c")
+    reader = await hub.get(session_id)
+    assert reader is not None
+    log = f"streamhub:{{{session_id}}}:chunks"
+    await redis_client.xdel(log, f"{(await reader.info()).epoch}-2")
+
+    with pytest.raises(CursorExpired):
+        await reader.text()
+
+
+@on_redis
+async def test_a_damaged_session_leaves_the_others_of_its_hub_alone(
+    make_hub: MakeHub, session_id: str, redis_client: redis.asyncio.Redis
+) -> None:
+    """Its own calls say what is wrong; the stream next to it, in the same round trip, goes on."""
+    hub = make_hub()
+    damaged, _ = await hub.register(f"{session_id}-damaged")
+    healthy, _ = await hub.register(session_id)
+    await redis_client.hset(
+        f"streamhub:{{{session_id}-damaged}}:meta",
+        mapping={"status": "done", "outcome": "completed"},
+    )
+
+    await damaged.publish("a")
+    await healthy.publish("a")
+    with pytest.raises(SessionCorrupted, match="completed"):
+        await damaged.flush()
+    await healthy.close()
+
+    with pytest.raises(SessionCorrupted):
+        await damaged.cancel()
+    assert "a" == await healthy.text()
+
+
+async def test_waiting_for_a_session_that_was_just_removed_waits_for_the_next(
+    make_hub: MakeHub, session_id: str
+) -> None:
+    """What an open subscriber still remembers is not taken for a session."""
+    hub = make_hub()
+    stream, _ = await hub.register(session_id)
+    subscription = stream.subscribe()
+    await stream.publish("a")
+    await anext(subscription)
+    await make_hub().remove(session_id)
+
+    waiting = asyncio.create_task(hub.get(session_id, wait=30))
+    await asyncio.sleep(0)
+    again, _ = await make_hub().register(session_id)
+    found = await waiting
+
+    assert found is not None
+    assert again.generation == (await found.info()).generation
+    await subscription.aclose()
+
+
+async def test_a_subscription_that_failed_fails_again(hub: Hub, session_id: str) -> None:
+    """Who asks a second time does not take the error for the end."""
+    stream, _ = await hub.register(session_id)
+    await stream.fail("broke")
+    subscription = stream.subscribe()
+
+    for _ in range(3):
+        with pytest.raises(ProducerFailed, match="broke"):
+            await anext(subscription)
+    assert Status.FAILED is subscription.status
+
+
+async def test_the_cursor_of_a_reader_from_now_on_is_where_it_began(
+    make_hub: MakeHub, session_id: str
+) -> None:
+    """Cut off before its first chunk, it resumes there, and misses nothing that came meanwhile."""
+    hub = make_hub(HubConfig(lease=600.0))
+    stream, _ = await hub.register(session_id)
+    last = await stream.publish("before")
+    await stream.flush()
+    subscription = stream.subscribe(after="now")
+    waiting = asyncio.create_task(anext(subscription))
+    while subscription.cursor is None:  # noqa: ASYNC110 - nothing tells that a reader began
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    await stream.publish("after")
+    await stream.close()
+
+    assert last == subscription.cursor
+    rest = [chunk.data async for chunk in stream.subscribe(after=subscription.cursor)]
+    assert ["after"] == rest
