@@ -1,0 +1,167 @@
+"""What survives a failover that lost the newest writes, and what must not (G3, G7)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from streamhub import HubConfig, Status, StreamReplaced
+
+from .redis_server import RedisServer
+from .redis_stage import BOUND, Stage, assert_whole, chunks, claimed, meta, opened, taken
+
+
+@pytest.fixture
+async def stage(redis_server: RedisServer, redis_url: str) -> AsyncIterator[Stage]:
+    """On the shared server: nothing here harms more than the keys of its own sessions."""
+    async with asyncio.timeout(2 * BOUND), Stage(redis_server) as stage:
+        yield stage
+
+
+class Failover:
+    """Puts a session back to what it was, as a failover that lost the newest writes does."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def remember(self) -> None:
+        self._dumps = [
+            (key, await self._client.dump(key)) for key in (meta("chat"), chunks("chat"))
+        ]
+
+    async def happen(self) -> None:
+        async with self._client.pipeline(transaction=True) as pipeline:
+            for key, dump in self._dumps:
+                pipeline.delete(key)
+                if dump is not None:
+                    pipeline.restore(key, 60_000, dump)
+            await pipeline.execute()
+
+
+@pytest.mark.parametrize("takeover", ["restart", "continue"])
+@pytest.mark.parametrize("ended", ["failed", "cancelled"])
+async def test_g7_a_failover_that_lost_the_claim_does_not_fence(
+    stage: Stage, takeover: str, ended: str
+) -> None:
+    """The producer that finds the generation it replaced puts its claim back, and goes on as if
+    nothing had happened: not fenced, not cancelled by its predecessor's flag."""
+    before, hub, failover = stage.hub(), stage.hub(), Failover(stage.client)
+    old = await claimed(before, "chat")
+    await old.publish("old")
+    await old.flush()
+    await (old.fail("crashed") if ended == "failed" else old.cancel(wait=5.0))
+    await failover.remember()
+    stream = await claimed(hub, "chat", takeover=takeover)
+    await stream.publish("1")
+    await stream.flush()
+
+    await failover.happen()
+
+    async with asyncio.timeout(BOUND), stream:
+        await stream.publish("2")
+    data = ["1", "2"] if takeover == "restart" else ["old", "1", "2"]
+    assert Status.FINISHED == await stream.wait()
+    assert_whole([chunk async for chunk in await opened(before, "chat")], data)
+
+
+@pytest.mark.parametrize("takeover", ["restart", "continue"])
+async def test_g7_a_subscriber_reads_on_across_a_failover_that_lost_the_claim(
+    stage: Stage, takeover: str
+) -> None:
+    """What it has read is put back under the same cursors, so that it gets no error."""
+    before, hub, failover = stage.hub(), stage.hub(), Failover(stage.client)
+    old = await claimed(before, "chat")
+    await old.publish("old")
+    await old.fail("crashed")
+    await failover.remember()
+    stream = await claimed(hub, "chat", takeover=takeover)
+    await stream.publish("1")
+    await stream.flush()
+    data = ["1", "2"] if takeover == "restart" else ["old", "1", "2"]
+    subscription = await opened(before, "chat")
+    received = await taken(subscription, len(data) - 1)
+
+    await failover.happen()
+    # Connections break in a failover, so that everybody looks.
+    await stage.client.client_kill_filter(_type="pubsub")
+    waiting = asyncio.create_task(anext(subscription))
+    async with asyncio.timeout(BOUND):
+        async with stream:
+            await stream.flush()
+            await stream.publish("2")
+        received += [await waiting, *[chunk async for chunk in subscription]]
+    assert_whole(received, data)
+
+
+async def test_g7_chunks_of_a_predecessor_that_came_back_are_not_taken_for_ours(
+    stage: Stage,
+) -> None:
+    """After a failover lost the claim, the stalled predecessor wrote under offsets that ours had
+    used: putting the claim back puts our chunks back."""
+    before, hub, failover = stage.hub(), stage.hub(), Failover(stage.client)
+    old = await claimed(before, "chat")
+    await old.publish("old")
+    await old.flush()
+    await before.aclose()
+    await failover.remember()
+    stream = await claimed(hub, "chat", takeover="continue")
+    cursor = await stream.publish("ours")
+    await stream.flush()
+
+    await failover.happen()
+    await stage.client.xadd(chunks("chat"), {"d": "theirs"}, id=str(cursor))
+    await stage.client.hset(meta("chat"), "last", 2)
+
+    async with asyncio.timeout(BOUND), stream:
+        await stream.publish("more")
+    assert "oldoursmore" == await stream.text()
+
+
+async def test_g3_what_a_failover_replaced_is_not_glued_to_what_was_read(stage: Stage) -> None:
+    """The newest chunks were lost together with their producer, and another one wrote others
+    under their cursors: who had read the lost ones raises, who comes new reads the new ones."""
+    quiet = HubConfig(lease=60.0)
+    before, reading, after = stage.hub(quiet), stage.hub(quiet), stage.hub(quiet)
+    failover = Failover(stage.client)
+    old = await claimed(before, "chat")
+    for n in range(3):
+        await old.publish(f"{n} ")
+    await old.flush()
+    await failover.remember()
+    for n in range(3, 5):
+        await old.publish(f"{n} ")
+    await old.flush()
+    ahead, behind = await opened(reading, "chat"), await opened(reading, "chat")
+    await taken(ahead, 5)
+    await taken(behind, 1)
+    await before.aclose()
+
+    await failover.happen()
+    await stage.client.hset(meta("chat"), "lease", 0)
+    new = await claimed(after, "chat", takeover="continue")
+    async with new:
+        await new.publish("new ")
+        await new.publish("new ")
+        await new.publish("new ")
+
+    with pytest.raises(StreamReplaced):
+        await anext(ahead)
+    late = await opened(reading, "chat")
+    assert_whole([chunk async for chunk in late], ["0 ", "1 ", "2 ", "new ", "new ", "new "])
+
+
+async def test_a_claim_right_after_a_removal_begins_another_epoch(stage: Stage) -> None:
+    """Even where the clock went back since the removed one began."""
+    hub = stage.hub()
+    old = await claimed(hub, "chat")
+    await old.close()
+    epoch = int(await stage.client.hget(meta("chat"), "epoch")) + 3_600_000
+    await stage.client.hset(meta("chat"), "epoch", epoch)
+    # Both travel in one round trip.
+    removed, (new, created) = await asyncio.gather(hub.remove("chat"), hub.register("chat"))
+    assert removed
+    assert created
+    assert epoch + 1 == (await new.publish("new")).epoch
