@@ -6,6 +6,9 @@ from typing import Any
 
 from .chunks import Cursor, Status
 
+# What is kept of an error's message, in characters.
+_LONGEST_REASON = 4096
+
 __all__ = [
     "ChunkTooLarge",
     "CursorExpired",
@@ -29,6 +32,8 @@ __all__ = [
     "StreamHubError",
     "StreamReplaced",
     "StreamTooLarge",
+    "describe",
+    "storable",
 ]
 
 
@@ -236,6 +241,19 @@ class SessionCorrupted(StreamHubError):
     def __init__(self, session_id: str, reason: str) -> None:
         self.session_id, self.reason = session_id, reason
         super().__init__(f"session {session_id!r}: its stored data is damaged: {reason}")
+
+
+def describe(error: BaseException | str) -> str:
+    """What subscribers are told of an error: its type and message."""
+    if isinstance(error, str):
+        return storable(error)
+    message = str(error)
+    return storable(f"{type(error).__name__}: {message}" if message else type(error).__name__)
+
+
+def storable(text: str) -> str:
+    """``text`` as it can be stored: UTF-8, and of a bounded length."""
+    return text[:_LONGEST_REASON].encode(errors="backslashreplace").decode()
 
 
 def _rebuild(

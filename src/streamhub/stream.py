@@ -17,6 +17,8 @@ from .errors import (
     SessionNotFound,
     StreamClosed,
     StreamHubError,
+    describe,
+    storable,
 )
 from .production import Production
 from .runtime import Runtime
@@ -31,7 +33,6 @@ logger = logging.getLogger("streamhub")
 T = TypeVar("T")
 
 _READ_AT_ONCE = 2048
-_LONGEST_REASON = 4096
 # How often a log with holes is read again while its producer may mend it, spread over a lease.
 _ATTEMPTS_TO_READ = 5
 
@@ -390,16 +391,3 @@ class LiveStream:
         if self._epoch is None:
             return info.generation == self._owner_generation
         return info.epoch == self._epoch
-
-
-def describe(error: BaseException | str) -> str:
-    """What subscribers are told of an error: its type and message."""
-    if isinstance(error, str):
-        return storable(error)
-    message = str(error)
-    return storable(f"{type(error).__name__}: {message}" if message else type(error).__name__)
-
-
-def storable(text: str) -> str:
-    """``text`` as it can be stored: UTF-8, and of a bounded length."""
-    return text[:_LONGEST_REASON].encode(errors="backslashreplace").decode()
