@@ -20,6 +20,7 @@ OWNERS = {
     "redis": "stores.redis",
     "hiredis": "stores.redis",
     "starlette": "http",
+    "uvicorn": "http",
     "typer": "cli",
     "rich": "cli",
     "pytest": "testing",
