@@ -17,7 +17,7 @@ from streamhub import (
     Status,
     StreamReplaced,
 )
-from streamhub.chunks import Chunk
+from streamhub.chunks import Chunk, Cursor
 from streamhub.stores.memory import MemoryStore
 
 from .conftest import MakeHub
@@ -169,3 +169,40 @@ async def test_the_cursor_of_a_reader_from_now_on_is_where_it_began(
     assert last == subscription.cursor
     rest = [chunk.data async for chunk in stream.subscribe(after=subscription.cursor)]
     assert ["after"] == rest
+
+
+async def test_opening_says_how_the_session_stands(hub: Hub, session_id: str) -> None:
+    """``open`` finds the session before the first chunk, and takes none of them."""
+    stream = await hub.run(session_id, ["one", "two"])
+    await stream.wait()
+    subscription = stream.subscribe()
+    info = await subscription.open()
+
+    assert Status.FINISHED == info.status
+    assert Cursor(info.last.epoch, 0) == subscription.cursor
+    assert ["one", "two"] == [chunk.data async for chunk in subscription]
+
+
+async def test_opening_refuses_what_iteration_would(hub: Hub, session_id: str) -> None:
+    """``open`` raises the error of a start in another epoch, and so does iteration after it."""
+    stream = await hub.run(session_id, ["one"])
+    await stream.wait()
+    subscription = stream.subscribe(after="1-1")
+
+    with pytest.raises(StreamReplaced):
+        await subscription.open()
+    with pytest.raises(StreamReplaced):
+        await anext(subscription)
+
+
+async def test_subscriptions_share_what_one_has_made(hub: Hub, session_id: str) -> None:
+    """``shared`` makes a thing once for all subscriptions of a session, and not for others."""
+    first = await hub.run(session_id, ["one"])
+    other = await hub.run(f"{session_id}:other", ["one"])
+    subscriptions = [first.subscribe(), first.subscribe(), other.subscribe()]
+    for subscription in subscriptions:
+        await subscription.open()
+    things = [subscription.shared("a key", object) for subscription in subscriptions]
+
+    assert things[0] is things[1]
+    assert things[0] is not things[2]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from .chunks import Chunk, Cursor, SessionInfo, Status
 from .errors import (
@@ -21,6 +21,7 @@ from .tail import Tail
 __all__ = ["Subscription", "parse_after"]
 
 Now = Literal["now"]
+T = TypeVar("T")
 
 # A cursor beyond the end may be ahead of a store that has just lost data and gets it back.
 _BEYOND_END = 2.0
@@ -106,6 +107,35 @@ class Subscription(AsyncIterator[Chunk]):
         self._cursor = chunks[-1].cursor
         return chunks
 
+    async def open(self) -> SessionInfo:
+        """Find the session and check the start, which iteration does by itself otherwise.
+
+        For those who must know before the first chunk whether there will be one: how the session
+        stands then. Raises what iteration raises.
+        """
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+        try:
+            _, info = await self._started()
+        except StopAsyncIteration:
+            raise RuntimeError("the subscription was closed") from None
+        except Exception as error:
+            self._failure = error
+            self._let_go()
+            raise
+        return info
+
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` once made under ``key`` for all subscriptions of the session in this
+        process; it lives as long as one of them does."""
+        if self._tail is None:
+            raise RuntimeError("shared() comes after open()")
+        kept = self._tail.shared
+        if key not in kept:
+            kept[key] = make()
+        made: T = kept[key]
+        return made
+
     async def aclose(self) -> None:
         """Let go of everything; iteration ends, also for a task that waits in it. Idempotent."""
         self._ready = iter(())
@@ -155,19 +185,11 @@ class Subscription(AsyncIterator[Chunk]):
 
     async def _next_chunks(self) -> list[Chunk]:
         """The next chunks in order, from the window or from the log; ends by raising."""
-        if self._tail is None:
-            self._loop = asyncio.get_running_loop()
-            self._tail = self._fanout.attach(self._session_id, buffer=self._buffer)
-        tail = self._tail
         hole_until: float | None = None
         while True:
-            info = await self._standing(tail)
-            if self._position is None:
-                self._position = await self._start(tail, info)
-                self._cursor = self._position
-                continue
+            tail, info = await self._started()
             position = self._position
-            self._check_epoch(tail, info, position)
+            assert position is not None
             chunks: list[Chunk] | None
             if self._batch:
                 chunks = await self._read_stored(tail, info.last)
@@ -183,9 +205,23 @@ class Subscription(AsyncIterator[Chunk]):
             if chunks:
                 self._position = chunks[-1].cursor
                 return chunks
-            if chunks is not None and not _is_before(self._position, info.last):
+            if chunks is not None and not _is_before(position, info.last):
                 self._check_end(info)
                 await tail.changed()
+
+    async def _started(self) -> tuple[Tail, SessionInfo]:
+        """The tail, and how the session stands, once the start is known to lie in this epoch."""
+        if self._tail is None:
+            self._loop = asyncio.get_running_loop()
+            self._tail = self._fanout.attach(self._session_id, buffer=self._buffer)
+        tail = self._tail
+        while True:
+            info = await self._standing(tail)
+            if self._position is not None:
+                self._check_epoch(tail, info, self._position)
+                return tail, info
+            self._position = await self._start(tail, info)
+            self._cursor = self._position
 
     async def _standing(self, tail: Tail) -> SessionInfo:
         """How the session stands, waiting until that is known, or until this is closed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
 from math import inf
 from typing import Any
@@ -68,6 +68,8 @@ class Tail:
         self.window = Window(1, config.max_pending_bytes)
         #: Where each later generation took over: who had read further has read what is gone.
         self.takeovers: list[int] = []
+        #: What its subscribers keep for each other, by a key of theirs.
+        self.shared: dict[Hashable, Any] = {}
         #: How often the store was looked at.
         self.looks = 0
         self._store = store
