@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lint install install-dev redis-server
+.PHONY: help demo test check bench lint install install-dev redis-server web-clients
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -18,7 +18,7 @@ help: ## list the targets
 demo: install ## watch readers drop off, resume and cancel, in this terminal (needs no Redis)
 	@$(BIN)/streamhub demo $(ARGS)
 
-test: install-dev redis-server lint ## everything: lint, types, all tests against a real Redis
+test: install-dev redis-server web-clients lint ## everything: lint, types, all tests against real servers and clients
 	@$(PYTEST) $(ARGS)
 
 check: install-dev redis-server lint ## the quick round: lint, types, the fast tests
@@ -40,4 +40,7 @@ install install-dev:
 	@$(PYTHON) tools/venv.py $(WITH)
 
 redis-server:
-	@sh tools/redis-server.sh
+	@sh tools/system-programs.sh redis-server
+
+web-clients: install-dev
+	@sh tools/system-programs.sh chromium curl
