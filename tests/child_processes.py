@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,7 +48,9 @@ class PythonProcess:
         self._errors = errors
 
     @classmethod
-    async def start(cls, source: str, *args: str, errors: Path) -> Self:
+    async def start(
+        cls, source: str, *args: str, errors: Path, pass_fds: Sequence[int] = ()
+    ) -> Self:
         with errors.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-u", "-c", source, *args),
@@ -55,6 +58,7 @@ class PythonProcess:
                 stdout=PIPE,
                 stderr=stderr,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         return cls(process, errors)
 

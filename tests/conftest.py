@@ -1,4 +1,4 @@
-"""The fixtures: a private Redis per test worker, hubs on every store, child processes."""
+"""The fixtures: a private Redis per test worker, hubs on every store, child processes, browsers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from uuid import uuid4
 
 import pytest
 import redis.asyncio
+from playwright.async_api import Browser, Page
 
 from streamhub import Hub, HubConfig
 
+from . import chromium
 from .backends import BACKENDS, NewHub
 from .certificates import Certificates
 from .child_processes import PythonProcess
+from .chromium import Pages
+from .http_server import Port, ServerProcess
 from .redis_server import RedisServer
 
 
@@ -31,6 +35,18 @@ class RunPython(Protocol):
     """Starts ``python -c source args…`` in a process that is killed with the test."""
 
     async def __call__(self, source: str, *args: str) -> PythonProcess: ...
+
+
+class Serve(Protocol):
+    """Starts an application in a server process that is killed with the test.
+
+    ``source`` defines the ASGI application ``app``; ``args`` are its ``sys.argv[1:]``. Without
+    ``port`` it gets one of its own.
+    """
+
+    async def __call__(
+        self, source: str, *args: str, port: Port | None = None
+    ) -> ServerProcess: ...
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -133,3 +149,50 @@ async def run_python(tmp_path: Path) -> AsyncIterator[RunPython]:
             return await processes.enter_async_context(process)
 
         yield run
+
+
+@pytest.fixture
+def port() -> Iterator[Port]:
+    """A port that servers of the test share, at the same time or one after the other."""
+    with Port() as port:
+        yield port
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    started: list[ServerProcess] = []
+    async with AsyncExitStack() as stack:
+
+        async def start(source: str, *args: str, port: Port | None = None) -> ServerProcess:
+            where = port or stack.enter_context(Port())
+            errors = tmp_path / f"stderr-{uuid4().hex}"
+            process = await where.serve(source, *args, errors=errors)
+            started.append(process)
+            return await stack.enter_async_context(process)
+
+        yield start
+    assert [] == [process.stderr for process in started if "Traceback" in process.stderr]
+
+
+# -- browsers --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """The Chromium that this worker's tests share."""
+    async with chromium.launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def pages(browser: Browser) -> AsyncIterator[Pages]:
+    """Tabs in a profile of the test's own. Errors in them fail it, unless it expects them."""
+    async with Pages(browser) as pages:
+        yield pages
+    assert [] == pages.errors
+
+
+@pytest.fixture
+async def page(pages: Pages) -> Page:
+    """One tab."""
+    return await pages.open()

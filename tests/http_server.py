@@ -1,0 +1,91 @@
+"""ASGI applications in server processes of their own, on ports that outlive them."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .child_processes import PythonProcess
+
+__all__ = ["Port", "ServerProcess"]
+
+HOST = "127.0.0.1"
+
+#: Serves the variable ``app`` of the source before it, on the listening socket whose number is the
+#: last argument.
+_SERVE = """
+import socket, sys
+import uvicorn
+
+class Server(uvicorn.Server):
+    async def startup(self, sockets=None):
+        await super().startup(sockets=sockets)
+        if self.started:
+            print("serving")
+
+listening = socket.socket(fileno=int(sys.argv.pop()))
+Server(uvicorn.Config(app, log_level="warning", lifespan="on")).run(sockets=[listening])
+"""
+
+
+class Port:
+    """A free loopback port, listened to while it is entered.
+
+    Any number of processes serve it, one after the other or side by side. While none does,
+    connections wait.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server((HOST, 0), backlog=2048)
+
+    @property
+    def number(self) -> int:
+        number: int = self._socket.getsockname()[1]
+        return number
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.number}"
+
+    async def serve(self, source: str, *args: str, errors: Path) -> ServerProcess:
+        """Start a process in which ``source`` defines the ASGI application ``app``; return when it
+        serves. ``args`` are its ``sys.argv[1:]``."""
+        number = self._socket.fileno()
+        process = await ServerProcess.start(
+            f"{source}\n{_SERVE}", *args, str(number), errors=errors, pass_fds=[number]
+        )
+        process.url = self.url
+        try:
+            assert "serving" == await process.line()
+        except BaseException:
+            await process.kill()
+            raise
+        return process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+
+class ServerProcess(PythonProcess):
+    """A process that serves a :class:`Port`."""
+
+    url: str
+
+    @property
+    def resident_bytes(self) -> int:
+        """How much memory it occupies."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (kilobytes,) = [
+            line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")
+        ]
+        return int(kilobytes) * 1024
