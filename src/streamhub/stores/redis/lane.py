@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Any
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from ...errors import HubClosed
-from .connection import Server
+from .connection import Server, disconnect
+from .failures import is_read_only
 from .scripts import Script
 
-__all__ = ["Call", "Command", "Lane"]
+__all__ = ["Call", "Command", "Lane", "Request"]
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
@@ -55,7 +55,7 @@ class Lane:
         self._server = server
         self._scripts = scripts
         self._pauses = _PAUSES if retries else ()
-        self._connection = server.connection()
+        self._connection: Any = None
         self._waiting: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
@@ -72,6 +72,9 @@ class Lane:
         if self._pump is None:
             self._pump = asyncio.create_task(self._run(), name="streamhub lane")
         return await answer
+
+    async def each(self) -> Sequence[Lane]:
+        return (self,)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -122,11 +125,14 @@ class Lane:
     async def _exchange_with_retries(self, requests: list[Request]) -> list[Any]:
         for pause in self._pauses:
             try:
-                return await self._exchange(requests)
+                answers = await self._exchange(requests)
             except RedisConnectionError as error:
                 if type(error) is not RedisConnectionError:
                     raise
-                await asyncio.sleep(pause)
+            else:
+                if self._connection is not None:
+                    return answers
+            await asyncio.sleep(pause)
         return await self._exchange(requests)
 
     async def _exchange(self, requests: list[Request]) -> list[Any]:
@@ -140,16 +146,18 @@ class Lane:
                         # All that follows is repeated, too, so that the order is kept.
                         answers[at:] = await self._round_trip(_loading(requests[at:]))
                         break
-                return answers
         except BaseException:
             # Answers may still be on their way: they must not be taken for those of others.
             await self._disconnect()
             raise
+        if any(is_read_only(answer) for answer in answers):
+            # It was demoted: a new connection may lead to the server that took its place.
+            await self._disconnect()
+        return answers
 
     async def _round_trip(self, commands: list[Command]) -> list[Any]:
-        connection = self._connection
-        if not connection.is_connected:
-            await connection.connect()
+        if self._connection is None:
+            self._connection = await self._server.connect()
             await self._send([(b"SCRIPT", b"LOAD", script.text) for script in self._scripts])
         return await self._send(commands)
 
@@ -166,8 +174,9 @@ class Lane:
         return answers
 
     async def _disconnect(self) -> None:
-        with suppress(RedisError, OSError):
-            await self._connection.disconnect(nowait=True)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await disconnect(connection)
 
 
 def _loading(requests: Sequence[Request]) -> list[Command]:

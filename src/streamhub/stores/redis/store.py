@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...config import HubConfig
-from ...errors import SessionCorrupted
+from ...errors import SessionCorrupted, StreamHubError
 from ..base import (
     Append,
     Claim,
@@ -30,12 +30,13 @@ from ..base import (
     WriteResult,
 )
 from . import codec
-from .connection import Server
+from .failures import explained
 from .keys import Keys, meta_pattern, session_of
-from .lane import Call, Command, Lane
+from .lane import Call, Command
 from .listener import Listener
 from .scripts import load_scripts
-from .url import parse_url
+from .topology import Lanes, Topology
+from .url import of_client, of_url
 
 __all__ = ["RedisStore"]
 
@@ -54,27 +55,27 @@ class RedisStore:
     """
 
     def __init__(self, client: Redis) -> None:
-        self._set_up(Server.of(client))
+        self._set_up(of_client(client))
 
     @classmethod
     def from_url(cls, url: str) -> RedisStore:
         """:raises InvalidStoreUrl: see :meth:`streamhub.Hub.from_url`."""
         store = cls.__new__(cls)
-        store._set_up(Server(parse_url(url)))
+        store._set_up(of_url(url))
         return store
 
-    def _set_up(self, server: Server) -> None:
-        self._server = server
+    def _set_up(self, topology: Topology) -> None:
+        self._topology = topology
         self._prefix = HubConfig().key_prefix
         # Claims and renewals are not kept waiting by chunks, nor chunks by replays.
         scripts = _scripts().values()
-        self._writes = Lane(server, retries=False, scripts=scripts)
-        self._claims = Lane(server, retries=True, scripts=scripts)
-        self._reads = Lane(server, retries=True)
-        self._listener = Listener(server)
+        self._writes = topology.lanes(retries=False, scripts=scripts)
+        self._claims = topology.lanes(retries=True, scripts=scripts)
+        self._reads = topology.lanes(retries=True)
+        self._listener = Listener(topology)
 
     def __repr__(self) -> str:
-        return self._server.name
+        return self._topology.name
 
     def configure(self, config: HubConfig) -> None:
         self._prefix = config.key_prefix
@@ -137,10 +138,10 @@ class RedisStore:
     async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
         return await self._write(self._claims, ops)
 
-    async def _write(self, lane: Lane, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
-        answers = await lane.ask([self._call(op) for op in ops])
+    async def _write(self, lanes: Lanes, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        answers = await lanes.ask([self._call(op) for op in ops])
         return [
-            self._server.error(answer, op.claim.session_id)
+            self._error(answer, op.claim.session_id)
             if isinstance(answer, Exception)
             else codec.write_result(op.claim.session_id, answer)
             for op, answer in zip(ops, answers, strict=True)
@@ -266,7 +267,7 @@ class RedisStore:
         answers = await self._reads.ask(requests if generation is not None else requests[:1])
         for answer in answers:
             if isinstance(answer, Exception):
-                raise self._server.error(answer, session_id)
+                raise self._error(answer, session_id)
         chunks = codec.entries(session_id, answers[0])
         if generation is not None:
             return chunks if answers[1] == generation.encode() else []
@@ -275,28 +276,21 @@ class RedisStore:
         return chunks
 
     async def sessions(self) -> AsyncIterator[str]:
-        position = b"0"
         seen: set[str] = set()
-        while True:
-            position, keys = self._checked(
-                await self._claims.ask(
-                    [
-                        (
-                            b"SCAN",
-                            position,
-                            b"MATCH",
-                            meta_pattern(self._prefix),
-                            b"COUNT",
-                            _SCAN_COUNT,
-                        )
-                    ]
-                )
-            )[0]
-            for key in keys:
+        for lane in await self._claims.each():
+            async for key in self._scan(lane):
                 session_id = session_of(self._prefix, key.decode(errors="replace"))
                 if session_id is not None and session_id not in seen:
                     seen.add(session_id)
                     yield session_id
+
+    async def _scan(self, lane: Lanes) -> AsyncIterator[bytes]:
+        pattern, position = meta_pattern(self._prefix), b"0"
+        while True:
+            request = (b"SCAN", position, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
+            position, keys = self._checked(await lane.ask([request]))[0]
+            for key in keys:
+                yield key
             if position == b"0":
                 return
 
@@ -311,27 +305,30 @@ class RedisStore:
     async def aclose(self) -> None:
         """Close the store's own connections. A client that was handed in stays open."""
         lanes = (self._writes, self._claims, self._reads)
-        await asyncio.gather(self._listener.aclose(), *(lane.aclose() for lane in lanes))
+        await asyncio.gather(self._listener.aclose(), *(each.aclose() for each in lanes))
 
     # -- parts -------------------------------------------------------------------------------
 
     def _keys(self, session_id: str) -> Keys:
         return Keys.of(self._prefix, session_id)
 
-    async def _ask(self, lane: Lane, session_id: str, request: Command | Call) -> Any:
-        (answer,) = await lane.ask([request])
+    async def _ask(self, lanes: Lanes, session_id: str, request: Command | Call) -> Any:
+        (answer,) = await lanes.ask([request])
         if isinstance(answer, Exception):
-            raise self._server.error(answer, session_id)
+            raise self._error(answer, session_id)
         return answer
+
+    def _error(self, error: Exception, session_id: str | None = None) -> StreamHubError:
+        return explained(error, self._topology.name, self._topology.timeout, session_id)
 
     def _checked(self, answers: list[Any]) -> list[Any]:
         """The answers, the first of which must not be an error."""
         if isinstance(answers[0], Exception):
-            raise self._server.error(answers[0])
+            raise self._error(answers[0])
         return answers
 
     def _corrupted(self, session_id: str, error: Exception) -> SessionCorrupted:
-        mapped = self._server.error(error, session_id)
+        mapped = self._error(error, session_id)
         if isinstance(mapped, SessionCorrupted):
             return mapped
         raise mapped

@@ -1,15 +1,18 @@
-"""Store URLs: which server they mean. Nothing of a password passes from here into any message."""
+"""Store URLs and clients: which server they mean. No password gets from here into a message."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import urlsplit
 
+from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool
 
 from ...errors import InvalidStoreUrl
+from .connection import Dialer, Server
+from .topology import OneServer, Topology
 
-__all__ = ["parse_url"]
+__all__ = ["of_client", "of_url"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}", re.IGNORECASE)
 _DATABASE = re.compile(r"/?[0-9]*")
@@ -24,8 +27,16 @@ _SCHEMES = {
 }
 
 
-def parse_url(url: str) -> ConnectionPool:
-    """The pool that redis-py makes of ``url``; nothing is connected.
+def of_client(client: object) -> Topology:
+    """:raises TypeError: it is no asyncio client of redis-py."""
+    if not isinstance(client, Redis):
+        kind = f"{type(client).__module__}.{type(client).__qualname__}"
+        raise TypeError(f"client must be a redis.asyncio.Redis, not {kind}")
+    return _one_server(client.connection_pool)
+
+
+def of_url(url: str) -> Topology:
+    """Where ``url`` leads; nothing is connected.
 
     :raises InvalidStoreUrl: it has another scheme, or is malformed.
     """
@@ -53,4 +64,14 @@ def parse_url(url: str) -> ConnectionPool:
     path = pool.connection_kwargs.get("path")
     if scheme == "unix" and not path:
         raise InvalidStoreUrl("unix://…", "it names no socket: unix:///path/to/redis.sock")
-    return pool
+    return _one_server(pool)
+
+
+def _one_server(pool: ConnectionPool) -> OneServer:
+    options = pool.connection_kwargs
+    if "path" in options:
+        name = f"unix://{options['path']}"
+    else:
+        host, port, db = (options.get(key) for key in ("host", "port", "db"))
+        name = f"redis://{host or 'localhost'}:{port or 6379}/{db or 0}"
+    return OneServer(Server(name, Dialer(pool.connection_class, options)))
