@@ -49,7 +49,7 @@ def test_the_wheel_holds_the_whole_package(wheel: Path) -> None:
     sources = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src" / "streamhub").rglob("*")
-        if path.suffix in (".py", ".lua", ".typed")
+        if path.suffix in (".py", ".lua", ".json", ".typed")
     }
     with ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("streamhub/")}

@@ -10,13 +10,12 @@ from typing import Any
 
 from ..chunks import Chunk, Cursor, Status
 from ..errors import (
-    CursorExpired,
     ProducerFailed,
     ProducerLost,
     SessionNotFound,
     StoreUnavailable,
     StreamHubError,
-    StreamReplaced,
+    ending_of,
 )
 from ..hub import Hub
 from ..subscription import Subscription
@@ -169,10 +168,11 @@ class _Reader:
     def _end_line(self, outcome: Status | StreamHubError) -> bytes:
         subscription = self._subscription
         cursor = None if subscription is None else subscription.cursor
+        status, error = (outcome.value, "") if isinstance(outcome, Status) else ending_of(outcome)
         line = {
-            "status": _status_of(outcome),
+            "status": status,
             "cursor": None if cursor is None else str(cursor),
-            "error": redacted(_error_of(outcome), self._url) or None,
+            "error": redacted(error, self._url) or None,
         }
         return (_json(line) + "\n").encode()
 
@@ -202,33 +202,3 @@ def _at(cursor: Cursor | None) -> str:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _status_of(outcome: Status | StreamHubError) -> str:
-    match outcome:
-        case Status():
-            return str(outcome)
-        case ProducerFailed():
-            return str(Status.FAILED)
-        case ProducerLost():
-            return str(Status.LOST)
-        case StreamReplaced():
-            return "replaced"
-        case CursorExpired():
-            return "expired"
-        case SessionNotFound():
-            return "gone"
-        case StoreUnavailable():
-            return "unavailable"
-        case _:
-            return "error"
-
-
-def _error_of(outcome: Status | StreamHubError) -> str:
-    match outcome:
-        case Status():
-            return ""
-        case ProducerFailed():
-            return outcome.error
-        case _:
-            return str(outcome)

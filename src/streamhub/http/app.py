@@ -1,0 +1,239 @@
+"""All of a hub's sessions over HTTP, as an application to serve or to mount."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..chunks import SessionInfo, Status
+from ..errors import StreamHubError
+from ..hub import Hub
+from ..stream import LiveStream
+from .authorization import Action, Authorize, OwnedBy, is_allowed
+from .disconnects import unless_gone
+from .problems import NOT_STORED, BadRequest, Problem, not_found, problem_of
+from .queries import count_of, seconds_of, status_of
+from .responses import StreamResponse, nothing
+
+__all__ = ["create_app"]
+
+_LONGEST_WAIT = 30.0
+_LISTED = 100
+_MOST_LISTED = 1000
+
+
+def create_app(
+    hub: Hub,
+    *,
+    authorize: Authorize | None = None,
+    max_wait: float = _LONGEST_WAIT,
+    heartbeat: float = 15.0,
+) -> Starlette:
+    """The sessions of ``hub`` over HTTP. Mount it, or serve it; the hub is yours to close.
+
+    ====================================  =======================================================
+    ``GET /sessions``                     list them; ``?owner=``, ``?status=``, ``?limit=``
+    ``GET /sessions/{session}``           how one stands, with its metadata
+    ``GET /sessions/{session}/stream``    follow it, see :class:`StreamResponse`; ``?wait=`` for one
+                                          that is not there yet
+    ``POST /sessions/{session}/cancel``   stop its producer; ``?wait=`` for the end; ``?reason=``
+    ``DELETE /sessions/{session}``        remove it
+    ``GET /health``                       200 while the store answers, else 503
+    ``GET /openapi.json``                 the description of all this
+    ====================================  =======================================================
+
+    A session's id is one segment of the path, percent-encoded. Errors are JSON problems (RFC 9457).
+
+    :param authorize: asked before anything else; what it refuses is answered with 404. **Without it
+        everybody may read, cancel and remove every session.** See :func:`owned_by`.
+    :param max_wait: the longest ``?wait=``, in seconds.
+    :param heartbeat: as for :class:`StreamResponse`.
+    """
+    api = _Api(hub, authorize, max_wait, heartbeat)
+    one = "/sessions/{session}"
+    app = Starlette(
+        routes=[
+            Route("/sessions", api.list, methods=["GET"]),
+            Route(one, api.info, methods=["GET"]),
+            Route(one, api.remove, methods=["DELETE"]),
+            Route(f"{one}/stream", api.stream, methods=["GET"]),
+            Route(f"{one}/cancel", api.cancel, methods=["POST"]),
+            Route("/health", api.health, methods=["GET"]),
+            Route("/openapi.json", _describe, methods=["GET"]),
+        ],
+        middleware=[Middleware(_EncodedPath)],
+        exception_handlers={
+            BadRequest: _on_bad_request,
+            StreamHubError: _on_error,
+            HTTPException: _on_http_exception,
+            ClientDisconnect: _on_gone,
+        },
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Api:
+    def __init__(
+        self, hub: Hub, authorize: Authorize | None, max_wait: float, heartbeat: float
+    ) -> None:
+        self._hub = hub
+        self._authorize = authorize
+        self._max_wait = max_wait
+        self._heartbeat = heartbeat
+
+    async def list(self, request: Request) -> Response:
+        owner = request.query_params.get("owner")
+        status = status_of(request)
+        limit = count_of(request, "limit", _LISTED, _MOST_LISTED)
+        found = []
+        # An async generator, which is to be closed when enough are found.
+        async with aclosing(self._hub.sessions(owner=owner)) as infos:  # type: ignore[type-var]
+            async for info in infos:
+                if status in (None, info.status) and await self._may_see(request, info):
+                    found.append(_as_json(info))
+                    if len(found) == limit:
+                        break
+        return _json({"sessions": found})
+
+    async def info(self, request: Request) -> Response:
+        stream = await self._find(request, "read")
+        return not_found() if stream is None else _json(_as_json(await stream.info()))
+
+    async def stream(self, request: Request) -> Response:
+        wait = seconds_of(request, "wait", self._max_wait)
+        stream = await self._find(request, "read")
+        if stream is None and wait:
+            waiting = self._hub.get(_session_of(request), wait=wait)
+            stream = await unless_gone(request.receive, waiting)
+            if not await self._is_allowed(request, "read"):
+                # It was begun meanwhile, by somebody else.
+                return not_found()
+        if stream is None:
+            return not_found()
+        return StreamResponse(
+            stream,
+            heartbeat=self._heartbeat,
+            on_reset=lambda: self._is_allowed(request, "read"),
+        )
+
+    async def cancel(self, request: Request) -> Response:
+        wait = seconds_of(request, "wait", self._max_wait)
+        reason = request.query_params.get("reason")
+        stream = await self._find(request, "cancel")
+        if stream is None:
+            return not_found()
+        status = await unless_gone(request.receive, stream.cancel(wait=wait, reason=reason))
+        facts = {"session_id": stream.session_id, "status": status}
+        return _json(facts, 202 if status is Status.ACTIVE else 200)
+
+    async def remove(self, request: Request) -> Response:
+        if not await self._is_allowed(request, "remove"):
+            return not_found()
+        removed = await self._hub.remove(_session_of(request))
+        return Response(status_code=204) if removed else not_found()
+
+    async def health(self, request: Request) -> Response:
+        # Any question will do: what counts is that the store answers.
+        await self._hub.active(["health"])
+        return _json({"status": "ok"})
+
+    # -- parts -------------------------------------------------------------------------------
+
+    async def _find(self, request: Request, action: Action) -> LiveStream | None:
+        if not await self._is_allowed(request, action):
+            return None
+        return await self._hub.get(_session_of(request))
+
+    async def _is_allowed(self, request: Request, action: Action) -> bool:
+        return await is_allowed(self._authorize, request, _session_of(request), action)
+
+    async def _may_see(self, request: Request, info: SessionInfo) -> bool:
+        if isinstance(self._authorize, OwnedBy):
+            return await self._authorize.allows(request, info)
+        return await is_allowed(self._authorize, request, info.session_id, "read")
+
+
+class _EncodedPath:
+    """Routes by the path as it was sent: a slash in a session's id must not divide it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope.get("raw_path")
+        if scope["type"] == "http" and raw:
+            path = raw.partition(b"?")[0].decode("latin-1")
+            root = scope.get("root_path", "")
+            # A proxy may have taken the root away, or a server put it into the path alone.
+            if not root or path.startswith(root):
+                scope = {**scope, "path": path}
+        await self._app(scope, receive, send)
+
+
+def _session_of(request: Request) -> str:
+    """:raises BadRequest: the id is not UTF-8."""
+    try:
+        return unquote_to_bytes(request.path_params["session"]).decode()
+    except UnicodeDecodeError:
+        detail = "the session's id must be percent-encoded UTF-8"
+        raise BadRequest(Problem(400, "invalid_session_id", detail)) from None
+
+
+def _as_json(info: SessionInfo) -> dict[str, Any]:
+    facts: dict[str, Any] = msgspec.to_builtins(info)
+    facts["cursor"] = str(info.last)
+    del facts["last"]
+    return facts
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(
+        msgspec.json.encode(value), status, headers=NOT_STORED, media_type="application/json"
+    )
+
+
+@cache
+def _description() -> bytes:
+    return (files(__package__) / "openapi.json").read_bytes()
+
+
+async def _describe(request: Request) -> Response:
+    description = msgspec.json.decode(_description())
+    description["servers"] = [{"url": request.scope.get("root_path") or "/"}]
+    return _json(description)
+
+
+# -- what goes wrong -------------------------------------------------------------------------
+
+
+async def _on_bad_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BadRequest)
+    return error.problem
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StreamHubError)
+    return problem_of(error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = error.detail.lower().replace(" ", "_") if error.status_code < 500 else "error"
+    return Problem(error.status_code, code, error.detail, error.headers)
+
+
+async def _on_gone(request: Request, error: Exception) -> Response:
+    return nothing()

@@ -1,0 +1,76 @@
+"""Who may do what with which session."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from starlette.requests import Request
+
+from ..chunks import SessionInfo
+from ..hub import Hub
+
+__all__ = ["Action", "Authorize", "OwnedBy", "UserOf", "is_allowed", "owned_by", "user_of"]
+
+#: ``read``: follow a session, or look at it; ``produce``: begin an answer in it.
+Action = Literal["read", "cancel", "remove", "produce"]
+
+#: Whether a request may do something with a session. A refused one is answered like one for a
+#: session that does not exist, so that ids cannot be probed.
+Authorize = Callable[[Request, str, Action], bool | Awaitable[bool]]
+
+#: Who sends a request: a name as in ``register(owner=…)``; None for nobody who is known.
+UserOf = Callable[[Request], str | Awaitable[str | None] | None]
+
+
+class OwnedBy:
+    """See :func:`owned_by`."""
+
+    def __init__(self, hub: Hub, user: UserOf) -> None:
+        self._hub = hub
+        self.user = user
+
+    async def __call__(self, request: Request, session_id: str, action: Action) -> bool:
+        user = await user_of(self.user, request)
+        if user is None:
+            return False
+        stream = await self._hub.get(session_id)
+        if stream is None:
+            # Nobody's yet, so that it may be begun or waited for; there is nothing else to do.
+            return action in ("produce", "read")
+        return (await stream.info()).owner == user
+
+    async def allows(self, request: Request, info: SessionInfo) -> bool:
+        """Whether the request's user may read a session that was looked up already."""
+        user = await user_of(self.user, request)
+        return user is not None and info.owner == user
+
+
+def owned_by(hub: Hub, user: UserOf) -> OwnedBy:
+    """The check that lets everybody at their own sessions only.
+
+    Compares what ``register(owner=…)`` was given with what ``user`` says of the request; a session
+    without an owner is nobody's.
+
+    :param user: the application's own function, plain or async.
+
+    ::
+
+        create_app(hub, authorize=owned_by(hub, lambda request: request.session.get("user")))
+    """
+    return OwnedBy(hub, user)
+
+
+async def is_allowed(
+    authorize: Authorize | None, request: Request, session_id: str, action: Action
+) -> bool:
+    if authorize is None:
+        return True
+    answer = authorize(request, session_id, action)
+    return bool(await answer if inspect.isawaitable(answer) else answer)
+
+
+async def user_of(user: UserOf, request: Request) -> str | None:
+    answer = user(request)
+    return await answer if inspect.isawaitable(answer) else answer

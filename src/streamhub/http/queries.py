@@ -1,0 +1,91 @@
+"""What a request asks for: its cursor, its format, its switches and times."""
+
+from __future__ import annotations
+
+import math
+
+from starlette.requests import Request
+
+from ..chunks import Status
+from .formats import FORMATS, Format, negotiate
+from .problems import BadRequest, Problem
+
+__all__ = ["count_of", "cursor_of", "flag_of", "format_of", "seconds_of", "status_of"]
+
+_SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
+_LONGEST = 80
+
+
+def cursor_of(request: Request) -> str | None:
+    """Where the client stands. Its header is newer than the address that it began with."""
+    return request.headers.get("last-event-id") or request.query_params.get("after") or None
+
+
+def format_of(request: Request) -> Format:
+    """:raises BadRequest: no such format, or none that the client accepts."""
+    named = request.query_params.get("format")
+    if named is not None:
+        if named not in FORMATS:
+            allowed = ", ".join(FORMATS)
+            raise _bad("format", named, f"one of {allowed}", "unsupported_format")
+        return FORMATS[named]
+    accept = request.headers.get("accept")
+    format_ = negotiate(accept)
+    if format_ is None:
+        offered = ", ".join(one.media_type for one in FORMATS.values())
+        detail = f"offered are {offered}, not {_short(accept or '')}"
+        raise BadRequest(Problem(406, "not_acceptable", detail))
+    return format_
+
+
+def flag_of(request: Request, name: str) -> bool:
+    """:raises BadRequest: it is neither on nor off."""
+    value = request.query_params.get(name)
+    if value is None:
+        return False
+    if value not in _SWITCHES:
+        raise _bad(name, value, "true or false")
+    return _SWITCHES[value]
+
+
+def seconds_of(request: Request, name: str, longest: float) -> float | None:
+    """:raises BadRequest: it is no number from 0 to ``longest``."""
+    value = request.query_params.get(name)
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= longest:
+        raise _bad(name, value, f"a number of seconds from 0 to {longest:g}")
+    return seconds
+
+
+def count_of(request: Request, name: str, default: int, most: int) -> int:
+    """:raises BadRequest: it is no whole number from 1 to ``most``."""
+    value = request.query_params.get(name)
+    if value is None:
+        return default
+    count = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
+    if not 1 <= count <= most:
+        raise _bad(name, value, f"a whole number from 1 to {most}")
+    return count
+
+
+def status_of(request: Request) -> Status | None:
+    """:raises BadRequest: there is no such status."""
+    value = request.query_params.get("status")
+    if value is None:
+        return None
+    if value not in set(Status):
+        raise _bad("status", value, f"one of {', '.join(Status)}")
+    return Status(value)
+
+
+def _bad(name: str, value: str, allowed: str, code: str = "invalid_parameter") -> BadRequest:
+    return BadRequest(Problem(400, code, f"{name} must be {allowed}, not {_short(value)}"))
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…")

@@ -1,0 +1,135 @@
+"""Server-Sent Events as text: an encoder that is safe on its own, and a parser. No I/O.
+
+The format is that of the WHATWG HTML standard, section 9.2.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+__all__ = ["HEARTBEAT", "Event", "EventParser", "encode", "encode_retry"]
+
+#: A comment. No blank line follows: parsers exist that take one for an event.
+HEARTBEAT = b":\n"
+
+# The line breaks that the standard knows; str.splitlines() knows more.
+_LINE_BREAK = re.compile("\r\n|\n|\r")
+_FORBIDDEN = re.compile("[\r\n\0]")
+
+
+def encode(data: str, *, event: str | None = None, id: str | None = None) -> bytes:  # noqa: A002
+    """One event, as bytes that end with its blank line.
+
+    Every line break in ``data`` reaches the client as ``\\n``; the standard has no way to tell them
+    apart. Line breaks and NUL, which ``event`` and ``id`` cannot hold, become spaces there.
+    """
+    head = ""
+    if id is not None:
+        head = f"id: {_one_line(id)}\n"
+    if event is not None:
+        head += f"event: {_one_line(event)}\n"
+    if "\n" in data or "\r" in data:
+        data = "\ndata: ".join(_LINE_BREAK.split(data))
+    return f"{head}data: {data}\n\n".encode()
+
+
+def encode_retry(seconds: float) -> bytes:
+    """How long the client is to wait before it connects again, as a field of no event."""
+    return b"retry: %d\n\n" % round(seconds * 1000)
+
+
+def _one_line(text: str) -> str:
+    return _FORBIDDEN.sub(" ", text) if _FORBIDDEN.search(text) else text
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event as a client receives it."""
+
+    data: str
+    #: Its type; ``message`` where none was sent.
+    event: str = "message"
+    #: The last id that was sent, with this event or before it; empty if none was.
+    id: str = ""
+
+
+class EventParser:
+    """Makes events of the bytes of a response, in whatever pieces these come.
+
+    :param max_event_bytes: the most that an event may hold, unfinished lines included.
+
+    ::
+
+        parser = EventParser()
+        async for piece in response.aiter_bytes():
+            for event in parser.feed(piece):
+                print(event.id, event.event, event.data)
+    """
+
+    def __init__(self, *, max_event_bytes: int = 32 * 1024 * 1024) -> None:
+        self._limit = max_event_bytes
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._rest = ""
+        self._fresh = True
+        # A CR ends its line at once; a LF right after it belongs to it.
+        self._after_cr = False
+        self._size = 0
+        self._data: list[str] = []
+        self._event = ""
+        #: What a client sends as ``Last-Event-ID`` when it connects again.
+        self.last_event_id = ""
+        self._id = ""
+        #: The delay in seconds before it does, once the server has named one.
+        self.retry: float | None = None
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """The events that ``piece`` completes. What is unfinished at the end of a response is to
+        be forgotten, as the standard says.
+
+        :raises ValueError: an event is larger than ``max_event_bytes``.
+        """
+        events = []
+        for line in self._lines(self._decode(piece)):
+            if line:
+                self._field(line)
+            elif (event := self._dispatch()) is not None:
+                events.append(event)
+        if self._size + len(self._rest) > self._limit:
+            raise ValueError(f"an event is larger than max_event_bytes ({self._limit:,})")
+        return events
+
+    def _lines(self, text: str) -> Iterator[str]:
+        if self._fresh and text:
+            self._fresh = False
+            text = text.removeprefix("\ufeff")
+        if self._after_cr and text:
+            text = text.removeprefix("\n")
+            self._after_cr = False
+        self._after_cr = self._after_cr or text.endswith("\r")
+        *lines, self._rest = _LINE_BREAK.split(self._rest + text)
+        yield from lines
+
+    def _field(self, line: str) -> None:
+        self._size += len(line)
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match name:
+            case "data":
+                self._data.append(value)
+            case "event":
+                self._event = value
+            case "id" if "\0" not in value:
+                self._id = value
+            case "retry" if value.isascii() and value.isdigit():
+                self.retry = int(value) / 1000
+
+    def _dispatch(self) -> Event | None:
+        self.last_event_id = self._id
+        data, event = self._data, self._event
+        self._data, self._event, self._size = [], "", 0
+        if not data:
+            return None
+        return Event("\n".join(data), event or "message", self.last_event_id)
