@@ -44,3 +44,4 @@ redis-server:
 
 web-clients: install-dev
 	@sh tools/system-programs.sh chromium curl
+	@$(BIN)/python tools/node_modules.py
