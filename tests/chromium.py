@@ -17,6 +17,7 @@ from playwright.async_api import (
     Error,
     Page,
     async_playwright,
+    expect,
 )
 
 __all__ = ["Pages", "launched"]
@@ -87,6 +88,7 @@ class Pages:
     async def __aenter__(self) -> Self:
         self._context = await self._browser.new_context()
         self._context.set_default_timeout(BOUND * 1000)
+        expect.set_options(timeout=BOUND * 1000)
         self._context.on("console", self._heard)
         self._context.on("weberror", lambda error: self._raised(error.error))
         return self

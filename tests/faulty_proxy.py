@@ -1,4 +1,4 @@
-"""A TCP proxy that loses answers: requests reach the server, replies never come back."""
+"""A TCP proxy that cuts connections, and loses answers to requests that have reached the server."""
 
 from __future__ import annotations
 
@@ -22,8 +22,18 @@ class FaultyProxy:
 
     @property
     def url(self) -> str:
-        port = self._server.sockets[0].getsockname()[1]
-        return f"redis://{HOST}:{port}/0"
+        """Where it stands for a Redis."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    @property
+    def port(self) -> int:
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    def cut(self) -> None:
+        """Break the connections that are open now; new ones pass."""
+        for link in self._links:
+            link.cancel()
 
     def lose_answer_to(self, marker: bytes) -> asyncio.Event:
         """Cut the connection instead of answering the next request that holds ``marker``.

@@ -13,10 +13,14 @@ __all__ = ["Port", "ServerProcess"]
 
 HOST = "127.0.0.1"
 
-#: Serves the variable ``app`` of the source before it, on the listening socket whose number is the
-#: last argument.
-_SERVE = """
+#: Before the source: the last argument is the number of the listening socket.
+_LISTEN = """
 import socket, sys
+listening = socket.socket(fileno=int(sys.argv.pop()))
+"""
+
+#: After the source, which has defined ``app``.
+_SERVE = """
 import uvicorn
 
 class Server(uvicorn.Server):
@@ -25,7 +29,6 @@ class Server(uvicorn.Server):
         if self.started:
             print("serving")
 
-listening = socket.socket(fileno=int(sys.argv.pop()))
 Server(uvicorn.Config(app, log_level="warning", lifespan="on")).run(sockets=[listening])
 """
 
@@ -54,9 +57,9 @@ class Port:
         serves. ``args`` are its ``sys.argv[1:]``."""
         number = self._socket.fileno()
         process = await ServerProcess.start(
-            f"{source}\n{_SERVE}", *args, str(number), errors=errors, pass_fds=[number]
+            f"{_LISTEN}{source}{_SERVE}", *args, str(number), errors=errors, pass_fds=[number]
         )
-        process.url = self.url
+        process.port = self.number
         try:
             assert "serving" == await process.line()
         except BaseException:
@@ -79,7 +82,11 @@ class Port:
 class ServerProcess(PythonProcess):
     """A process that serves a :class:`Port`."""
 
-    url: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
 
     @property
     def resident_bytes(self) -> int:
