@@ -18,6 +18,7 @@ from ..errors import StreamHubError
 from . import sessions
 from .exits import Code, code_of
 from .run import run as run_command
+from .serve import serve as serve_hub
 from .tail import Form
 from .tail import tail as tail_session
 from .terminal import Warnings, note, redacted
@@ -289,6 +290,50 @@ def remove(
     """
     url = _url(context, redis)
     _finish(url, lambda: sessions.remove(url, session, as_json=as_json))
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="The address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="0 for any that is free.")
+    ] = 8080,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            envvar="STREAMHUB_TOKEN",
+            help="What clients must send as Authorization: Bearer TOKEN. Other users can see a "
+            "command line: it belongs in the variable.",
+            show_default=False,
+        ),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Whose pages may use it from a browser, as https://example.org; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    redis: RedisOption = None,
+) -> None:
+    """Serve the sessions over HTTP: follow, look, list, cancel and remove them.
+
+    GET /openapi.json describes it, GET /health says whether the store answers. Without a token it
+    listens on a loopback address only. SIGTERM and Ctrl-C end open responses, so that their
+    clients ask again elsewhere, without ending a session.
+
+    Exit code: 0 after a signal; 2 wrong usage, or an address that needs a token; 9 the address
+    cannot be listened on.
+    """
+    url = _url(context, redis)
+    if token is not None and not token.strip():
+        _refuse("--token must not be empty")
+    _finish(url, lambda: serve_hub(url, host, port, token=token, origins=cors_origin or []))
 
 
 @app.command()

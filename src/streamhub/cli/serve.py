@@ -1,0 +1,49 @@
+"""``streamhub serve``: the sessions of a Redis over HTTP."""
+
+from __future__ import annotations
+
+import signal
+
+from ..errors import StoreUnavailable
+from ..hub import Hub
+from .exits import Code
+from .interrupts import interrupts
+from .terminal import note, redacted
+
+__all__ = ["serve"]
+
+
+async def serve(url: str, host: str, port: int, *, token: str | None, origins: list[str]) -> int:
+    """Serve until a signal says stop; the exit code."""
+    try:
+        from ..http.server import HubServer, guarded, listen
+    except ModuleNotFoundError as missing:
+        note(f'serve needs {missing.name}: pip install "streamhub-llm[serve]"', style="red")
+        return Code.USAGE
+    try:
+        listening = listen(host, port, public=token is not None)
+    except ValueError as error:
+        note(str(error), style="red")
+        return Code.USAGE
+    except OSError as error:
+        note(f"cannot listen on {host}, port {port}: {error.strerror or error}", style="red")
+        return Code.OTHER
+    hub = Hub.from_url(url)
+    address = listening.getsockname()
+    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+    server = HubServer(
+        guarded(hub, token=token, origins=origins),
+        hub,
+        on_started=lambda: note(f"serving {hub!r} on http://{shown}:{address[1]}"),
+    )
+    try:
+        await hub.active(["health"])
+    except StoreUnavailable as error:
+        note(f"{redacted(str(error), url)}; serving all the same, until it is back", style="yellow")
+
+    def stop(number: signal.Signals) -> None:
+        server.should_exit = True
+
+    with interrupts(stop):
+        await server.serve([listening])
+    return Code.FINISHED

@@ -1,0 +1,149 @@
+"""``create_app`` as a server of its own: who may reach it, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import socket
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..hub import Hub
+from .app import create_app
+from .problems import Problem
+
+__all__ = ["HubServer", "guarded", "listen"]
+
+# How long a client that does not read may hold up the end.
+_LAST_BYTES = 5
+_BACKLOG = 2048
+
+
+def listen(host: str, port: int, *, public: bool) -> socket.socket:
+    """A listening socket.
+
+    :param port: 0 for any that is free.
+    :param public: whether an address is allowed that others than this machine can reach.
+    :raises ValueError: it is not allowed.
+    :raises OSError: there is no such address, or it is taken.
+    """
+    if not host:
+        raise ValueError("host must be an address or a name, not empty")
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = [info[4][0] for info in found]
+    if not public and not all(is_loopback(str(address)) for address in addresses):
+        shown = "" if host in addresses else f" ({', '.join(map(str, addresses))})"
+        raise ValueError(
+            f"host {host}{shown} can be reached by other machines, and nothing says who may read "
+            "and cancel: give a token, or a loopback address such as 127.0.0.1"
+        )
+    family, _, _, _, address = found[0]
+    return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach the address."""
+    return ip_address(address.partition("%")[0]).is_loopback
+
+
+def guarded(hub: Hub, *, token: str | None, origins: Sequence[str] = ()) -> ASGIApp:
+    """``create_app`` for whoever has the token; without one, for programs of this machine and pages
+    of ``origins``.
+
+    :param origins: whose pages may use it from a browser (CORS), as ``https://example.org``.
+    """
+    app: ASGIApp = create_app(hub)
+    app = _LocalOnly(app, origins) if token is None else _Token(app, token)
+    if origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Last-Event-ID"],
+        )
+    return app
+
+
+class HubServer(uvicorn.Server):
+    """Closes its hub as soon as it is told to stop: the responses that follow a session end,
+    without an end of the session, and their clients ask again elsewhere."""
+
+    def __init__(self, app: ASGIApp, hub: Hub, *, on_started: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_LAST_BYTES,
+            )
+        )
+        self._hub = hub
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        closing = asyncio.create_task(self._hub.aclose())
+        await super().shutdown(sockets)
+        await closing
+
+
+class _Token:
+    """Lets through who sends ``Authorization: Bearer <token>``, and anybody to ``/health``."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] != "/health":
+            kind, _, given = Request(scope).headers.get("authorization", "").partition(" ")
+            if kind.lower() != "bearer" or not hmac.compare_digest(
+                given.strip().encode(), self._token
+            ):
+                detail = "a token is needed: Authorization: Bearer …"
+                problem = Problem(401, "unauthorized", detail, {"www-authenticate": "Bearer"})
+                await problem(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class _LocalOnly:
+    """Keeps out pages of other sites: a browser on this machine sends their requests, too."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self._app = app
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            host, origin = request.headers.get("host", ""), request.headers.get("origin")
+            own = f"{request.url.scheme}://{host}"
+            if not _names_this_machine(host) or (
+                origin is not None and origin != own and origin not in self._origins
+            ):
+                detail = "without a token only programs and pages of this machine are served"
+                await Problem(403, "forbidden", detail)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _names_this_machine(host: str) -> bool:
+    # A name that somebody else has made point at this machine is not ours.
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or is_loopback(name)
+    except ValueError:
+        return False
