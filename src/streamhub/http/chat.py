@@ -41,6 +41,7 @@ def chat_routes(
     authorize: Authorize | None = None,
     session_id: Callable[[str], str] = "chat:{}".format,
     takeover_wait: float = _STOPPING,
+    replay_ended: bool = False,
     error_text: Callable[[str, str], str] | None = None,
 ) -> list[Route]:
     """Routes for ``useChat({ resume: true })``, for ``Starlette(routes=…)`` or FastAPI's
@@ -63,6 +64,9 @@ def chat_routes(
         stop every chat.
     :param session_id: the session of a chat's id.
     :param takeover_wait: how many seconds to wait for an answer that was told to stop.
+    :param replay_ended: whether resuming also replays an answer that has ended, while it is stored,
+        so that a page that was cut off before the end gets the rest. For applications that keep
+        messages under the ids that the stream gave them: others would show such a message twice.
     :param error_text: as for :class:`UIMessageStreamResponse`.
 
     ::
@@ -75,7 +79,7 @@ def chat_routes(
     """
     if authorize is None and user is not None:
         authorize = owned_by(hub, user)
-    chat = _Chat(hub, answer, user, authorize, session_id, takeover_wait, error_text)
+    chat = _Chat(hub, answer, user, authorize, session_id, takeover_wait, replay_ended, error_text)
     return [
         Route(path, chat.ask, methods=["POST"]),
         Route(f"{path}/{{chat:path}}/stream", chat.resume, methods=["GET"]),
@@ -92,6 +96,7 @@ class _Chat:
         authorize: Authorize | None,
         session_id: Callable[[str], str],
         takeover_wait: float,
+        replay_ended: bool,
         error_text: Callable[[str, str], str] | None,
     ) -> None:
         self._hub = hub
@@ -100,6 +105,7 @@ class _Chat:
         self._authorize = authorize
         self._session_id = session_id
         self._takeover_wait = takeover_wait
+        self._only_active = not replay_ended
         self._error_text = error_text
 
     async def ask(self, request: Request) -> Response:
@@ -130,7 +136,9 @@ class _Chat:
             stream = await self._hub.get(session_id) if allowed else None
         except StreamHubError as error:
             return problem_of(error)
-        return UIMessageStreamResponse(stream, resume=True, error_text=self._error_text)
+        return UIMessageStreamResponse(
+            stream, resume=self._only_active, error_text=self._error_text
+        )
 
     async def stop(self, request: Request) -> Response:
         session_id = self._session_id(request.path_params["chat"])
