@@ -106,7 +106,7 @@ class Producer:
         self._restore = False
         self._mendings = 0
         self._failing_since: float | None = None
-        self._waiters = Waiters()
+        self._waiters = Waiters[None]()
         self._cancelling = False
         #: Called with this producer when there is something to write.
         self.on_work: Callable[[Producer], None] = _ignore

@@ -62,6 +62,9 @@ class Subscription(AsyncIterator[Chunk]):
         self._buffer = buffer
         self._tail: Tail | None = None
         self._takeovers = 0
+        #: In which turn of the tail this reader was up to date, and to which offset.
+        self._turn = self._reached = -1
+        self._waiter: asyncio.Future[list[Chunk] | None] | None = None
         self._ready: Iterator[Chunk] = iter(())
         #: What has been taken from tail or log, and what has been handed out.
         self._position: Cursor | None = None
@@ -92,7 +95,22 @@ class Subscription(AsyncIterator[Chunk]):
             for chunk in self._ready:
                 self._cursor = chunk.cursor
                 return chunk
-            await self._fetch()
+            tail = self._tail
+            if tail is None or tail.turn != self._turn or tail.end != self._reached:
+                await self._fetch()
+                continue
+            # The quick way, for what each subscriber does for each chunk: nothing can come but the
+            # next chunks. It is not a method, which would cost as much as all the rest.
+            self._waiter = waiter = tail.news.join()
+            try:
+                chunks = await waiter
+            except asyncio.CancelledError:
+                tail.news.leave(waiter)
+                raise
+            if chunks is not None and tail.turn == self._turn:
+                self._position = chunks[-1].cursor
+                self._reached = chunks[-1].cursor.offset
+                self._ready = iter(chunks)
 
     async def take(self) -> list[Chunk]:
         """All chunks that are ready at once, at least one; none once the stream has ended quietly.
@@ -100,10 +118,10 @@ class Subscription(AsyncIterator[Chunk]):
         For those who pass them on together. Raises what iteration raises.
         """
         try:
-            while not (chunks := list(self._ready)):
-                await self._fetch()
+            first = await anext(self)
         except StopAsyncIteration:
             return []
+        chunks = [first, *self._ready]
         self._cursor = chunks[-1].cursor
         return chunks
 
@@ -161,10 +179,20 @@ class Subscription(AsyncIterator[Chunk]):
         tail, self._tail = self._tail, None
         if tail is not None:
             self._fanout.detach(tail)
-            tail.wake()
+            if self._waiter is not None and not self._waiter.done():
+                tail.wake()
+
+    async def _changed(self, tail: Tail) -> None:
+        """Wait for news of the session, or until this is closed."""
+        self._waiter = waiter = tail.news.join()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            tail.news.leave(waiter)
+            raise
 
     async def _fetch(self) -> None:
-        """Make the next chunks ready; raises at the end, whichever that is."""
+        """Make ready what is there, if this reader is not up to date; raises at the end."""
         if self._failure is not None:
             # Who asks again must not take an error for the end.
             raise self._failure.with_traceback(None)
@@ -184,11 +212,12 @@ class Subscription(AsyncIterator[Chunk]):
     # -- replay and tail ---------------------------------------------------------------------
 
     async def _next_chunks(self) -> list[Chunk]:
-        """The next chunks in order, from the window or from the log; ends by raising."""
+        """The next chunks in order, from the window or from the log; none if this reader is up to
+        date, and the end by raising."""
         hole_until: float | None = None
         while True:
             tail, info = await self._started()
-            position = self._position
+            turn, position = tail.turn, self._position
             assert position is not None
             chunks: list[Chunk] | None
             if self._batch:
@@ -207,7 +236,11 @@ class Subscription(AsyncIterator[Chunk]):
                 return chunks
             if chunks is not None and not _is_before(position, info.last):
                 self._check_end(info)
-                await tail.changed()
+                if position == info.last:
+                    self._turn, self._reached = turn, position.offset
+                    return []
+                # What it has read is newer than what was looked at or heard of.
+                await self._changed(tail)
 
     async def _started(self) -> tuple[Tail, SessionInfo]:
         """The tail, and how the session stands, once the start is known to lie in this epoch."""
@@ -229,7 +262,7 @@ class Subscription(AsyncIterator[Chunk]):
             info = tail.glance()
             if info is not None:
                 return info
-            await tail.changed()
+            await self._changed(tail)
         raise StopAsyncIteration
 
     async def _start(self, tail: Tail, info: SessionInfo) -> Cursor:
@@ -250,7 +283,7 @@ class Subscription(AsyncIterator[Chunk]):
                 async with asyncio.timeout(_BEYOND_END):
                     while info.status is Status.ACTIVE and _is_before(info.last, cursor):
                         tail.look_soon(_BEYOND_END / 8)
-                        await tail.changed()
+                        await self._changed(tail)
                         info = await self._standing(tail)
             except TimeoutError:
                 pass
@@ -308,7 +341,7 @@ class Subscription(AsyncIterator[Chunk]):
         else:
             tail.look_soon(self._fanout.lease / 8)
         while tail.looks == looks and tail.failure is None and not self._over:
-            await tail.changed()
+            await self._changed(tail)
         info = await self._standing(tail)
         over = info.status is not Status.ACTIVE or loop.time() >= until
         missing = info.epoch == at.epoch and _is_before(at, info.last)

@@ -72,6 +72,10 @@ class Tail:
         self.shared: dict[Hashable, Any] = {}
         #: How often the store was looked at.
         self.looks = 0
+        #: Goes on with all news but chunks: who was up to date in this turn need not look further.
+        self.turn = 0
+        #: The offset of the newest chunk that is known of.
+        self.end = 0
         self._store = store
         self._lease = config.lease
         self._give_up_after = config.give_up_after
@@ -88,14 +92,15 @@ class Tail:
         self._poll = _FASTEST_POLL
         self._pages: dict[Cursor, list[Chunk]] = {}
         self._reading: dict[Cursor, asyncio.Task[list[Chunk]]] = {}
-        self._waiters = Waiters()
+        #: Brings to who was up to date all that is new to it, or None where it must look itself.
+        self.news = Waiters[list[Chunk]]()
         self._watch = store.watch(session_id, self._on_event)
 
     # -- for subscribers ---------------------------------------------------------------------
 
     async def changed(self) -> None:
         """Wait for news: chunks, an end, the result of a look."""
-        await self._waiters.wait()
+        await self.news.wait()
 
     def glance(self) -> SessionInfo | None:
         """How the session stands, as far as that is known now.
@@ -184,11 +189,11 @@ class Tail:
 
     def fail(self, failure: StreamHubError) -> None:
         self.failure = failure
-        self._waiters.wake()
+        self._turn_over()
 
     def wake(self) -> None:
         """Let those who wait look around, though there is no news."""
-        self._waiters.wake()
+        self._turn_over()
 
     def close(self) -> None:
         self._watch.close()
@@ -225,10 +230,11 @@ class Tail:
         if info is None or info.epoch != event.epoch:
             self._doubt(forget=False)
             return
-        last = max(info.last.offset, self.window.end)
-        self.info = replace(info, status=Status.ACTIVE, last=Cursor(event.epoch, last))
+        follows = event.base == self.end
+        last = Cursor(event.epoch, max(self.end, self.window.end))
+        self._stands(replace(info, status=Status.ACTIVE, last=last))
         self.due = self._loop.time() + event.lease + _LAPSE_MARGIN
-        self._waiters.wake()
+        self.news.wake(event.chunks if follows else None)
 
     def _on_ended(self, event: Ended) -> None:
         self._overtaken = True
@@ -237,14 +243,15 @@ class Tail:
             self._doubt(forget=False)
             return
         last = Cursor(event.epoch, event.last)
-        self.info = replace(info, status=event.status, last=last, error=event.error, lease=None)
+        self._stands(replace(info, status=event.status, last=last, error=event.error, lease=None))
         self.due = inf
-        self._waiters.wake()
+        self._turn_over()
 
     def _doubt(self, *, forget: bool) -> None:
         """Trust nothing until the next look; ``forget`` chunks that may be another's."""
         self._overtaken = True
         self.trusted = False
+        self.turn += 1
         if forget:
             self.window.clear()
             self._pages, self._reading = {}, {}
@@ -278,10 +285,11 @@ class Tail:
         self._schedule(self)
         # A producer whose lease is longer than this hub's has that long to put back its data.
         self._lease = max(self._lease, found.lease or 0.0)
-        self.info = self._known = found
+        self._known = found
+        self._stands(found)
         self._gone_since, self.missing, self._removed = None, False, False
         self.trusted = True
-        self._waiters.wake()
+        self._turn_over()
 
     def _is_past(self, found: SessionInfo) -> bool:
         """Whether the store went back to a time before what is known: a failover lost a claim."""
@@ -302,7 +310,14 @@ class Tail:
         self.due = now + min(pause, _DEGRADED_POLL if not self._synced else pause)
         self._schedule(self)
         self.trusted = True
-        self._waiters.wake()
+        self._turn_over()
+
+    def _stands(self, info: SessionInfo) -> None:
+        self.info, self.end = info, info.last.offset
+
+    def _turn_over(self) -> None:
+        self.turn += 1
+        self.news.wake()
 
     # -- parts -------------------------------------------------------------------------------
 

@@ -19,17 +19,17 @@ end
 local items = cmsgpack.unpack(ARGV[6])
 local last = base + #items
 if last > record.last then
-  local prefix = int(record.epoch) .. '-'
+  local id = int(record.epoch) .. '-%d'
+  local pcall, format = redis.pcall, string.format
   for offset = record.last + 1, last do
     local item = items[offset - base]
-    local id = prefix .. int(offset)
     local added
     if type(item) == 'table' then
-      added = redis.pcall('XADD', chunks, id, 'd', item[1], 'e', item[2])
+      added = pcall('XADD', chunks, format(id, offset), 'd', item[1], 'e', item[2])
     else
-      added = redis.pcall('XADD', chunks, id, 'd', item)
+      added = pcall('XADD', chunks, format(id, offset), 'd', item)
     end
-    if type(added) == 'table' and added.err then
+    if type(added) == 'table' then
       if offset == record.last + 1 and string.find(added.err, 'equal or smaller', 1, true) then
         return {'gone'}
       end
@@ -37,8 +37,7 @@ if last > record.last then
       return added
     end
   end
-  redis.call('HSET', meta, 'last', int(last), 'bytes', ARGV[3])
-  extend(meta, chunks, lease_ms, ttl_ms)
+  extend(meta, chunks, lease_ms, ttl_ms, 'last', int(last), 'bytes', ARGV[3])
   -- Chunks are told last: they must be stored first, and are, if this fails.
   redis.call('PUBLISH', live,
     table.concat({'a', int(record.epoch), ARGV[2], ARGV[4], ARGV[6]}, ' '))

@@ -69,11 +69,11 @@ local function touch(meta)
   end
 end
 
--- With a lease of 0 the claim is given up for good.
-local function extend(meta, chunks, lease_ms, ttl_ms)
+-- With a lease of 0 the claim is given up for good. Further fields are written with it.
+local function extend(meta, chunks, lease_ms, ttl_ms, ...)
   redis.call('PEXPIRE', meta, ttl_ms)
   redis.call('PEXPIRE', chunks, ttl_ms)
-  redis.call('HSET', meta, 'lease', lease_ms > 0 and int(now_ms() + lease_ms) or '0')
+  redis.call('HSET', meta, 'lease', lease_ms > 0 and int(now_ms() + lease_ms) or '0', ...)
 end
 
 -- A cancel that was asked for before the end decides how it ends.
