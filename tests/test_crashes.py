@@ -259,3 +259,24 @@ async def test_g1_of_many_processes_one_continues(
     )
     answers = await asyncio.gather(*(process.line() for process in claims))
     assert ["claimed", "refused", "refused"] == sorted(answers)
+
+
+async def test_g8_a_producer_that_dies_as_connections_break_is_lost_as_soon_as_any_other(
+    hub: Hub,
+    redis_url: str,
+    redis_client: redis.asyncio.Redis,
+    run_python: RunPython,
+    session_id: str,
+) -> None:
+    """Its subscribers listen anew, which is no reason to wait for it for longer."""
+    producer = await started(run_python, redis_url, session_id, 1)
+    stream = await hub.get(session_id)
+    assert stream is not None
+    subscription = stream.subscribe()
+    await anext(subscription)
+    for kind in ("normal", "pubsub"):
+        await redis_client.client_kill_filter(_type=kind, skipme=True)
+    producer.signal(signal.SIGKILL)
+    with pytest.raises(ProducerLost):
+        async with asyncio.timeout(SHOWS_WITHIN):
+            await anext(subscription)

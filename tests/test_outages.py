@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from streamhub import Chunk, HubConfig, Status, StoreUnavailable, Subscription
+from streamhub.testing.waiting import until
 
 from .redis_server import RedisServer
-from .redis_stage import BOUND, Stage, assert_whole, claimed, meta, opened, taken
+from .redis_stage import BOUND, CONFIG, Stage, assert_whole, channel, claimed, meta, opened, taken
 
 
 @pytest.fixture
@@ -136,6 +137,27 @@ async def test_a_redis_frozen_for_longer_than_every_timeout_interrupts_nobody(
         await ends
     for so_far in received:
         assert_whole(so_far, data)
+
+
+async def test_a_redis_that_pauses_for_longer_than_a_lease_loses_nobody(stage: Stage) -> None:
+    """A reader's look waits, and is answered when the lease has lapsed; the producer, which gave
+    its renewals up meanwhile, comes a moment later."""
+    producing = stage.hub(url=f"{stage.server.url}?socket_timeout=0.3")
+    stream = await claimed(producing, "chat")
+    subscription = await opened(stage.hub(), "chat")
+    waiting = asyncio.create_task(anext(subscription))
+    async with asyncio.timeout(BOUND):
+        await until(lambda: _is_listened_to(stage, "chat"))
+        await stage.client.client_pause(int(3 * CONFIG.lease * 1000))
+        await stage.client.ping()
+        done, _ = await asyncio.wait([waiting], timeout=2 * CONFIG.lease)
+        assert set() == done
+        await stream.publish("1")
+        assert "1" == (await waiting).data
+
+
+async def _is_listened_to(stage: Stage, session_id: str) -> bool:
+    return channel(session_id, "live").encode() in await stage.client.pubsub_channels()
 
 
 async def test_g5_chunks_that_are_refused_for_good_are_reported(stage: Stage) -> None:

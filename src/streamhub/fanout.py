@@ -26,6 +26,8 @@ _LOOKS_PER_ROUND = 512
 _GATHER = 0.5
 # A look that comes this late finds leases that nobody could renew: the event loop was blocked.
 _LATE = 1.0
+# And so does one that is answered so late: the store stood still.
+_SLOW = 0.25
 _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 1.0
 
@@ -99,12 +101,17 @@ class Fanout:
         for tail in tails:
             tail.begin_look()
             if late:
-                tail.distrust(_LATE)
+                tail.distrust()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             found = await self._store.look([tail.session_id for tail in tails])
         except Exception as error:  # whatever the store does, its tails must hear of it
             self._fail(tails, error)
             return
+        if self._failing_since is not None or loop.time() - began > _SLOW:
+            for tail in self._tails.values():
+                tail.distrust()
         self._failing_since, self._backoff = None, _FIRST_BACKOFF
         for tail, info in zip(tails, found, strict=True):
             tail.end_look(info)
@@ -123,7 +130,6 @@ class Fanout:
                 tail.fail(error)
             else:
                 tail.due = now + self._backoff
-                tail.distrust()
         self._backoff = min(2 * self._backoff, _LAST_BACKOFF)
 
     def _schedule(self, tail: Tail) -> None:

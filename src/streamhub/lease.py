@@ -16,7 +16,8 @@ logger = logging.getLogger("streamhub")
 # Four renewals a lease: one may fail and the claim still holds, and a cancel whose message was
 # lost is noticed within a third of the lease, delays included.
 _RENEWALS_PER_LEASE = 4
-_LONGEST_RETRY = 1.0
+# Soon enough that no reader takes a lease for lapsed that could not be renewed for a while.
+_LONGEST_RETRY = 0.25
 
 
 class Leases:

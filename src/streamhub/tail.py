@@ -23,8 +23,9 @@ _PAGE = 512
 _PAGES_KEPT = 8
 # A lease is taken for lapsed this long after it, so that a renewal on its way still counts.
 _LAPSE_MARGIN = 0.05
-# How long a lapse is not believed after the store was away: producers need a moment as well.
-_RECONNECT_GRACE = 3.0
+# How long a lapse is not believed after the store was away: producers need a moment as well. They
+# try to renew several times a second, and whoever is dead shows within a second of its lease.
+_GRACE = 0.75
 # How long the first look waits for the live channel.
 _FIRST_LOOK = 0.25
 # Without the live channel, and on sessions of the Go library, the store is polled.
@@ -82,13 +83,14 @@ class Tail:
         self._spawn = spawn
         self._schedule = schedule
         self._loop = asyncio.get_running_loop()
-        self._synced = False
+        self._synced = self._was_synced = False
         # Since the look began: events that it may not know of, and signs of life.
         self._overtaken = self._heard = False
         self._removed = False
         self._known: SessionInfo | None = None
         self._gone_since: float | None = None
         self._distrust_until = 0.0
+        self._lapsed_since = inf
         self._poll = _FASTEST_POLL
         self._pages: dict[Cursor, list[Chunk]] = {}
         self._reading: dict[Cursor, asyncio.Task[list[Chunk]]] = {}
@@ -183,9 +185,9 @@ class Tail:
         else:
             self._take(found)
 
-    def distrust(self, seconds: float = _RECONNECT_GRACE) -> None:
+    def distrust(self) -> None:
         """Believe no lapse of the lease for a while: nobody was watching, or could renew."""
-        self._distrust_until = max(self._distrust_until, self._loop.time() + seconds)
+        self._distrust_until = self._loop.time() + _GRACE
 
     def fail(self, failure: StreamHubError) -> None:
         self.failure = failure
@@ -205,9 +207,10 @@ class Tail:
             case Appended():
                 self._on_appended(event)
             case Synced() | Unsynced():
-                if self._synced:
+                if self._was_synced:
                     self.distrust()
                 self._synced = isinstance(event, Synced)
+                self._was_synced = True
                 self._doubt(forget=True)
             case Claimed():
                 self._removed = False
@@ -266,8 +269,14 @@ class Tail:
             # Live messages may have told of newer chunks than this look.
             last = max(found.last.offset, self.window.end)
             found = replace(found, last=Cursor(found.epoch, last))
-        if found.status is Status.LOST and now < self._distrust_until:
-            found = replace(found, status=Status.ACTIVE, lease=self._distrust_until - now)
+        if found.status is not Status.LOST:
+            self._lapsed_since = inf
+        else:
+            self._lapsed_since = min(self._lapsed_since, now)
+            # Once, for a store that goes away again and again must not hide a dead producer.
+            until = min(self._distrust_until, self._lapsed_since + _GRACE)
+            if now < until:
+                found = replace(found, status=Status.ACTIVE, lease=until - now)
         if found.status is Status.LOST and found.cancelling:
             # Its producer died before it could stop. It is ended for it, and the end will tell.
             self._spawn(self._end_cancelled(found))
