@@ -23,7 +23,17 @@ def _redis(request: pytest.FixtureRequest) -> NewHub:
     return lambda config: Hub.from_url(url, config=config)
 
 
+def _cluster(request: pytest.FixtureRequest) -> NewHub:
+    url: str = request.getfixturevalue("cluster_url")
+    return lambda config: Hub.from_url(url, config=config)
+
+
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], NewHub]] = {
     "memory": _memory,
     "redis": _redis,
+    "cluster": _cluster,
 }
+#: What tests run on each backend: a cluster takes longer, and is no other store.
+EVERY_BACKEND = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "cluster" else []) for name in BACKENDS
+]

@@ -17,11 +17,12 @@ from playwright.async_api import Browser, Page
 from streamhub import Hub, HubConfig
 
 from . import chromium
-from .backends import BACKENDS, NewHub
+from .backends import BACKENDS, EVERY_BACKEND, NewHub
 from .certificates import Certificates
 from .child_processes import PythonProcess
 from .chromium import Pages
 from .http_server import Port, ServerProcess
+from .redis_cluster import RedisCluster
 from .redis_server import RedisServer
 
 
@@ -86,6 +87,20 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """The cluster of three that this worker's tests share, to be left as it is."""
+    with RedisCluster(3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster_url(redis_cluster: RedisCluster) -> str:
+    """Where the shared cluster answers, emptied."""
+    redis_cluster.wipe()
+    return redis_cluster.url
+
+
 @pytest.fixture
 async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     """A plain client of the shared server: what it reads is bytes."""
@@ -112,7 +127,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 # -- hubs ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=EVERY_BACKEND)
 def new_hub(request: pytest.FixtureRequest) -> NewHub:
     """Each store in turn; ``parametrize("new_hub", ["redis"], indirect=True)`` picks one."""
     name: str = request.param

@@ -39,15 +39,19 @@ class RedisServer:
         password: str | None = None,
         replica_of: RedisServer | None = None,
         certificates: Certificates | None = None,
+        client_certificates: bool = False,
         maxmemory: str | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.password = password
         self.certificates = certificates
         # A path that is short enough for a unix socket, which pytest's own are not.
-        self._directory = Path(tempfile.mkdtemp(prefix="streamhub-"))
-        self._arguments = [*_options(password, replica_of, certificates, maxmemory), *arguments]
+        self.directory = Path(tempfile.mkdtemp(prefix="streamhub-"))
+        self.arguments = [
+            *_options(password, replica_of, certificates, client_certificates, maxmemory),
+            *arguments,
+        ]
         self._has_run = False
         self._process: subprocess.Popen[bytes] | None = None
         self._leash: Leash | None = None
@@ -68,12 +72,16 @@ class RedisServer:
 
     @property
     def socket_path(self) -> Path:
-        return self._directory / "redis.sock"
+        return self.directory / "redis.sock"
 
     @property
     def log(self) -> str:
         """The newest lines that the server has printed."""
         return "" if self._log is None else self._log.text
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -90,7 +98,7 @@ class RedisServer:
             self.kill()
             if self._has_run or "Address already in use" not in self.log:
                 break
-            self.port = _free_port()
+            self.port = free_port()
         if not self._has_run:
             self.close()
         raise RuntimeError(f"redis-server did not start on port {self.port}:\n{self.log}")
@@ -122,7 +130,7 @@ class RedisServer:
     def close(self) -> None:
         """Kill it for good, and remove its directory."""
         self.kill()
-        shutil.rmtree(self._directory)
+        shutil.rmtree(self.directory)
 
     def __exit__(
         self,
@@ -136,25 +144,31 @@ class RedisServer:
     def _login(self) -> str:
         return "" if self.password is None else f":{self.password}@"
 
-    def _launch(self) -> bool:
+    #: What it prints once it answers.
+    _READY = b"eady to accept connections"
+
+    def _command(self) -> list[str]:
         port = "--port" if self.certificates is None else "--tls-port"
+        return [
+            *(program(), "--port", "0", port, str(self.port), "--bind", HOST),
+            *("--unixsocket", str(self.socket_path), "--dir", str(self.directory)),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+            # A replica is served at once, not with others that may come within 5 s.
+            *("--repl-diskless-sync-delay", "0"),
+            *("--logfile", "", "--loglevel", "notice", *self.arguments),
+        ]
+
+    def _launch(self) -> bool:
         self._process = subprocess.Popen(
-            [
-                *(_program(), "--port", "0", port, str(self.port), "--bind", HOST),
-                *("--unixsocket", str(self.socket_path), "--dir", str(self._directory)),
-                *("--save", "", "--appendonly", "no", "--daemonize", "no"),
-                # A replica is served at once, not with others that may come within 5 s.
-                *("--repl-diskless-sync-delay", "0"),
-                *("--logfile", "", "--loglevel", "notice", *self._arguments),
-            ],
+            self._command(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._leash = Leash(self._process.pid, self._directory)
+        self._leash = Leash(self._process.pid, self.directory)
         assert self._process.stdout is not None
-        self._log = _Log(self._process.stdout)
+        self._log = _Log(self._process.stdout, self._READY)
         if not self._log.is_ready(START_SECONDS):
             return False
         socket.create_connection((HOST, self.port), START_SECONDS).close()
@@ -179,8 +193,9 @@ class RedisServer:
 class _Log:
     """Reads what a server prints, so that its pipe never fills, and notices when it is ready."""
 
-    def __init__(self, pipe: IO[bytes]) -> None:
+    def __init__(self, pipe: IO[bytes], ready: bytes) -> None:
         self._pipe = pipe
+        self._sign = ready
         self._lines: deque[str] = deque(maxlen=50)
         self._ready = False
         self._decided = threading.Event()
@@ -204,13 +219,14 @@ class _Log:
     def _read(self) -> None:
         for line in self._pipe:
             self._lines.append(line.decode(errors="replace"))
-            if b"eady to accept connections" in line:
+            if self._sign in line:
                 self._ready = True
                 self._decided.set()
         self._decided.set()
 
 
-def _program() -> str:
+def program() -> str:
+    """The path of redis-server; ``REDIS_SERVER`` may name another."""
     for name in os.environ.get("REDIS_SERVER", "redis-server valkey-server").split():
         if path := shutil.which(name):
             return path
@@ -221,6 +237,7 @@ def _options(
     password: str | None,
     replica_of: RedisServer | None,
     certificates: Certificates | None,
+    client_certificates: bool,
     maxmemory: str | None,
 ) -> list[str]:
     options: list[str] = []
@@ -232,13 +249,14 @@ def _options(
         options += ["--tls-cert-file", str(certificates.certificate)]
         options += ["--tls-key-file", str(certificates.key)]
         options += ["--tls-ca-cert-file", str(certificates.authority)]
-        options += ["--tls-auth-clients", "no", "--tls-replication", "yes"]
+        options += ["--tls-auth-clients", "yes" if client_certificates else "no"]
+        options += ["--tls-replication", "yes"]
     if maxmemory is not None:
         options += ["--maxmemory", maxmemory]
     return options
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nobody listens on; random, so that runs side by side pick different ones."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe, contextlib.suppress(OSError):

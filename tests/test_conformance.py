@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import redis.asyncio
@@ -18,6 +18,8 @@ from streamhub.testing import (
     StoreConformance,
     WipeConformance,
 )
+
+from .redis_cluster import RedisCluster
 
 
 class MemoryBackend(Backend):
@@ -49,46 +51,58 @@ class ClockedMemoryBackend(Backend):
 
 
 class RedisBackend(Backend):
-    def __init__(self, url: str) -> None:
+    """One server, or the nodes of a cluster."""
+
+    def __init__(self, url: str, *nodes: str) -> None:
         self._url = url
+        self._nodes = nodes or (url,)
 
     def open(self) -> Store:
         return RedisStore.from_url(self._url)
 
     async def wipe(self) -> None:
-        async with self._client() as client:
+        async for client in self._clients():
             await client.flushall()
 
     async def snapshot(self) -> Callable[[], Awaitable[None]]:
-        async with self._client() as client:
+        kept: list[dict[bytes, tuple[int, bytes]]] = []
+        async for client in self._clients():
             keys = [key async for key in client.scan_iter()]
-            kept = {key: (await client.pttl(key), await client.dump(key) or b"") for key in keys}
+            kept.append(
+                {key: (await client.pttl(key), await client.dump(key) or b"") for key in keys}
+            )
 
         async def roll_back() -> None:
-            async with self._client() as client, client.pipeline(transaction=True) as pipeline:
-                pipeline.flushall()
-                for key, (ttl, value) in kept.items():
-                    pipeline.restore(key, ttl, value)
-                await pipeline.execute()
+            at = 0
+            async for client in self._clients():
+                async with client.pipeline(transaction=True) as pipeline:
+                    pipeline.flushall()
+                    for key, (ttl, value) in kept[at].items():
+                        pipeline.restore(key, ttl, value)
+                    await pipeline.execute()
+                at += 1
 
         return roll_back
 
     async def drop_chunk(self, session_id: str, offset: int) -> None:
         key = f"streamhub:{{{session_id}}}:chunks"
-        async with self._client() as client:
-            entries = await client.xrange(key)
-            assert entries is not None
-            entry_id, _ = entries[offset - 1]
-            assert entry_id is not None
-            await client.xdel(key, entry_id)
+        async for client in self._clients():
+            if key.encode() in await client.keys():
+                entries = await client.xrange(key)
+                assert entries is not None
+                entry_id, _ = entries[offset - 1]
+                assert entry_id is not None
+                await client.xdel(key, entry_id)
 
     async def forget_scripts(self) -> None:
         """Make every script one that the server is called with for the first time."""
-        async with self._client() as client:
+        async for client in self._clients():
             await client.script_flush()
 
-    def _client(self) -> redis.asyncio.Redis:
-        return redis.asyncio.Redis.from_url(self._url)
+    async def _clients(self) -> AsyncIterator[redis.asyncio.Redis]:
+        for url in self._nodes:
+            async with redis.asyncio.Redis.from_url(url) as client:
+                yield client
 
 
 class TestMemory(StoreConformance):
@@ -107,5 +121,15 @@ class TestRedis(StoreConformance, WipeConformance, RollbackConformance, DamageCo
     @pytest.fixture
     async def backend(self, redis_url: str) -> Backend:
         backend = RedisBackend(redis_url)
+        await backend.forget_scripts()
+        return backend
+
+
+@pytest.mark.slow
+class TestCluster(StoreConformance, WipeConformance, RollbackConformance, DamageConformance):
+    @pytest.fixture
+    async def backend(self, redis_cluster: RedisCluster, cluster_url: str) -> Backend:
+        nodes = [node.url for node in redis_cluster.primaries]
+        backend = RedisBackend(cluster_url, *nodes)
         await backend.forget_scripts()
         return backend

@@ -64,8 +64,16 @@ class Hub:
     def from_url(cls, url: str = "memory://", *, config: HubConfig | None = None) -> Hub:
         """A hub on the store that ``url`` names. Nothing is connected before the first use.
 
-        ``memory://``, ``redis://``, ``rediss://`` (TLS), ``valkey://``, ``valkeys://`` (TLS) or
-        ``unix://``. Redis needs the extra: ``pip install "streamhub-llm[redis]"``.
+        - ``memory://``, in this process
+        - ``redis://[user:password@]host:6379/0``, ``unix:///path/to/redis.sock?db=0``
+        - ``redis+sentinel://[user:password@]host:26379,host,…/mymaster/0``, the master that these
+          Sentinels name; what they want for themselves are ``?sentinel_username=…``,
+          ``&sentinel_password=…`` and ``&sentinel_tls=no``
+        - ``redis+cluster://[user:password@]host:6379,host,…``, the cluster of these nodes
+
+        With TLS it is ``rediss``; ``valkey`` and ``valkeys`` mean the same. Options of redis-py
+        stand in the query: ``?ssl_ca_certs=/path/to/ca.pem&socket_timeout=2``. Redis needs the
+        extra: ``pip install "streamhub-llm[redis]"``.
 
         :raises InvalidStoreUrl: the URL names no such store.
         """

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from ...errors import StreamHubError
 from .failures import explained
 
-__all__ = ["Dialer", "Server", "disconnect"]
+__all__ = ["Dialer", "Server", "disconnect", "shown"]
 
 # How long a server may take to answer, where its URL or client does not say otherwise.
 _TIMEOUT = 5.0
@@ -65,21 +65,26 @@ class Dialer:
 class Server:
     """One server; ``name`` is what errors call it, never with a password."""
 
-    def __init__(self, name: str, dialer: Dialer, **address: object) -> None:
+    def __init__(self, name: str, dialer: Dialer, **address: Any) -> None:
         self.name = name
         self.timeout = dialer.timeout
         self._dialer = dialer
-        self._address = address
+        self.address = address
 
     def __repr__(self) -> str:
         return self.name
 
     async def connect(self) -> Any:
         """:raises RedisError, OSError: it cannot be reached, or refuses the user."""
-        return await self._dialer.dial(**self._address)
+        return await self._dialer.dial(**self.address)
 
     def error(self, error: BaseException) -> StreamHubError:
         return explained(error, self.name, self.timeout)
+
+
+def shown(host: str, port: int) -> str:
+    """An address as it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def disconnect(connection: Any) -> None:

@@ -1,4 +1,15 @@
-"""The name of every key and channel. The braces keep a session on one slot of a cluster."""
+"""The name of every key and channel, the same on one server and in a cluster.
+
+    <prefix>{<session>}:meta  :chunks  :removed     keys
+    <prefix>{<session>}:live  :cancel               channels
+
+A cluster puts a key on the slot of what stands between its first ``{`` and the next ``}``. The
+prefix holds no braces, so that this is the session's id, or the part of it in front of its first
+``}``: the same for all five. Only an id that begins with ``}`` would leave nothing between them,
+and scatter its keys. Its first character is written as U+001D, the control character of that key:
+no id holds one, so that no two sessions share a name. (The Go library, which does not do so, meets
+all other sessions.)
+"""
 
 from __future__ import annotations
 
@@ -7,6 +18,7 @@ from typing import NamedTuple
 __all__ = ["META_SUFFIX", "Keys", "meta_pattern", "session_of"]
 
 META_SUFFIX = "}:meta"
+_BRACE, _WRITTEN = "}", "\x1d"
 
 
 class Keys(NamedTuple):
@@ -20,6 +32,8 @@ class Keys(NamedTuple):
 
     @classmethod
     def of(cls, prefix: str, session_id: str) -> Keys:
+        if session_id.startswith(_BRACE):
+            session_id = _WRITTEN + session_id[1:]
         tag = f"{prefix}{{{session_id}}}"
         return cls(f"{tag}:meta", f"{tag}:chunks", f"{tag}:removed", f"{tag}:live", f"{tag}:cancel")
 
@@ -35,4 +49,7 @@ def session_of(prefix: str, meta_key: str) -> str | None:
     start = f"{prefix}{{"
     if not meta_key.startswith(start) or not meta_key.endswith(META_SUFFIX):
         return None
-    return meta_key[len(start) : -len(META_SUFFIX)] or None
+    written = meta_key[len(start) : -len(META_SUFFIX)]
+    if not written or written[0] == _BRACE:
+        return None
+    return _BRACE + written[1:] if written[0] == _WRITTEN else written

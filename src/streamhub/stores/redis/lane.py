@@ -29,10 +29,11 @@ _PAUSES = (0.05, 0.2)
 class Call:
     """A script call: by its SHA, or in full where the server has forgotten that."""
 
-    __slots__ = ("_rest", "script")
+    __slots__ = ("_rest", "key", "script")
 
     def __init__(self, script: Script, keys: Sequence[str], *arguments: Argument) -> None:
         self.script = script
+        self.key = keys[0]
         self._rest = (len(keys), *keys, *arguments)
 
     @property
@@ -59,6 +60,10 @@ class Lane:
         self._waiting: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
+
+    @property
+    def idle(self) -> bool:
+        return self._pump is None
 
     async def ask(self, requests: Sequence[Request]) -> list[Any]:
         """The answers in the same order; an error reply stands where its answer would.

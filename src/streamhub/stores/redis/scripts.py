@@ -14,10 +14,14 @@ class Script(NamedTuple):
     sha: bytes
 
 
-def load_scripts() -> dict[str, Script]:
-    """All operations by their name, each with the prelude in front."""
+def load_scripts(*, sharded: bool = False) -> dict[str, Script]:
+    """All operations by their name, each with the prelude in front.
+
+    :param sharded: tell live events and cancels on sharded channels.
+    """
     folder = files(__package__) / "lua"
-    prelude = (folder / "prelude.lua").read_bytes()
+    switch = b"local sharded = true\n" if sharded else b"local sharded = false\n"
+    prelude = switch + (folder / "prelude.lua").read_bytes()
     scripts = {}
     for file in folder.iterdir():
         name, _, extension = file.name.partition(".")

@@ -1,4 +1,4 @@
-"""The store in Redis: one server, four connections, every operation one script."""
+"""The store in Redis: four connections to each server, every operation one script."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...config import HubConfig
@@ -41,20 +41,23 @@ from .url import of_client, of_url
 __all__ = ["RedisStore"]
 
 _SCAN_COUNT = 500
-_scripts = cache(load_scripts)
+_load_scripts = cache(load_scripts)
 
 
 class RedisStore:
-    """Keeps sessions in one Redis (or Valkey) server of version 6.2 or later.
+    """Keeps sessions in Redis or Valkey, of version 6.2 or later: in one server, in the master
+    that Sentinel names, or in a cluster.
 
     See :class:`streamhub.stores.base.Store` for what it promises. A store belongs to one hub.
 
-    :param client: whose server, credentials and TLS settings are used. Its own connections are
-        not: the store opens four of its own, and leaves the client open.
-    :raises TypeError: the client is not a ``redis.asyncio.Redis``.
+    :param client: whose servers, credentials and TLS settings are used: a ``redis.asyncio.Redis``,
+        one of ``Sentinel.master_for(…)``, or a ``redis.asyncio.RedisCluster``. Its own connections
+        are not: the store opens four of its own (in a cluster, to each primary), and leaves the
+        client open.
+    :raises TypeError: the client is none of these.
     """
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis | RedisCluster) -> None:
         self._set_up(of_client(client))
 
     @classmethod
@@ -67,8 +70,9 @@ class RedisStore:
     def _set_up(self, topology: Topology) -> None:
         self._topology = topology
         self._prefix = HubConfig().key_prefix
+        self._scripts = _load_scripts(sharded=not topology.single)
         # Claims and renewals are not kept waiting by chunks, nor chunks by replays.
-        scripts = _scripts().values()
+        scripts = self._scripts.values()
         self._writes = topology.lanes(retries=False, scripts=scripts)
         self._claims = topology.lanes(retries=True, scripts=scripts)
         self._reads = topology.lanes(retries=True)
@@ -95,14 +99,15 @@ class RedisStore:
     ) -> Granted | Refused:
         keys = self._keys(session_id)
         call = Call(
-            _scripts()["claim"],
-            (keys.meta, keys.chunks, keys.live, keys.removed),
+            self._scripts["claim"],
+            (keys.meta, keys.chunks, keys.removed),
             generation,
             takeover,
             _ms(lease),
             _ms(retention),
             _given(owner),
             _given(metadata),
+            keys.live,
         )
         while True:
             answer = await self._ask(self._claims, session_id, call)
@@ -151,18 +156,19 @@ class RedisStore:
         claim = op.claim
         keys = self._keys(claim.session_id)
         lease, ttl = _ms(claim.lease), _ms(claim.lease) + _ms(claim.retention)
-        scripts = _scripts()
+        scripts = self._scripts
         match op:
             case Append(_, base, items, total):
                 return Call(
                     scripts["append"],
-                    (keys.meta, keys.chunks, keys.live),
+                    (keys.meta, keys.chunks),
                     claim.generation,
                     base,
                     total,
                     lease,
                     ttl,
                     codec.encode_items(items),
+                    keys.live,
                 )
             case SetMetadata(_, metadata):
                 return Call(scripts["set_metadata"], (keys.meta,), claim.generation, metadata)
@@ -178,17 +184,18 @@ class RedisStore:
             case End(_, last, status, error):
                 return Call(
                     scripts["end"],
-                    (keys.meta, keys.chunks, keys.live),
+                    (keys.meta, keys.chunks),
                     claim.generation,
                     last,
                     status.value,
                     error or "",
                     _ms(claim.retention),
+                    keys.live,
                 )
             case Restore(_, metadata):
                 return Call(
                     scripts["restore"],
-                    (keys.meta, keys.chunks, keys.live, keys.removed),
+                    (keys.meta, keys.chunks, keys.removed),
                     claim.generation,
                     claim.epoch,
                     claim.base,
@@ -198,6 +205,7 @@ class RedisStore:
                     _given(claim.owner),
                     claim.created_ms,
                     _given(metadata),
+                    keys.live,
                 )
 
     # -- cancelling, removing ----------------------------------------------------------------
@@ -207,11 +215,13 @@ class RedisStore:
     ) -> Status | None:
         keys = self._keys(session_id)
         call = Call(
-            _scripts()["cancel"],
-            (keys.meta, keys.chunks, keys.live, keys.cancel),
+            self._scripts["cancel"],
+            (keys.meta, keys.chunks),
             "" if epoch is None else epoch,
             generation,
             reason or "",
+            keys.live,
+            keys.cancel,
         )
         answer = await self._ask(self._claims, session_id, call)
         match answer:
@@ -224,9 +234,11 @@ class RedisStore:
     async def remove(self, session_id: str) -> bool:
         keys = self._keys(session_id)
         call = Call(
-            _scripts()["remove"],
-            (keys.meta, keys.chunks, keys.live, keys.removed, keys.cancel),
+            self._scripts["remove"],
+            (keys.meta, keys.chunks, keys.removed),
             uuid4().hex,
+            keys.live,
+            keys.cancel,
         )
         return bool(await self._ask(self._claims, session_id, call))
 
@@ -238,10 +250,14 @@ class RedisStore:
         if not session_ids:
             return []
         fields = (*codec.FIELDS, "metadata") if metadata else codec.FIELDS
-        requests: list[Command] = [(b"TIME",)]
-        requests += [(b"HMGET", self._keys(one).meta, *fields) for one in session_ids]
-        (seconds, micros), *records = self._checked(await self._reads.ask(requests))
-        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        wanted: list[Command] = [(b"HMGET", self._keys(one).meta, *fields) for one in session_ids]
+        if self._topology.single:
+            answers = self._checked(await self._reads.ask([(b"TIME",), *wanted]))
+            times, records = [answers[0]] * len(wanted), answers[1:]
+        else:
+            # Each node has a clock of its own, by which its leases lapse.
+            answers = await self._reads.ask([each for one in wanted for each in ((b"TIME",), one)])
+            times, records = answers[::2], answers[1::2]
         foreign = [
             one
             for one, record in zip(session_ids, records, strict=True)
@@ -251,8 +267,8 @@ class RedisStore:
         return [
             self._corrupted(one, record)
             if isinstance(record, Exception)
-            else codec.record(one, record, now_ms, newest.get(one))
-            for one, record in zip(session_ids, records, strict=True)
+            else codec.record(one, record, _time_ms(time), newest.get(one))
+            for one, record, time in zip(session_ids, records, times, strict=True)
         ]
 
     async def read(
@@ -350,6 +366,10 @@ class RedisStore:
 
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
+
+
+def _time_ms(time: Sequence[bytes]) -> int:
+    return int(time[0]) * 1000 + int(time[1]) // 1000
 
 
 def _given(value: str | None) -> str:

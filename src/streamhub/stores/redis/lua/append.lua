@@ -1,9 +1,9 @@
 -- Store chunks after `base`, renew the lease, tell the live channel.
--- KEYS: meta, chunks, live
+-- KEYS: meta, chunks
 -- ARGV: generation, base, bytes of the epoch afterwards, lease ms, ttl ms,
---       chunks (msgpack: an array of data, or of [data, event])
+--       chunks (msgpack: an array of data, or of [data, event]), live channel
 -- Answers: stored, last, cancelling | behind, last | gone | fenced, generation | over, outcome
-local meta, chunks, live = KEYS[1], KEYS[2], KEYS[3]
+local meta, chunks, live = KEYS[1], KEYS[2], ARGV[7]
 local base, lease_ms, ttl_ms = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
 local record = load(meta)
@@ -39,7 +39,7 @@ if last > record.last then
   end
   extend(meta, chunks, lease_ms, ttl_ms, 'last', int(last), 'bytes', ARGV[3])
   -- Chunks are told last: they must be stored first, and are, if this fails.
-  redis.call('PUBLISH', live,
+  tell(live,
     table.concat({'a', int(record.epoch), ARGV[2], ARGV[4], ARGV[6]}, ' '))
 else
   last = record.last

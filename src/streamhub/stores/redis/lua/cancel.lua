@@ -1,8 +1,9 @@
 -- Ask for the cancel of one stream of the session.
--- KEYS: meta, chunks, live, cancel
--- ARGV: epoch ('' for a session of the Go library), generation, reason
+-- KEYS: meta, chunks
+-- ARGV: epoch ('' for a session of the Go library), generation, reason, live
+--       channel, cancel channel
 -- Answers: none | over, outcome | active
-local meta, chunks, live, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, chunks, live, channel = KEYS[1], KEYS[2], ARGV[4], ARGV[5]
 local record = load(meta)
 if not record then
   return {'none'}
@@ -32,5 +33,5 @@ if record.ours then
   end
 end
 redis.call('HSET', meta, 'cancel', '1')
-redis.call('PUBLISH', channel, record.gen)
+tell_producer(channel, record)
 return {'active'}

@@ -1,10 +1,10 @@
 -- Claim a session that is unknown, ended or lost.
--- KEYS: meta, chunks, live, removed
+-- KEYS: meta, chunks, removed
 -- ARGV: generation, takeover, lease ms, retention ms, owner, metadata (each of these two preceded
---       by '=' if given, else empty)
+--       by '=' if given, else empty), live channel
 -- Answers: granted, epoch, base, replaced ('' for none), owner ('=…'), created, bytes,
 --          metadata ('=…') | refused
-local meta, chunks, live, removed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[7]
 local gen, takeover = ARGV[1], ARGV[2]
 local lease_ms, retention_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local owner, metadata = ARGV[5], ARGV[6]
@@ -55,7 +55,7 @@ else
     epoch = math.max(epoch, tonumber(before) + 1)
   end
 end
-probe(live)
+probe(chunks)
 tell_claimed(live, epoch, base, base, lease_ms, gen)
 
 if continues then

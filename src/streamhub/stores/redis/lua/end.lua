@@ -1,8 +1,8 @@
 -- End the session once its log reaches `last`.
--- KEYS: meta, chunks, live
--- ARGV: generation, last, outcome, error, retention ms
+-- KEYS: meta, chunks
+-- ARGV: generation, last, outcome, error, retention ms, live channel
 -- Answers: over, outcome | behind, last | gone | fenced, generation
-local meta, chunks, live = KEYS[1], KEYS[2], KEYS[3]
+local meta, chunks, live = KEYS[1], KEYS[2], ARGV[6]
 local record = load(meta)
 local no = refusal(record, ARGV[1])
 if no then

@@ -1,4 +1,6 @@
--- What every script begins with. Times are milliseconds of the server's clock.
+-- What every script begins with; `sharded` stands in front of it. Times are milliseconds of the
+-- server's clock. Channels are arguments, not keys: while a cluster moves their slot, a script whose
+-- keys are not all there is refused.
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -50,13 +52,38 @@ local function refusal(record, gen)
   return nil
 end
 
+-- Messages of a sharded channel stay with the nodes that have its slot. Redis knows them since 7.0.
+local function tell(channel, message)
+  if sharded then
+    local told = redis.pcall('SPUBLISH', channel, message)
+    if type(told) ~= 'table' then
+      return
+    elseif not string.find(told.err, 'nknown Redis command', 1, true) then
+      redis.call('SPUBLISH', channel, message)
+    end
+  end
+  redis.call('PUBLISH', channel, message)
+end
+
+-- A producer of the Go library listens to a channel that is not sharded.
+local function tell_producer(channel, record)
+  if record.ours then
+    tell(channel, record.gen)
+  else
+    redis.call('PUBLISH', channel, record.gen)
+  end
+end
+
 -- Nothing is rolled back when a command is refused, so that each script first makes a write that
 -- changes nothing: it raises where none are taken. Only then is the live channel told, which a user
 -- may lack the right to; nobody sees the message before the script is done.
 
--- For what needs memory.
-local function probe(live)
-  redis.call('SETRANGE', live, 0, '')
+-- For what needs memory. Where there is a log, it is refused for that alone.
+local function probe(chunks)
+  local refused = redis.pcall('SETRANGE', chunks, 0, '')
+  if type(refused) == 'table' and not string.find(refused.err, 'WRONGTYPE', 1, true) then
+    redis.call('SETRANGE', chunks, 0, '')
+  end
 end
 
 -- For what a Redis that is out of memory must take all the same: once a script has written, it does.
@@ -82,7 +109,7 @@ local function finish(meta, chunks, live, record, outcome, reason, retention_ms)
     outcome, reason = 'cancelled', record.reason
   end
   touch(meta)
-  redis.call('PUBLISH', live,
+  tell(live,
     table.concat({'e', int(record.epoch), int(record.last), outcome, reason}, ' '))
   redis.call('HSET', meta, 'status', 'done', 'outcome', outcome, 'error', reason)
   redis.call('HDEL', meta, 'lease')
@@ -92,6 +119,6 @@ local function finish(meta, chunks, live, record, outcome, reason, retention_ms)
 end
 
 local function tell_claimed(live, epoch, last, base, lease_ms, gen)
-  redis.call('PUBLISH', live,
+  tell(live,
     table.concat({'c', int(epoch), int(last), int(base), int(lease_ms), gen}, ' '))
 end

@@ -1,9 +1,9 @@
 -- Delete the session, a damaged one too. A tombstone, a hash of generations and their epochs, keeps
 -- its producer from putting it back.
--- KEYS: meta, chunks, live, removed, cancel
--- ARGV: a name for this removal, unique
+-- KEYS: meta, chunks, removed
+-- ARGV: a name for this removal, unique; live channel, cancel channel
 -- Answers: 1 if there was one, else 0
-local meta, chunks, live, removed, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local meta, chunks, removed, live, channel = KEYS[1], KEYS[2], KEYS[3], ARGV[2], ARGV[3]
 if redis.call('EXISTS', meta) == 0 then
   redis.call('UNLINK', chunks)
   -- A removal whose answer was lost is repeated: it did remove something.
@@ -27,9 +27,9 @@ local function bury(ms)
 end
 
 touch(meta)
-redis.call('PUBLISH', live, 'r')
+tell(live, 'r')
 if not record.done then
-  redis.call('PUBLISH', channel, record.gen)
+  tell_producer(channel, record)
   if record.ours then
     bury(term)
   end

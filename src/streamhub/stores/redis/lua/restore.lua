@@ -1,14 +1,14 @@
 -- Put back a claim that was lost, or mend a log with holes.
--- KEYS: meta, chunks, live, removed
+-- KEYS: meta, chunks, removed
 -- ARGV: generation, epoch, base, replaced ('' for none), lease ms, retention ms,
---       owner ('=…' or ''), created, metadata ('=…' or '')
+--       owner ('=…' or ''), created, metadata ('=…' or ''), live channel
 -- Answers: behind, last | fenced, generation ('' if removed) | over, outcome
-local meta, chunks, live = KEYS[1], KEYS[2], KEYS[3]
+local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
 local gen, epoch, base, replaced = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local lease_ms = tonumber(ARGV[5])
 local ttl_ms = lease_ms + tonumber(ARGV[6])
 
-if redis.call('HEXISTS', KEYS[4], gen) == 1 then
+if redis.call('HEXISTS', removed, gen) == 1 then
   return {'fenced', ''}
 end
 local record = load(meta)
@@ -45,7 +45,7 @@ if kept and record.gen == gen then
   extend(meta, chunks, lease_ms, ttl_ms)
   return {'behind', int(last)}
 end
-probe(live)
+probe(chunks)
 tell_claimed(live, epoch, last, base, lease_ms, gen)
 if not kept then
   redis.call('UNLINK', chunks)

@@ -1,0 +1,214 @@
+"""The lanes of a cluster, one to each node, and which of them a request takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
+
+from ...errors import StoreUnavailable
+from .connection import Server
+from .lane import Call, Command, Lane, Request
+from .scripts import Script
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+__all__ = ["Routes"]
+
+# A slot that moves again and again is followed this often.
+_HOPS = 16
+_PAUSES = (0.05, 0.2)
+
+#: Positions of requests that travel together: one with a key, and those without in front of it.
+_Unit = tuple[int, ...]
+
+
+class Routes:
+    """Sends each request to the node that has its slot, and again where that node refuses it: the
+    slot has moved, is on the move, or its node is gone.
+
+    What follows a refused request in its slot is repeated with it, so that nothing of a session
+    overtakes anything; all requests may be repeated.
+
+    :param retries: wait for a node that is gone, or a slot that is on the move: for moments where
+        many slots are asked of, so that one does not keep the others waiting, else for longer.
+    """
+
+    def __init__(
+        self, cluster: Cluster, *, retries: bool, scripts: Collection[Script] = ()
+    ) -> None:
+        self._cluster = cluster
+        self._retries = retries
+        self._scripts = scripts
+        self._lanes: dict[Server, Lane] = {}
+        self._known_version = 0
+
+    async def ask(self, requests: Sequence[Request]) -> list[Any]:
+        answers: list[Any] = [None] * len(requests)
+        todo = self._units(requests)
+        #: Slots that are on the move, and the node that takes their next unit already.
+        ahead: dict[int, Server] = {}
+        pauses = self._pauses(len(todo))
+        hops = 0
+        while todo:
+            try:
+                await self._cluster.settle()
+            except StoreUnavailable:
+                if not await _pause(pauses):
+                    raise
+                continue
+            await self._hop(requests, todo, ahead, answers)
+            waiting = self._note_refusals(todo, ahead, answers)
+            hops += 1
+            if (waiting and not await _pause(pauses)) or hops == _HOPS:
+                for slot in todo if hops == _HOPS else waiting:
+                    refusal = answers[todo[slot][0][-1]]
+                    for unit in todo.pop(slot):
+                        answers[unit[-1]] = refusal
+        return answers
+
+    async def each(self) -> Sequence[Lane]:
+        return [self._lane(server) for server in await self._cluster.servers()]
+
+    async def aclose(self) -> None:
+        await asyncio.gather(*(lane.aclose() for lane in self._lanes.values()))
+
+    # -- one hop -----------------------------------------------------------------------------
+
+    async def _hop(
+        self,
+        requests: Sequence[Request],
+        todo: dict[int, list[_Unit]],
+        ahead: dict[int, Server],
+        answers: list[Any],
+    ) -> None:
+        """Send what is to be done to where it is to be done now."""
+        await self._prune()
+        loads: dict[Server, list[int]] = {}
+        sending = []
+        for slot, units in todo.items():
+            if slot in ahead:
+                sending.append(self._send_ahead(ahead[slot], requests, units[0], answers))
+            elif (server := self._cluster.holder(slot)) is not None:
+                loads.setdefault(server, []).extend(at for unit in units for at in unit)
+            else:
+                self._cluster.doubt()
+                nobody = StoreUnavailable(self._cluster.name, f"no node has slot {slot}")
+                for unit in units:
+                    answers[unit[-1]] = nobody
+        for server, positions in loads.items():
+            sending.append(self._send(server, requests, positions, answers))
+        await asyncio.gather(*sending)
+
+    async def _send(
+        self, server: Server, requests: Sequence[Request], positions: list[int], answers: list[Any]
+    ) -> None:
+        found = await self._answers(server, [requests[at] for at in positions])
+        for at, answer in zip(positions, found, strict=True):
+            answers[at] = answer
+
+    async def _send_ahead(
+        self, server: Server, requests: Sequence[Request], unit: _Unit, answers: list[Any]
+    ) -> None:
+        *first, keyed = (requests[at] for at in unit)
+        # ASKING is good for one command: it must be the one that is not refused for its SHA.
+        command: Command = keyed.in_full if isinstance(keyed, Call) else keyed
+        *found, _, answer = await self._answers(server, [*first, (b"ASKING",), command])
+        for at, one in zip(unit, [*found, answer], strict=True):
+            answers[at] = one
+
+    async def _answers(self, server: Server, requests: list[Request]) -> list[Any]:
+        try:
+            return await self._lane(server).ask(requests)
+        except StoreUnavailable as error:
+            return [error] * len(requests)
+
+    def _note_refusals(
+        self, todo: dict[int, list[_Unit]], ahead: dict[int, Server], answers: list[Any]
+    ) -> list[int]:
+        """Leave in ``todo`` what was refused and what follows it, and in ``ahead`` who takes it
+        out of turn. Answers the slots that it takes time to do something about."""
+        waiting = []
+        for slot, units in list(todo.items()):
+            # Of a slot on the move only the first unit was sent.
+            sent = units[:1] if ahead.pop(slot, None) else units
+            done = next(
+                (at for at, unit in enumerate(sent) if _is_refusal(answers[unit[-1]])), len(sent)
+            )
+            if done == len(units):
+                del todo[slot]
+                continue
+            todo[slot] = units[done:]
+            match answers[units[done][-1]] if done < len(sent) else None:
+                case MovedError() as moved:
+                    self._cluster.moved(slot, moved.host, moved.port)
+                case AskError() as ask:
+                    ahead[slot] = self._cluster.at(ask.host, ask.port)
+                case TryAgainError():
+                    waiting.append(slot)
+                case StoreUnavailable() | ClusterDownError():
+                    self._cluster.doubt()
+                    waiting.append(slot)
+        return waiting
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _units(self, requests: Sequence[Request]) -> dict[int, list[_Unit]]:
+        """The requests by their slot."""
+        todo: dict[int, list[_Unit]] = {}
+        unit: list[int] = []
+        for at, request in enumerate(requests):
+            unit.append(at)
+            if (key := _key(request)) is not None:
+                todo.setdefault(self._cluster.slot(key), []).append(tuple(unit))
+                unit = []
+        return todo
+
+    def _pauses(self, slots: int) -> Iterator[float]:
+        if not self._retries:
+            return iter(())
+        count = max(1, round(self._cluster.timeout / _PAUSES[-1])) if slots == 1 else 1
+        return iter((_PAUSES[0], *[_PAUSES[-1]] * count))
+
+    def _lane(self, server: Server) -> Lane:
+        lane = self._lanes.get(server)
+        if lane is None:
+            # It does not try again by itself: somebody else may have the slot meanwhile.
+            lane = self._lanes[server] = Lane(server, retries=False, scripts=self._scripts)
+        return lane
+
+    async def _prune(self) -> None:
+        """Let go of nodes that have left, or have no slots any more."""
+        if self._known_version == self._cluster.version:
+            return
+        self._known_version = self._cluster.version
+        for server, lane in list(self._lanes.items()):
+            if lane.idle and not self._cluster.knows(server):
+                del self._lanes[server]
+                await lane.aclose()
+
+
+async def _pause(pauses: Iterator[float]) -> bool:
+    """Whether there was one more."""
+    pause = next(pauses, None)
+    if pause is None:
+        return False
+    await asyncio.sleep(pause)
+    return True
+
+
+def _key(request: Request) -> bytes | None:
+    if isinstance(request, Call):
+        return request.key.encode()
+    return str(request[1]).encode() if len(request) > 1 else None
+
+
+def _is_refusal(answer: object) -> bool:
+    """Whether a node did not carry a request out for a reason that passes, or is another's."""
+    return isinstance(answer, AskError | TryAgainError | ClusterDownError) or (
+        # Its kinds are those that trying again does not help.
+        type(answer) is StoreUnavailable
+    )
