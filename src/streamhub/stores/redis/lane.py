@@ -9,12 +9,13 @@ from typing import Any
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from ...errors import HubClosed
 from .connection import Server, disconnect
 from .failures import is_read_only
 from .scripts import Script
+from .wire import Wire
 
 __all__ = ["Call", "Command", "Lane", "Request"]
 
@@ -162,20 +163,13 @@ class Lane:
 
     async def _round_trip(self, commands: list[Command]) -> list[Any]:
         if self._connection is None:
-            self._connection = await self._server.connect()
+            self._connection = Wire(await self._server.connect())
             await self._send([(b"SCRIPT", b"LOAD", script.text) for script in self._scripts])
         return await self._send(commands)
 
     async def _send(self, commands: list[Command]) -> list[Any]:
-        connection = self._connection
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        await connection.send_packed_command(packed, check_health=False)
-        answers: list[Any] = []
-        for _ in commands:
-            try:
-                answers.append(await connection.read_response())
-            except ResponseError as error:
-                answers.append(error)
+        answers: list[Any] = await self._connection.exchange(packed)
         return answers
 
     async def _disconnect(self) -> None:

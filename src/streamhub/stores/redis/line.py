@@ -14,6 +14,7 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 from ...errors import StreamHubError
 from ..base import LiveEvent, Synced, Unsynced
 from .connection import Server, disconnect
+from .wire import Wire
 
 __all__ = ["Channel", "Decode", "Line"]
 
@@ -114,10 +115,10 @@ class Line:
     async def _run(self) -> None:
         backoff = _FIRST_BACKOFF
         while True:
-            connection: Any = None
+            connection: Wire | None = None
             try:
                 async with asyncio.timeout(self.server.timeout):
-                    connection = await self.server.connect()
+                    connection = Wire(await self.server.connect())
                 await self._listen(connection)
             except (RedisError, OSError, TimeoutError) as error:
                 if self._hearing:
@@ -145,22 +146,14 @@ class Line:
             if not await self._on_break(self):
                 return
 
-    async def _listen(self, connection: Any) -> None:
+    async def _listen(self, connection: Wire) -> None:
         self._unwanted.clear()
         self._wanted = dict.fromkeys(self.channels)
         self._changed.set()
         self._heard = asyncio.get_running_loop().time()
         speaking = asyncio.create_task(self._speak(connection), name="streamhub listener speaks")
         try:
-            while True:
-                try:
-                    reply = await connection.read_response(disconnect_on_error=False)
-                except MovedError as error:
-                    self._move(self._unheard(error.slot_id), error)
-                    continue
-                self._heard = asyncio.get_running_loop().time()
-                self._hearing = True
-                self._on_reply(reply)
+            await connection.listen(self._on_reply)
         except BaseException:
             if speaking.done() and not speaking.cancelled() and speaking.exception() is not None:
                 speaking.result()
@@ -169,7 +162,7 @@ class Line:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)
 
-    async def _speak(self, connection: Any) -> None:
+    async def _speak(self, connection: Wire) -> None:
         """Send what is to be (un)subscribed, and a sign of life into silence."""
         loop = asyncio.get_running_loop()
         try:
@@ -182,12 +175,12 @@ class Line:
                     if silence > _GIVE_UP_AFTER:
                         raise ConnectionError(f"silent for {silence:.0f} s") from None
                     if silence > _PING_AFTER / 2:
-                        await self._send(connection, [(b"PING",)])
+                        self._send(connection, [(b"PING",)])
                     continue
                 self._changed.clear()
                 wanted, self._wanted = list(self._wanted), {}
                 unwanted, self._unwanted = list(self._unwanted), {}
-                await self._send(connection, self._commands(unwanted, wanted))
+                self._send(connection, self._commands(unwanted, wanted))
         except BaseException:
             # The reader must wake up to this.
             await disconnect(connection)
@@ -208,14 +201,17 @@ class Line:
             for start in range(0, len(names), _CHANNELS_PER_COMMAND)
         ]
 
-    async def _send(self, connection: Any, commands: list[tuple[bytes, ...]]) -> None:
-        async with asyncio.timeout(self.server.timeout):
-            await connection.send_packed_command(
-                [hiredis.pack_command(command) for command in commands],  # type: ignore[arg-type]
-                check_health=False,
-            )
+    def _send(self, connection: Wire, commands: list[tuple[bytes, ...]]) -> None:
+        connection.send([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]
 
     def _on_reply(self, reply: Any) -> None:
+        if isinstance(reply, MovedError):
+            self._move(self._unheard(reply.slot_id), reply)
+            return
+        if isinstance(reply, Exception):
+            raise reply
+        self._heard = asyncio.get_running_loop().time()
+        self._hearing = True
         if not isinstance(reply, list):
             return
         kind, name = reply[0], reply[1]
