@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from ..chunks import Cursor, Status
+from ..chunks import Chunk, Cursor, Status
 from ..errors import (
     HubClosed,
     ProducerFailed,
@@ -22,6 +22,8 @@ from .formats import Ending, Format
 
 __all__ = ["Follower"]
 
+# What is encoded at once, in characters: a client that does not read holds no more than this.
+_ROW = 64 * 1024
 _ENDED = frozenset({Status.FINISHED, Status.FAILED, Status.CANCELLED})
 
 
@@ -55,6 +57,8 @@ class Follower:
         self._resumes = after is not None and after != "now"
         self._subscription = self._subscribe(after)
         self._fresh = True
+        # Taken, and not sent yet.
+        self._ready: list[Chunk] = []
         # By what was read so far, until the client knows.
         self._replaced: StreamReplaced | None = None
         #: Whether nothing more is to be sent.
@@ -114,17 +118,19 @@ class Follower:
         return self._stream.subscribe(after=after, batch_replay=self._batch, buffer=self._buffer)
 
     async def _take(self) -> bytes:
-        chunks = await self._subscription.take()
+        chunks = self._ready or await self._subscription.take()
         if not chunks:
             return self._say(Ending(self._subscription.status.value, self._subscription.cursor))
+        end = _row_end(chunks)
+        row, self._ready = chunks[:end], chunks[end:]
         fresh, self._fresh = self._fresh, False
         if not self._shared or (fresh and self._batch):
-            return b"".join([self._format.chunk(chunk) for chunk in chunks])
+            return b"".join([self._format.chunk(chunk) for chunk in row])
         if self._encoding is None:
             self._encoding = self._subscription.shared(
                 ("http", self._format.name), lambda: Encoding(self._format)
             )
-        return self._encoding.encode(chunks)
+        return self._encoding.encode(row)
 
     def _say(self, ending: Ending) -> bytes:
         self.over = True
@@ -136,7 +142,7 @@ class Follower:
         """Go on with the epoch that the session has now."""
         self._replaced = replaced
         self._subscription = self._subscribe(None)
-        self._encoding, self._fresh = None, True
+        self._encoding, self._fresh, self._ready = None, True, []
 
     async def _begun(self) -> bytes:
         """The beginning of the new epoch, if the format can say so."""
@@ -157,3 +163,13 @@ class Follower:
             self._replaced = None
             return said
         return b""
+
+
+def _row_end(chunks: list[Chunk]) -> int:
+    """How many of ``chunks`` are sent together; one at least."""
+    size = 0
+    for count, chunk in enumerate(chunks):
+        size += len(chunk.data)
+        if size > _ROW:
+            return max(count, 1)
+    return len(chunks)
