@@ -15,7 +15,7 @@ ARGS ?=
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: install ## watch readers drop off, resume and cancel, in this terminal (needs no Redis)
+demo: install ## open a chat page that survives everything one does to it (needs no Redis)
 	@$(BIN)/streamhub demo $(ARGS)
 
 test: install-dev redis-server web-clients lint ## everything: lint, types, all tests against real servers and clients

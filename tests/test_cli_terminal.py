@@ -81,20 +81,10 @@ async def test_a_command_reads_the_terminal(redis_url: str, session_id: str) -> 
         assert "name? hi alice" == await stream.text()
 
 
-async def test_the_demo_moves() -> None:
-    """On a terminal the demo shows panels that it redraws, and its proof at the end."""
-    async with start_on_terminal("demo", "--fast") as terminal:
-        assert 0 == await terminal.code()
-    assert "╭─" in terminal.screen
-    assert "\x1b[1A" in terminal.screen
-    assert "nothing lost, nothing doubled" in terminal.screen
-
-
 async def test_ctrl_c_in_the_demo() -> None:
-    """The demo can be left at any time, and gives the cursor back."""
-    async with start_on_terminal("demo") as terminal:
-        await terminal.shows("follows live")
+    """The demo can be left at any time, and ends cleanly."""
+    async with start_on_terminal("demo", "--no-open", "--port", "0") as terminal:
+        await terminal.shows("Ctrl-C ends the demo.")
         await terminal.type("\x03")
-        assert 130 == await terminal.code()
-    assert terminal.screen.rindex("\x1b[?25h") > terminal.screen.rindex("\x1b[?25l")
+        assert 0 == await terminal.code()
     assert "Traceback" not in terminal.screen

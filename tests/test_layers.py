@@ -15,15 +15,17 @@ import streamhub
 PACKAGE = Path(streamhub.__file__).parent
 VALUES = {"chunks": set[str](), "config": set[str](), "errors": {"chunks"}}
 #: Where hubs are put together from their parts.
-MAY_NAME_A_STORE = ("hub", "cli", "testing")
+MAY_NAME_A_STORE = ("hub", "cli", "demo", "testing")
 OWNERS = {
-    "redis": "stores.redis",
-    "hiredis": "stores.redis",
-    "starlette": "http",
-    "uvicorn": "http",
-    "typer": "cli",
-    "rich": "cli",
-    "pytest": "testing",
+    "redis": ("stores.redis",),
+    "hiredis": ("stores.redis",),
+    # The demo is an application: it brings what an application brings.
+    "starlette": ("http", "demo"),
+    "uvicorn": ("http", "demo"),
+    "openai": ("demo",),
+    "typer": ("cli",),
+    "rich": ("cli",),
+    "pytest": ("testing",),
 }
 
 
@@ -103,10 +105,31 @@ def test_only_the_edges_name_a_concrete_store() -> None:
 
 @pytest.mark.parametrize("library", OWNERS)
 def test_a_library_has_one_owner(library: str) -> None:
-    """What the core does without is imported by the one part that needs it."""
+    """What the core does without is imported by the part that needs it alone."""
     importers = {module for module in _modules() if library in _imports(module)[1]}
 
-    assert set() == {module for module in importers if not _is_in(module, OWNERS[library])}
+    assert importers
+    assert set() == {
+        module
+        for module in importers
+        if not any(_is_in(module, owner) for owner in OWNERS[library])
+    }
+
+
+def test_the_demo_is_an_application_like_any_other() -> None:
+    """It uses what the package and ``streamhub.http`` export. The stores are the exception: memory
+    is shared by two hubs, and a producer that crashes there is cut off from it."""
+    allowed = {"", "http", "stores.base", "stores.memory"}
+    wrong = {
+        (module, imported)
+        for module in _modules()
+        if _is_in(module, "demo")
+        for imported in _imports(module)[0]
+        if imported not in allowed and not _is_in(imported, "demo")
+    }
+
+    assert {"demo.web", "demo.answer"} <= set(_modules())
+    assert set() == wrong
 
 
 def test_importing_the_package_loads_no_extra() -> None:

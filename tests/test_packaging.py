@@ -49,13 +49,14 @@ def test_the_wheel_holds_the_whole_package(wheel: Path) -> None:
     sources = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src" / "streamhub").rglob("*")
-        if path.suffix in (".py", ".lua", ".json", ".typed")
+        if path.is_file() and path.suffix != ".pyc"
     }
     with ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("streamhub/")}
 
     assert sources == packed
     assert "streamhub/py.typed" in packed
+    assert "streamhub/demo/page/index.html" in packed
     assert any(name.startswith("streamhub/stores/redis/lua/") for name in packed)
 
 

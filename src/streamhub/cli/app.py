@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import sys
-from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from ..errors import StreamHubError
 from . import sessions
-from .exits import Code, code_of
+from .demo.command import demo
+from .leaving import finish as _finish
+from .leaving import refuse as _refuse
 from .run import run as run_command
 from .serve import serve as serve_hub
 from .tail import Form
 from .tail import tail as tail_session
-from .terminal import Warnings, note, redacted
 
 __all__ = ["app"]
 
@@ -336,19 +332,7 @@ def serve(
     _finish(url, lambda: serve_hub(url, host, port, token=token, origins=cors_origin or []))
 
 
-@app.command()
-def demo(
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Do not take the time to let anybody watch.")
-    ] = False,
-) -> None:
-    """See it work here and now: in memory, no Redis.
-
-    Exit code: 0 if every reader held the same text, 1 if not.
-    """
-    from .demo import demo as play
-
-    _finish("", lambda: play(fast=fast))
+app.command()(demo)
 
 
 def _url(context: typer.Context, option: str | None) -> str:
@@ -366,11 +350,6 @@ def _url(context: typer.Context, option: str | None) -> str:
     return url
 
 
-def _refuse(reason: str) -> NoReturn:
-    note(reason, style="red")
-    raise typer.Exit(int(Code.USAGE))
-
-
 def _json_value(text: str | None) -> Any:
     if text is None:
         return None
@@ -378,21 +357,3 @@ def _json_value(text: str | None) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         _refuse(f"--metadata is not JSON: {error}")
-
-
-def _finish(url: str, work: Callable[[], Coroutine[Any, Any, int]]) -> None:
-    """Run the command to its end, and leave with its exit code."""
-    logging.getLogger("streamhub").addHandler(Warnings(url))
-    try:
-        code = asyncio.run(work())
-        sys.stdout.flush()
-    except StreamHubError as error:
-        note(redacted(str(error), url), style="red")
-        code = code_of(error)
-    except KeyboardInterrupt:
-        code = Code.INTERRUPTED
-    except BrokenPipeError:
-        # What is still buffered must not be tried again on the way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = Code.INTERRUPTED
-    raise typer.Exit(int(code))

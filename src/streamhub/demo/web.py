@@ -1,0 +1,229 @@
+"""The chat page and what it asks its server for."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.resources import files
+from typing import Any
+from weakref import WeakValueDictionary
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from streamhub import Cursor, Hub, LiveStream, SessionInfo, Status, StreamHubError
+from streamhub.http import SSEResponse, create_app
+
+from .answer import session_of
+from .connections import Connections, Cuttable
+from .producers import Producers
+from .supervisor import Supervisor
+
+__all__ = ["Site"]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/answer.js": ("answer.js", "text/javascript"),
+    "/markdown.js": ("markdown.js", "text/javascript"),
+}
+_HEADERS = {
+    # Everything on the page comes from here; a browser would refuse anything else.
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "cache-control": "no-cache",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+#: How long a browser waits before it connects again, in seconds: long enough to miss something.
+_RETRY = 1.5
+_LONGEST_QUESTION = 8_000
+
+
+class Site:
+    """The demo's web server, on a hub that only reads.
+
+    :param about: what the page shows of how the demo runs.
+    :param model_api: is mounted at ``/v1``, if given.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        producers: Producers,
+        supervisor: Supervisor,
+        about: Mapping[str, Any],
+        *,
+        model_api: ASGIApp | None = None,
+    ) -> None:
+        self.connections = Connections()
+        self._hub = hub
+        self._producers = producers
+        self._supervisor = supervisor
+        self._about = about
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        routes = [
+            *(Route(path, _file(*content)) for path, content in _PAGE.items()),
+            Route("/about", self._tell_about),
+            Route("/chats/{chat}", self._tell_chat),
+            Route("/chats/{chat}/ask", _json_only(self._ask), methods=["POST"]),
+            Route("/answers/{session}/stream", self._follow),
+            Route("/answers/{session}/stop", _json_only(self._stop), methods=["POST"]),
+            Route("/tabs/{tab}/cut", _json_only(self._cut), methods=["POST"]),
+            Route("/producer/crash", _json_only(self._crash), methods=["POST"]),
+            # The same sessions, for curl and for whoever is curious.
+            Mount("/api", create_app(hub)),
+        ]
+        if model_api is not None:
+            routes.append(Mount("/", model_api))
+        self.app = Starlette(
+            routes=routes,
+            # Another site's name that points here would be a way in for its scripts.
+            middleware=[Middleware(TrustedHostMiddleware, ["127.0.0.1", "localhost"])],
+            exception_handlers={StreamHubError: _refused},
+        )
+
+    # -- what the page shows -----------------------------------------------------------------
+
+    async def _tell_about(self, request: Request) -> Response:
+        return JSONResponse(dict(self._about))
+
+    async def _tell_chat(self, request: Request) -> Response:
+        """The turns of a chat, and how this tab and the producer stand."""
+        tab = self.connections.tab(_name_in(request.query_params.get("tab", "")))
+        turns = []
+        for info in await self._turns(_name_in(request.path_params["chat"])):
+            if info.status is Status.LOST:
+                self._supervisor.watch(info.session_id)
+            turns.append(_facts(info, tab.resumed.get(info.session_id)))
+        facts = {"turns": turns, "producer": self._producers.current, "connects": tab.connects}
+        return JSONResponse(facts, headers={"cache-control": "no-store"})
+
+    # -- what one does on it -----------------------------------------------------------------
+
+    async def _ask(self, request: Request) -> Response:
+        chat = _name_in(request.path_params["chat"])
+        question = (await _object_in(request)).get("question")
+        if not isinstance(question, str) or not question.strip():
+            raise HTTPException(400, "a question is expected")
+        if len(question) > _LONGEST_QUESTION:
+            raise HTTPException(413, f"a question may have {_LONGEST_QUESTION:,} characters")
+        # Two tabs must not take the same turn.
+        async with self._asking.setdefault(chat, asyncio.Lock()):
+            session = session_of(chat, len(await self._turns(chat)) + 1)
+            await self._supervisor.begin(session, question.strip())
+        return JSONResponse({"session": session}, status_code=201)
+
+    async def _follow(self, request: Request) -> Response | Cuttable:
+        stream = await self._stream_in(request)
+        tab = self.connections.tab(_name_in(request.query_params.get("tab", "")))
+        tab.connects += 1
+        after = request.headers.get("last-event-id") or request.query_params.get("after")
+        tab.resumed[stream.session_id] = (after, (await stream.info()).last.offset)
+        return Cuttable(SSEResponse(stream, retry=_RETRY), tab)
+
+    async def _stop(self, request: Request) -> Response:
+        stream = await self._stream_in(request)
+        status = await stream.cancel(wait=5.0, reason="stopped on the page")
+        return JSONResponse({"status": status})
+
+    async def _cut(self, request: Request) -> Response:
+        return JSONResponse({"cut": self.connections.cut(_name_in(request.path_params["tab"]))})
+
+    async def _crash(self, request: Request) -> Response:
+        return JSONResponse({**self._producers.crash(), "how": self._producers.crash_kind})
+
+    # -- parts -------------------------------------------------------------------------------
+
+    async def _turns(self, chat: str) -> list[SessionInfo]:
+        turns: list[SessionInfo] = []
+        while (stream := await self._hub.get(session_of(chat, len(turns) + 1))) is not None:
+            turns.append(await stream.info())
+        return turns
+
+    async def _stream_in(self, request: Request) -> LiveStream:
+        stream = await self._hub.get(request.path_params["session"])
+        if stream is None:
+            raise HTTPException(404, "there is no such answer (any more)")
+        return stream
+
+
+def _facts(info: SessionInfo, resumed: tuple[str | None, int] | None) -> dict[str, Any]:
+    about = info.metadata or {}
+    after, stored = resumed or (None, 0)
+    return {
+        "session": info.session_id,
+        "question": about.get("question", ""),
+        "model": about.get("model", ""),
+        "producers": about.get("producers", []),
+        "status": info.status,
+        "generation": info.generation,
+        "epoch": str(info.epoch),
+        "chunks": info.last.offset,
+        "bytes": info.bytes,
+        "lease": info.lease,
+        "cancelling": info.cancelling,
+        "error": info.error,
+        # Where this tab's newest connection began, and how much was stored by then.
+        "resumed": {"after": _offset(after), "stored": stored},
+    }
+
+
+def _offset(cursor: str | None) -> int:
+    try:
+        return 0 if cursor is None else Cursor.parse(cursor).offset
+    except ValueError:
+        return 0
+
+
+def _name_in(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        raise HTTPException(400, "a name of 1 to 64 letters, digits, - and _ is expected")
+    return text
+
+
+async def _object_in(request: Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise HTTPException(400, "a JSON object is expected")
+    return body
+
+
+def _json_only(
+    endpoint: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Refuse what a page of another site could send without asking first."""
+
+    async def checked(request: Request) -> Response:
+        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+            raise HTTPException(415, "content-type application/json is expected")
+        return await endpoint(request)
+
+    return checked
+
+
+def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    content = (files(__package__) / "page" / name).read_bytes()
+
+    async def send(request: Request) -> Response:
+        return Response(content, media_type=media_type, headers=_HEADERS)
+
+    return send
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status = 400 if isinstance(error, ValueError) else 503
+    return Response(str(error), status_code=status, media_type="text/plain")
