@@ -26,7 +26,7 @@ from .sources import Source, feed
 from .subscription import Subscription, parse_after
 from .tail import Tail
 
-__all__ = ["LiveStream"]
+__all__ = ["LiveStream", "check_buffer"]
 
 logger = logging.getLogger("streamhub")
 
@@ -224,8 +224,7 @@ class LiveStream:
         :raises ValueError: ``buffer`` is not positive.
         :raises HubClosed: the hub is closed.
         """
-        if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
-            raise ValueError(f"buffer must be a number of chunks of at least 1, not {buffer!r}")
+        check_buffer(buffer)
         start = parse_after(after)
         self._runtime.start()
         return Subscription(
@@ -391,3 +390,9 @@ class LiveStream:
         if self._epoch is None:
             return info.generation == self._owner_generation
         return info.epoch == self._epoch
+
+
+def check_buffer(buffer: int) -> None:
+    """:raises ValueError: it is no number of chunks."""
+    if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
+        raise ValueError(f"buffer must be a number of chunks of at least 1, not {buffer!r}")

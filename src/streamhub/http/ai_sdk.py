@@ -99,6 +99,9 @@ class UIMessageStreamResponse(StreamResponse):
                 return
         await super()._respond(scope, receive, send)
 
+    def _refusal(self, scope: Scope, error: StreamHubError) -> Response:
+        return problem_of(error)
+
     def _follower(self, request: Request) -> tuple[Format, Follower]:
         parts = _UIMessageStream(self._message_id, self._error_text)
         follower = Follower(

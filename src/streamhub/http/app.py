@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from functools import cache
 from importlib.resources import files
@@ -18,14 +19,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..chunks import SessionInfo, Status
-from ..errors import StreamHubError
+from ..errors import HubClosed, StoreUnavailable, StreamHubError
 from ..hub import Hub
 from ..stream import LiveStream
 from .authorization import Action, Authorize, OwnedBy, is_allowed
 from .disconnects import unless_gone
 from .problems import NOT_STORED, BadRequest, Problem, not_found, problem_of
-from .queries import count_of, seconds_of, status_of
-from .responses import StreamResponse, nothing
+from .queries import count_of, format_of, seconds_of, status_of
+from .responses import StreamResponse, nothing, refusal
 
 __all__ = ["create_app"]
 
@@ -114,13 +115,12 @@ class _Api:
 
     async def stream(self, request: Request) -> Response:
         wait = seconds_of(request, "wait", self._max_wait)
-        stream = await self._find(request, "read")
-        if stream is None and wait:
-            waiting = self._hub.get(_session_of(request), wait=wait)
-            stream = await unless_gone(request.receive, waiting)
-            if not await self._is_allowed(request, "read"):
-                # It was begun meanwhile, by somebody else.
-                return not_found()
+        try:
+            stream = await self._find(request, "read")
+            if stream is None and wait:
+                stream = await unless_gone(request.receive, self._appears(request, wait))
+        except (StoreUnavailable, HubClosed) as error:
+            return refusal(format_of(request), error)
         if stream is None:
             return not_found()
         return StreamResponse(
@@ -156,6 +156,16 @@ class _Api:
         if not await self._is_allowed(request, action):
             return None
         return await self._hub.get(_session_of(request))
+
+    async def _appears(self, request: Request, wait: float) -> LiveStream | None:
+        """The session, once there is one that may be read; None after ``wait`` seconds. For one
+        that may not be read as well: how long it takes must not tell that it is there."""
+        until = asyncio.get_running_loop().time() + wait
+        stream = await self._hub.get(_session_of(request), wait=wait)
+        if stream is not None and await self._is_allowed(request, "read"):
+            return stream
+        await asyncio.sleep(until - asyncio.get_running_loop().time())
+        return None
 
     async def _is_allowed(self, request: Request, action: Action) -> bool:
         return await is_allowed(self._authorize, request, _session_of(request), action)

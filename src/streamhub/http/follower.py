@@ -19,6 +19,7 @@ from ..stream import LiveStream
 from ..subscription import Subscription
 from .encoding import Encoding
 from .formats import Ending, Format
+from .problems import STORE_AWAY
 
 __all__ = ["Follower"]
 
@@ -91,12 +92,13 @@ class Follower:
         """
         try:
             if self._replaced is None:
-                return await self._take()
-        except StreamReplaced as replaced:
-            self._begin_anew(replaced)
+                try:
+                    return await self._take()
+                except StreamReplaced as replaced:
+                    self._begin_anew(replaced)
+            return await self._begun()
         except StreamHubError as error:
             return self.end(error)
-        return await self._begun()
 
     def end(self, error: StreamHubError) -> bytes:
         """The end that ``error`` is. Says nothing of servers behind this one."""
@@ -106,7 +108,7 @@ class Follower:
             return b""
         status, reason = ending_of(error)
         if isinstance(error, StoreUnavailable):
-            reason = "the store of the sessions cannot be used right now"
+            reason = STORE_AWAY
         return self._say(Ending(status, self._subscription.cursor, reason))
 
     async def aclose(self) -> None:
@@ -152,10 +154,8 @@ class Follower:
             except StreamReplaced as again:
                 self._begin_anew(again)
                 continue
-            except StreamHubError as error:
-                return self.end(error)
             if self._on_reset is not None and not await self._on_reset():
-                return self.end(SessionNotFound(self._stream.session_id))
+                raise SessionNotFound(self._stream.session_id)
             cursor = self._subscription.cursor
             said = None if cursor is None else self._format.reset(cursor)
             if said is None:

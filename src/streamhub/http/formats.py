@@ -124,9 +124,11 @@ _BY_MEDIA_TYPE: dict[str, Format] = {
     "application/ndjson": NDJSON,
     "application/jsonl": NDJSON,
     "text/plain": TEXT,
-    "text/*": SSE,
-    "application/*": NDJSON,
-    "*/*": SSE,
+}
+_BY_WILDCARD: dict[str, tuple[Format, ...]] = {
+    "text/*": (SSE, TEXT),
+    "application/*": (NDJSON,),
+    "*/*": (SSE, NDJSON, TEXT),
 }
 
 
@@ -137,15 +139,19 @@ def negotiate(accept: str | None) -> Format | None:
     """
     if accept is None or not accept.strip():
         return SSE
-    best: Format | None = None
-    best_quality = 0.0
+    named: dict[Format, float] = {}
+    covered: dict[Format, float] = {}
     for entry in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
-        format_ = _BY_MEDIA_TYPE.get(media_type)
         quality = _quality(parameters)
-        if format_ is not None and quality > best_quality:
-            best, best_quality = format_, quality
-    return best
+        if (one := _BY_MEDIA_TYPE.get(media_type)) is not None:
+            named[one] = max(quality, named.get(one, 0.0))
+        for one in _BY_WILDCARD.get(media_type, ()):
+            covered[one] = max(quality, covered.get(one, 0.0))
+    # What is named is not asked of the wildcards, and comes first among equals.
+    wanted = {**named, **{one: q for one, q in covered.items() if one not in named}}
+    best = max(wanted, key=wanted.__getitem__, default=None)
+    return best if best is not None and wanted[best] > 0 else None
 
 
 def _quality(parameters: list[str]) -> float:

@@ -19,10 +19,13 @@ from ..errors import (
     StreamHubError,
 )
 
-__all__ = ["NOT_STORED", "BadRequest", "Problem", "not_found", "problem_of"]
+__all__ = ["NOT_STORED", "STORE_AWAY", "BadRequest", "Problem", "not_found", "problem_of"]
 
 #: For answers that are true at the moment only.
 NOT_STORED = {"cache-control": "no-store"}
+
+#: What clients are told of a store that cannot be reached; its address is none of their business.
+STORE_AWAY = "the store of the sessions cannot be used right now"
 
 _RETRY_AFTER = "1"
 
@@ -69,7 +72,7 @@ def problem_of(error: StreamHubError) -> Problem:
         case HubClosed():
             return unavailable("this server is shutting down")
         case StoreUnavailable():
-            return unavailable("the store of the sessions cannot be used right now")
+            return unavailable(STORE_AWAY)
         case SessionCorrupted():
             return Problem(502, "session_corrupted", "the stored data of the session is damaged")
     return Problem(502, "error", "the session cannot be read")

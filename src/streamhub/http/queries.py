@@ -29,11 +29,11 @@ def format_of(request: Request) -> Format:
             allowed = ", ".join(FORMATS)
             raise _bad("format", named, f"one of {allowed}", "unsupported_format")
         return FORMATS[named]
-    accept = request.headers.get("accept")
+    accept = ",".join(request.headers.getlist("accept"))
     format_ = negotiate(accept)
     if format_ is None:
         offered = ", ".join(one.media_type for one in FORMATS.values())
-        detail = f"offered are {offered}, not {_short(accept or '')}"
+        detail = f"offered are {offered}, not {_short(accept)}"
         raise BadRequest(Problem(406, "not_acceptable", detail))
     return format_
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Literal
@@ -14,11 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from ..chunks import Cursor
 from ..errors import HubClosed, StoreUnavailable, StreamHubError
-from ..stream import LiveStream
+from ..stream import LiveStream, check_buffer
 from .disconnects import unless_gone
 from .follower import Follower
-from .formats import FORMATS, SSE, Format
-from .problems import NOT_STORED, BadRequest, problem_of
+from .formats import FORMATS, SSE, Ending, Format
+from .problems import NOT_STORED, STORE_AWAY, BadRequest, problem_of
 from .queries import cursor_of, flag_of, format_of
 from .sse import encode_retry
 
@@ -89,6 +90,9 @@ class StreamResponse(Response):
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
         if not heartbeat > 0:
             raise ValueError(f"heartbeat must be a positive number of seconds, not {heartbeat!r}")
+        if retry is not None and not 0 <= retry < math.inf:
+            raise ValueError(f"retry must be a number of seconds, not {retry!r}")
+        check_buffer(buffer)
         if not isinstance(stream, LiveStream):
             raise TypeError(f"stream must be a LiveStream, not {type(stream).__name__}")
         self.stream = stream
@@ -101,6 +105,7 @@ class StreamResponse(Response):
         self._heartbeat = heartbeat
         self._retry = retry
         self._on_reset = on_reset
+        self._more_headers = headers
         self.init_headers({**UNBUFFERED, **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,12 +124,12 @@ class StreamResponse(Response):
             await error.problem(scope, receive, send)
             return
         except StreamHubError as error:
-            await problem_of(error)(scope, receive, send)
+            await self._refusal(scope, error)(scope, receive, send)
             return
         try:
-            body = await self._opened(format_, follower)
+            body = await follower.open()
         except StreamHubError as error:
-            await problem_of(error)(scope, receive, send)
+            await self._refusal(scope, error)(scope, receive, send)
         else:
             if body is None and format_ is SSE:
                 await nothing()(scope, receive, send)
@@ -146,14 +151,8 @@ class StreamResponse(Response):
         )
         return format_, follower
 
-    async def _opened(self, format_: Format, follower: Follower) -> bytes | None:
-        try:
-            return await follower.open()
-        except (StoreUnavailable, HubClosed) as error:
-            # Upon any status but 200 an EventSource would give up for good.
-            if format_ is not SSE:
-                raise
-            return follower.end(error)
+    def _refusal(self, scope: Scope, error: StreamHubError) -> Response:
+        return refusal(self._format or format_of(Request(scope)), error, self._more_headers)
 
     async def _send(
         self, scope: Scope, send: Send, format_: Format, follower: Follower, body: bytes
@@ -179,6 +178,19 @@ class StreamResponse(Response):
                 body = format_.heartbeat
         if not follower.broken:
             await send({"type": "http.response.body", "body": b""})
+
+
+def refusal(
+    format_: Format, error: StreamHubError, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The answer to who asked for a session that cannot be followed, because of ``error``."""
+    if format_ is not SSE or not isinstance(error, (StoreUnavailable, HubClosed)):
+        return problem_of(error)
+    # Upon any status but 200 an EventSource would give up for good. It is to ask again; from a
+    # server that shuts down it hears nothing more.
+    closed = isinstance(error, HubClosed)
+    body = b"" if closed else SSE.end(Ending("unavailable", None, STORE_AWAY))
+    return Response(body, headers={**UNBUFFERED, **(headers or {})}, media_type=SSE.media_type)
 
 
 def nothing() -> Response:

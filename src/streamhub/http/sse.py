@@ -19,6 +19,8 @@ HEARTBEAT = b":\n"
 # The line breaks that the standard knows; str.splitlines() knows more.
 _LINE_BREAK = re.compile("\r\n|\n|\r")
 _FORBIDDEN = re.compile("[\r\n\0]")
+# In digits: some centuries.
+_LONGEST_RETRY = 15
 
 
 def encode(data: str, *, event: str | None = None, id: str | None = None) -> bytes:  # noqa: A002
@@ -38,8 +40,9 @@ def encode(data: str, *, event: str | None = None, id: str | None = None) -> byt
 
 
 def encode_retry(seconds: float) -> bytes:
-    """How long the client is to wait before it connects again, as a field of no event."""
-    return b"retry: %d\n\n" % round(seconds * 1000)
+    """How long the client is to wait before it connects again, as a field before any event."""
+    # No blank line follows, as after a heartbeat.
+    return b"retry: %d\n" % round(seconds * 1000)
 
 
 def _one_line(text: str) -> str:
@@ -123,7 +126,7 @@ class EventParser:
                 self._event = value
             case "id" if "\0" not in value:
                 self._id = value
-            case "retry" if value.isascii() and value.isdigit():
+            case "retry" if value.isascii() and value.isdigit() and len(value) <= _LONGEST_RETRY:
                 self.retry = int(value) / 1000
 
     def _dispatch(self) -> Event | None:

@@ -1,0 +1,1 @@
+"""Sessions over HTTP: real servers in this process, real clients, every store."""
