@@ -21,6 +21,8 @@ __all__ = ["Tail"]
 
 _PAGE = 512
 _PAGES_KEPT = 8
+# So many pages are on their way while the ones before are delivered, unless readers are all over.
+_PAGES_AHEAD = 2
 # A lease is taken for lapsed this long after it, so that a renewal on its way still counts.
 _LAPSE_MARGIN = 0.05
 # How long a lapse is not believed after the store was away: producers need a moment as well. They
@@ -94,6 +96,7 @@ class Tail:
         self._poll = _FASTEST_POLL
         self._pages: dict[Cursor, list[Chunk]] = {}
         self._reading: dict[Cursor, asyncio.Task[list[Chunk]]] = {}
+        self._wanted = Cursor(0, 0)
         #: Brings to who was up to date all that is new to it, or None where it must look itself.
         self.news = Waiters[list[Chunk]]()
         self._watch = store.watch(session_id, self._on_event)
@@ -135,12 +138,16 @@ class Tail:
         pages = self._pages
         page = pages.get(start)
         joined = False
+        if counted:
+            self._wanted = start
         if page is None or page[-1].cursor.offset <= after.offset:
             reading = self._reading.get(start)
             joined = reading is not None
             if reading is None:
                 reading = self._reading[start] = self._spawn(self._load(start, keep=counted))
             page = await self._share(reading)
+        else:
+            self._read_ahead()
         found = _right_after(page, after) if counted else page
         # A read that others had begun may have been too early for this reader.
         if pages is not self._pages or (joined and not found):
@@ -342,7 +349,19 @@ class Tail:
             pages[start] = page
             if len(pages) > _PAGES_KEPT:
                 del pages[next(iter(pages))]
+            if pages is self._pages:
+                self._read_ahead()
         return page
+
+    def _read_ahead(self) -> None:
+        """Ask for what follows the page that was wanted last, before a reader does."""
+        epoch, wanted = self._wanted.epoch, self._wanted.offset
+        for ahead in range(1, _PAGES_AHEAD + 1):
+            start = Cursor(epoch, wanted + ahead * _PAGE)
+            if start.offset >= self.end or len(self._reading) >= _PAGES_AHEAD:
+                return
+            if start not in self._pages and start not in self._reading:
+                self._reading[start] = self._spawn(self._load(start, keep=True))
 
     async def _end_cancelled(self, info: SessionInfo) -> None:
         with suppress(StreamHubError):

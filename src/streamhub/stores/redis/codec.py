@@ -111,20 +111,33 @@ def entries(session_id: str, raw: Sequence[Any]) -> list[Chunk]:
 
     :raises SessionCorrupted: an entry is none of ours, nor of the Go library.
     """
-    chunks = []
+    if not raw:
+        return []
     try:
-        for key, fields in raw:
-            epoch, _, offset = key.partition(b"-")
-            if len(fields) == 2 and fields[0] == b"d":
-                data, event = fields[1].decode(errors="replace"), None
-            else:
-                pairs = dict(zip(fields[::2], fields[1::2], strict=True))
-                data = pairs[b"d"].decode(errors="replace")
-                event = pairs[b"e"].decode(errors="replace") if b"e" in pairs else None
-            chunks.append(Chunk(data, Cursor(int(epoch), int(offset)), event))
-    except (ValueError, KeyError, TypeError) as problem:
+        first, last = _cursor(raw[0][0]), _cursor(raw[-1][0])
+        if (first.epoch, first.offset + len(raw) - 1) != (last.epoch, last.offset):
+            return [_chunk(_cursor(key), fields) for key, fields in raw]
+        # Ids only grow: where both ends are so far apart, each is one more than the one before.
+        epoch = first.epoch
+        return [
+            Chunk(fields[1].decode("utf-8", "replace"), Cursor(epoch, offset))
+            if len(fields) == 2 and fields[0] == b"d"
+            else _chunk(Cursor(epoch, offset), fields)
+            for offset, (_, fields) in enumerate(raw, first.offset)
+        ]
+    except (ValueError, KeyError, TypeError, IndexError) as problem:
         raise SessionCorrupted(session_id, f"unreadable log entry: {problem!r}") from problem
-    return chunks
+
+
+def _cursor(key: bytes) -> Cursor:
+    epoch, _, offset = key.partition(b"-")
+    return Cursor(int(epoch), int(offset))
+
+
+def _chunk(cursor: Cursor, fields: Sequence[bytes]) -> Chunk:
+    pairs = dict(zip(fields[::2], fields[1::2], strict=True))
+    event = pairs[b"e"].decode(errors="replace") if b"e" in pairs else None
+    return Chunk(pairs[b"d"].decode(errors="replace"), cursor, event)
 
 
 def live_event(message: bytes) -> LiveEvent | None:
