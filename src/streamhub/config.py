@@ -15,7 +15,8 @@ MiB = 1024 * KiB
 class HubConfig:
     """Limits and times of a hub. Times are seconds, sizes are UTF-8 bytes.
 
-    :raises ValueError: a value is not a positive number, or the prefix cannot be part of a key.
+    :raises ValueError: a value is not a positive number (``linger`` may be 0), or the prefix cannot
+        be part of a key.
     """
 
     #: How long a claim outlives its producer's last sign of life.
@@ -29,6 +30,9 @@ class HubConfig:
     #: How much of a stream may wait to be stored before ``publish`` waits too, and how much of
     #: it is kept in memory for subscribers that lag behind.
     max_pending_bytes: int = 1 * MiB
+    #: How long chunks may gather before they are stored together: fewer round trips for so much
+    #: delay. Nothing that somebody waits for lingers, be it ``flush``, an end or metadata.
+    linger: float = 0.0
     #: How long an unavailable store is retried before writers and subscribers get the error.
     give_up_after: float = 60.0
     #: What every key and channel begins with.
@@ -44,10 +48,16 @@ class HubConfig:
             if isinstance(value, bool) or not isinstance(value, kinds):
                 kind = "a whole number of bytes" if whole else "a number of seconds"
                 raise ValueError(f"{field.name} must be {kind}, not {value!r}")
+            if field.name == "linger" and value == 0:
+                continue
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{field.name} must be positive and finite, not {value!r}")
         if self.lease < 0.05:
             raise ValueError(f"lease must be at least 0.05 seconds, not {self.lease!r}")
+        if self.linger > self.lease:
+            raise ValueError(
+                f"linger must be at most the lease of {self.lease!r} seconds, not {self.linger!r}"
+            )
         if not isinstance(self.key_prefix, str) or not self.key_prefix.isprintable():
             raise ValueError(f"key_prefix must be printable text, not {self.key_prefix!r}")
         if "{" in self.key_prefix or "}" in self.key_prefix:

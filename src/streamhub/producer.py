@@ -55,7 +55,7 @@ _APPENDS_PER_ROUND = 8
 # A log that loses what is put back each time is not worth more attempts.
 _MENDINGS_IN_VAIN = 20
 # A source that never waits still has to let the writer run.
-_YIELD_EVERY = 256
+_REST_AFTER = 256
 
 
 class _Phase(Enum):
@@ -107,6 +107,8 @@ class Producer:
         self._mendings = 0
         self._failing_since: float | None = None
         self._waiters = Waiters[None]()
+        #: How many wait for chunks to be stored.
+        self._waiting = 0
         self._cancelling = False
         #: Called with this producer when there is something to write.
         self.on_work: Callable[[Producer], None] = _ignore
@@ -129,28 +131,37 @@ class Producer:
     def open(self) -> bool:
         return self._phase is _Phase.OPEN
 
-    async def publish(self, data: str, event: str | None) -> Cursor:
-        size = self._measure(data, event)
-        if not len(self._items) % _YIELD_EVERY:
-            await asyncio.sleep(0)
-        while self._phase is _Phase.OPEN and self._is_full(size):
-            await self.changed()
+    def accept(self, data: str, event: str | None, *, rested: bool = False) -> Cursor | None:
+        """Take a chunk in; None if that has to wait, for which there is ``publish``."""
         if self._phase is not _Phase.OPEN:
             self.raise_for_phase()
-        total = self._sizes[-1] + size
+        size = self._measure(data, event)
+        items, sizes = self._items, self._sizes
+        last, total = len(items), sizes[-1] + size
+        if not (rested or last % _REST_AFTER):
+            return None
+        pending = total - sizes[self._stored]
+        if pending > self._config.max_pending_bytes and pending > size:
+            return None
         if total > self._config.max_stream_bytes:
             raise StreamTooLarge(self.claim.session_id, total, self._config.max_stream_bytes)
-        idle = self._stored == len(self._items)
-        self._items.append(data if event is None else (data, event))
-        self._sizes.append(total)
-        if idle:
+        items.append(data if event is None else (data, event))
+        sizes.append(total)
+        if self._stored == last:
             self.on_work(self)
-        return Cursor(self.claim.epoch, len(self._items))
+        return Cursor(self.claim.epoch, last + 1)
+
+    async def publish(self, data: str, event: str | None) -> Cursor:
+        """Take a chunk in, as soon as there is room for it."""
+        await asyncio.sleep(0)
+        while (cursor := self.accept(data, event, rested=True)) is None:
+            await self._stored_more()
+        return cursor
 
     async def flush(self) -> None:
         target = len(self._items)
         while self._stored < target and not self.done:
-            await self.changed()
+            await self._stored_more()
         if self._phase not in (_Phase.OPEN, _Phase.ENDING, _Phase.RELEASING):
             self.raise_for_phase()
 
@@ -202,6 +213,14 @@ class Producer:
         """Wait until the store has answered something, or the phase changes."""
         await self._waiters.wait()
 
+    async def _stored_more(self) -> None:
+        self._waiting += 1
+        self.on_work(self)
+        try:
+            await self.changed()
+        finally:
+            self._waiting -= 1
+
     # -- the writer's side -------------------------------------------------------------------
 
     @property
@@ -211,6 +230,18 @@ class Producer:
             or self._stored < len(self._items)
             or self._metadata_stored < self._metadata_set
             or self._phase is not _Phase.OPEN
+        )
+
+    @property
+    def urgent(self) -> bool:
+        """Whether what is to be written must not wait for more: somebody waits for it, it is more
+        than chunks, or enough of them."""
+        return (
+            self._waiting > 0
+            or self._phase is not _Phase.OPEN
+            or self._restore
+            or self._metadata_stored < self._metadata_set
+            or len(self._items) - self._stored >= _APPEND_CHUNKS
         )
 
     @property
@@ -345,8 +376,6 @@ class Producer:
             await self.changed()
 
     def _measure(self, data: str, event: str | None) -> int:
-        if self._phase is not _Phase.OPEN:
-            self.raise_for_phase()
         session_id = self.claim.session_id
         if type(data) is not str and not isinstance(data, str):
             raise InvalidChunk(session_id, f"a chunk must be str, not {type(data).__name__}")
@@ -363,10 +392,6 @@ class Producer:
         if size > self._config.max_chunk_bytes:
             raise ChunkTooLarge(session_id, size, self._config.max_chunk_bytes)
         return size or 1
-
-    def _is_full(self, size: int) -> bool:
-        pending = self.pending_bytes
-        return pending > 0 and pending + size > self._config.max_pending_bytes
 
     def _batch_end(self, base: int) -> int:
         """The offset up to which chunks after ``base`` fit into one append; at least one does."""

@@ -49,7 +49,7 @@ class Runtime:
         if self._started:
             return
         self._started = True
-        self.writer = Writer(self.store)
+        self.writer = Writer(self.store, self.config.linger)
         self.leases = Leases(self.store, self.config.lease)
         self.fanout = Fanout(self.store, self.config)
         self._services = [

@@ -97,7 +97,8 @@ class LiveStream:
         """
         if self._producer is None:
             raise NotProducer(self._session_id, "publish")
-        return await self._producer.publish(chunk, event)
+        cursor = self._producer.accept(chunk, event)
+        return await self._producer.publish(chunk, event) if cursor is None else cursor
 
     async def flush(self) -> None:
         """Wait until everything published so far is in the store.

@@ -36,6 +36,8 @@ class Waiters(Generic[T]):
         self._waiting.pop(waiter, None)
 
     def wake(self, news: T | None = None) -> None:
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting:
             if not waiter.done():

@@ -7,6 +7,7 @@ load. Streams take turns, and each one's errors are its own.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from .producer import Producer
 from .stores.base import Append, Store, WriteOp, WriteResult
@@ -17,38 +18,63 @@ __all__ = ["Writer"]
 _ROUND_CHUNKS = 16 * 1024
 _ROUND_BYTES = 8 * 1024 * 1024
 _ROUND_OPS = 1024
+# Many streams with a chunk now and then would keep both sides busy with round trips of one chunk.
+_DISTANCE = 0.001
 _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 1.0
 
 
 class Writer:
-    def __init__(self, store: Store) -> None:
+    """``linger`` is for how many seconds chunks gather that nobody waits for."""
+
+    def __init__(self, store: Store, linger: float = 0.0) -> None:
         self._store = store
+        self._linger = linger
         self._ready: dict[Producer, None] = {}
         self._failed: dict[Producer, None] = {}
         self._work = asyncio.Event()
+        self._urgent = asyncio.Event()
+        # When the oldest chunk that is not written came at the earliest, and when a round began.
+        self._since = self._began = 0.0
         self._backoff = _FIRST_BACKOFF
+        self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
 
     def mark(self, producer: Producer) -> None:
         """This producer has something to write."""
-        if producer not in self._failed:
-            self._ready[producer] = None
+        if producer in self._failed:
+            return
+        if not self._ready:
+            self._since = self._loop.time()
             self._work.set()
+        self._ready[producer] = None
+        if producer.urgent:
+            self._urgent.set()
 
     async def run(self) -> None:
         try:
             while True:
                 await self._work.wait()
+                await self._let_gather()
                 await self._round()
         finally:
             if self._retry is not None:
                 self._retry.cancel()
 
+    async def _let_gather(self) -> None:
+        """Wait for more chunks, as long as they may wait themselves."""
+        due = max(self._since + self._linger, self._began + _DISTANCE)
+        if not self._urgent.is_set() and due > self._loop.time():
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._urgent.wait()
+
     async def _round(self) -> None:
+        began = self._began = self._loop.time()
         work = self._gather()
         if not self._ready:
             self._work.clear()
+            self._urgent.clear()
         if not work:
             return
         counts = {producer: producer.metadata_set for producer, _ in work}
@@ -66,6 +92,8 @@ class Writer:
         for producer in counts:
             if producer.has_work:
                 self.mark(producer)
+        # What came during the round came at its beginning at the earliest.
+        self._since = min(self._since, began)
 
     def _gather(self) -> list[tuple[Producer, WriteOp]]:
         work: list[tuple[Producer, WriteOp]] = []

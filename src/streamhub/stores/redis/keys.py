@@ -13,6 +13,8 @@ all other sessions.)
 
 from __future__ import annotations
 
+from functools import lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 __all__ = ["META_SUFFIX", "Keys", "meta_pattern", "session_of"]
@@ -31,6 +33,7 @@ class Keys(NamedTuple):
     cancel: str
 
     @classmethod
+    @lru_cache(maxsize=4096)
     def of(cls, prefix: str, session_id: str) -> Keys:
         if session_id.startswith(_BRACE):
             session_id = _WRITTEN + session_id[1:]
