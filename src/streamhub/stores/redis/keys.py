@@ -14,7 +14,6 @@ all other sessions.)
 from __future__ import annotations
 
 from functools import lru_cache
-from functools import lru_cache
 from typing import NamedTuple
 
 __all__ = ["META_SUFFIX", "Keys", "meta_pattern", "session_of"]
