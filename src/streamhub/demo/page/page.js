@@ -386,8 +386,8 @@ $("stop").addEventListener("click", () => {
 
 // On a wide screen the panel is always open.
 const wide = matchMedia("(min-width: 62rem)");
-const openWide = () => ($("panel").open = wide.matches || $("panel").open);
-wide.addEventListener("change", openWide);
-openWide();
+const fold = () => ($("panel").open = wide.matches);
+wide.addEventListener("change", fold);
+fold();
 
 watch();

@@ -1,0 +1,262 @@
+"""The demo's page in a real Chromium: what one does to an answer, and what one sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Locator, Page, Route, expect
+
+from streamhub.demo.model_server import text_for
+
+from ..chromium import Pages
+from .running_demo import BOUND, MODES, Demo, running
+
+pytestmark = pytest.mark.slow
+
+QUESTION = "How does streamhub keep this answer alive?"
+#: What the browser logs of a connection that was cut.
+CUT = "net::ERR_INCOMPLETE_CHUNKED_ENCODING"
+#: And of asking a demo that has ended already.
+ENDED = "net::ERR_CONNECTION_REFUSED"
+#: The text of an answer without its seams.
+TEXT = """element => {
+  const copy = element.querySelector(".text").cloneNode(true);
+  copy.querySelectorAll(".seam").forEach(seam => seam.remove());
+  return copy.textContent;
+}"""
+RENDER = """async text => {
+  const { blocks, render } = await import("/markdown.js");
+  const ink = { text: text => document.createTextNode(text), mark: () => [] };
+  const root = document.createElement("div");
+  root.append(...blocks(text).map(block => render(block, ink)));
+  return root.innerHTML;
+}"""
+
+
+@pytest.fixture(params=MODES)
+async def demo(request: pytest.FixtureRequest) -> AsyncIterator[Demo]:
+    """A demo that answers slowly enough to be disturbed."""
+    async with running("--pace", "60", *MODES[request.param]) as demo:
+        yield demo
+
+
+@pytest.fixture(scope="module")
+async def plain_demo() -> AsyncIterator[Demo]:
+    """One for tests that only need its files."""
+    async with running("--memory") as demo:
+        yield demo
+
+
+@pytest.fixture
+def pages(pages: Pages) -> Pages:
+    """They outlive the demo, and go on asking for it."""
+    pages.expect_errors(ENDED)
+    return pages
+
+
+async def _ask(page: Page, question: str = QUESTION) -> Locator:
+    """Type a question, and send it as one does; its turn on the page."""
+    turns = await page.locator(".turn").count()
+    await page.get_by_label("Your question").fill(question)
+    await page.keyboard.press("Enter")
+    return page.locator(".turn").nth(turns)
+
+
+async def _has(turn: Locator, count: int) -> None:
+    """Wait until so many chunks have come."""
+    async with asyncio.timeout(BOUND):
+        while int(await turn.get_attribute("data-chunks") or 0) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # nothing in the browser waits for a number
+
+
+async def _becomes(turn: Locator, state: str) -> None:
+    await expect(turn).to_have_attribute("data-state", state, timeout=BOUND * 1000)
+
+
+def _plain(markdown: str) -> str:
+    """What is left of a text when only its letters count."""
+    return "".join(re.findall(r"[a-zA-Z]", markdown))
+
+
+async def _assert_whole(turn: Locator, chunks: int) -> None:
+    """The whole text is there, of so many chunks, none missing and none doubled."""
+    facts = [await turn.get_attribute(f"data-{name}") for name in ("chunks", "holes", "doubles")]
+    assert [str(chunks), "0", "0"] == facts
+    assert _plain(text_for(QUESTION)) == _plain(await turn.evaluate(TEXT))
+
+
+async def test_an_answer_survives_all_that_one_does_to_it(demo: Demo, pages: Pages) -> None:
+    """Cut the connection, open a second tab, crash the producer, reload: every tab ends with the
+    whole text, each chunk once, and shows the seams."""
+    pages.expect_errors(CUT)
+    page = await pages.open(demo.url)
+    turn = await _ask(page)
+    await _has(turn, 30)
+    await page.get_by_role("button", name="Cut connection").click()
+    await _becomes(turn, "reconnecting")
+    await _becomes(turn, "following")
+
+    async with page.context.expect_page() as opened:
+        await page.get_by_role("button", name="Second tab").click()
+    second = await opened.value
+    other = second.locator(".turn").last
+    await _has(other, 100)
+    await page.get_by_role("button", name="Crash producer").click()
+    await expect(page.locator(".seam.crash")).to_have_count(1, timeout=BOUND * 1000)
+    cut = await page.locator(".seam.cut").inner_text()
+    match = re.fullmatch(r"connection cut here, (\d+) missed chunks? made up for", cut)
+    assert match is not None, cut
+    missed = page.locator("#tab [data-fact=missed-made-up-for] dd")
+    assert int(match[1]) <= int(await missed.inner_text())
+
+    await page.get_by_role("button", name="Reload").click()
+    turn = page.locator(".turn").last
+    await _becomes(turn, "finished")
+    await _becomes(other, "finished")
+    session = (await demo.get(f"/chats/{page.url.partition('chat=')[2]}?tab=look"))["turns"][0]
+    assert 2 == len(session["producers"])
+    for each in (turn, other):
+        await _assert_whole(each, session["chunks"])
+        first, then = (producer["name"] for producer in session["producers"])
+        await expect(each.locator(".seam.crash")).to_have_text(f"{first} died here, {then} goes on")
+
+
+async def test_stop_is_seen_in_every_tab(demo: Demo, pages: Pages) -> None:
+    """The button in one, the end in both, and the next question may be asked."""
+    page = await pages.open(demo.url)
+    turn = await _ask(page)
+    await _has(turn, 20)
+    second = await pages.open(page.url)
+    await _has(second.locator(".turn"), 20)
+    await page.get_by_role("button", name="Stop").click()
+
+    for tab in (page, second):
+        await _becomes(tab.locator(".turn"), "cancelled")
+        await expect(tab.get_by_text("stopped", exact=True)).to_be_visible()
+        await expect(tab.get_by_role("button", name="Send")).to_be_visible()
+    counts = {await tab.locator(".turn").get_attribute("data-chunks") for tab in (page, second)}
+    assert 1 == len(counts)
+
+
+async def test_a_question_of_one_tab_is_seen_in_the_other(pages: Pages) -> None:
+    """Tabs on one chat show the same turns."""
+    async with running("--memory") as demo:
+        page = await pages.open(demo.url)
+        second = await pages.open(page.url)
+        await _becomes(await _ask(page), "finished")
+        await _becomes(second.locator(".turn"), "finished")
+        await _becomes(await _ask(second, "Why does bread rise?"), "finished")
+
+        await expect(page.locator(".turn")).to_have_count(2)
+        for tab in (page, second):
+            questions = await tab.locator(".question").all_inner_texts()
+            assert [QUESTION, "Why does bread rise?"] == questions
+            await _becomes(tab.locator(".turn").last, "finished")
+
+
+async def test_a_failure_is_shown_with_its_reason(pages: Pages) -> None:
+    """An API that is not there is a clear error on the page, also after a reload."""
+    url = "http://127.0.0.1:1/v1"
+    async with running("--memory", "--openai-url", url, "--model", "m") as demo:
+        page = await pages.open(demo.url)
+        await _becomes(await _ask(page), "failed")
+        for _ in range(2):
+            error = page.locator(".turn .error")
+            await expect(error).to_contain_text(f"cannot reach the model API at {url}")
+            await page.reload()
+
+
+@pytest.mark.parametrize("status", [204, 502])
+async def test_a_browser_that_gives_up_is_helped(pages: Pages, status: int) -> None:
+    """Upon some answers an EventSource stops for good. The page then asks how the session stands,
+    and goes on after the last cursor if it has not ended."""
+    pages.expect_errors(CUT, "502")
+    async with running("--memory", "--pace", "60") as demo:
+        page = await pages.open(demo.url)
+        turn = await _ask(page)
+        await _has(turn, 30)
+        answered = asyncio.Event()
+
+        async def answer(route: Route) -> None:
+            await route.fulfill(status=status)
+            answered.set()
+
+        await page.route("**/stream?*", answer, times=1)
+        await page.get_by_role("button", name="Cut connection").click()
+        await asyncio.wait_for(answered.wait(), BOUND)
+        await _becomes(turn, "finished")
+        chunks = (await demo.turn(await turn.get_attribute("data-session") or ""))["chunks"]
+        await _assert_whole(turn, chunks)
+
+
+async def test_the_page_survives_its_server(pages: Pages, redis_url: str) -> None:
+    """While the demo is gone it says so; when it is back, the chat goes on by itself."""
+    async with running("--redis", redis_url) as demo:
+        page = await pages.open(demo.url)
+        turn = await _ask(page)
+        await _becomes(turn, "finished")
+        port = demo.url.rsplit(":", 1)[1].strip("/")
+    await expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    async with running("--redis", redis_url, port=("--port", port)):
+        await expect(page.get_by_role("alert")).to_be_hidden(timeout=BOUND * 1000)
+        await _becomes(await _ask(page, "Why does bread rise?"), "finished")
+        await expect(page.locator(".turn")).to_have_count(2)
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+async def test_it_fits_on_every_screen(pages: Pages, width: int) -> None:
+    """Nothing is wider than the window, and what one can do is in view."""
+    async with running("--memory", "--pace", "60") as demo:
+        page = await pages.open(demo.url)
+        await page.set_viewport_size({"width": width, "height": 720})
+        await _has(await _ask(page), 60)
+        await page.get_by_role("button", name="Crash producer").click()
+        await expect(page.locator(".seam.crash")).to_be_visible(timeout=BOUND * 1000)
+        assert width >= await page.evaluate("document.documentElement.scrollWidth")
+        for name in ("Reload", "Second tab", "Cut connection", "Crash producer", "Stop"):
+            await expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+        if width < 992:
+            await page.get_by_text("What is happening").click()
+        await expect(page.locator("#producer")).to_be_in_viewport()
+
+
+async def test_nothing_comes_from_elsewhere(pages: Pages) -> None:
+    """Page and answer need no other server than the demo's."""
+    async with running("--memory") as demo:
+        page = await pages.open()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await page.goto(demo.url)
+        await _becomes(await _ask(page), "finished")
+
+    assert asked
+    assert [] == [url for url in asked if not url.startswith((demo.url, "data:"))]
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("<img src=x onerror=alert(1)>", "<p>&lt;img src=x onerror=alert(1)&gt;</p>"),
+        ("`<b>` & **<i>**", "<p><code>&lt;b&gt;</code> &amp; <strong>&lt;i&gt;</strong></p>"),
+        ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>"),
+        ("# One\n## Two", "<h2>One</h2><h3>Two</h3>"),
+        ("a\n\nb *c*", "<p>a</p><p>b <em>c</em></p>"),
+        ("- a\n- **b**", "<ul><li>a</li><li><strong>b</strong></li></ul>"),
+        ("1. a\n2. b\n   c", "<ol><li>a</li><li>b c</li></ol>"),
+        ("```py\na < b\n# c\n```\nd", "<pre><code>a &lt; b\n# c</code></pre><p>d</p>"),
+        ("an **open", "<p>an <strong>open</strong></p>"),
+        ("```\nopen", "<pre><code>open</code></pre>"),
+        ("2 * 3 * 4", "<p>2 * 3 * 4</p>"),
+        ("`a*b*c`", "<p><code>a*b*c</code></p>"),
+        ("", ""),
+        ("#hash", "<p>#hash</p>"),
+    ],
+)  # fmt: skip
+async def test_text_is_never_html(pages: Pages, plain_demo: Demo, text: str, html: str) -> None:
+    """A small part of Markdown becomes elements, and all else is text."""
+    page = await pages.open(plain_demo.url)
+
+    assert html == await page.evaluate(RENDER, text)
