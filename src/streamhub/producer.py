@@ -110,6 +110,8 @@ class Producer:
         #: How many wait for chunks to be stored.
         self._waiting = 0
         self._cancelling = False
+        #: Whether the end was asked for here, by ``finish``.
+        self.finishing = False
         #: Called with this producer when there is something to write.
         self.on_work: Callable[[Producer], None] = _ignore
         #: Called once, when the store says that a cancel was asked for.
@@ -179,6 +181,7 @@ class Producer:
     async def finish(self, status: Status, error: str | None = None) -> None:
         """End the stream once all is stored; quiet if it has ended already."""
         if self._phase is _Phase.OPEN:
+            self.finishing = True
             self._phase, self._end = _Phase.ENDING, (status, error or "")
             self.on_work(self)
         await self._settled()

@@ -118,7 +118,7 @@ class Production:
             logger.info("%s", error)
 
     def _on_done(self) -> None:
-        if self.owned and self._body is not None:
+        if self.owned and self._body is not None and not self.producer.finishing:
             logger.warning("session %r is lost to this producer", self.producer.claim.session_id)
             self._interrupt()
         self._watch.close()

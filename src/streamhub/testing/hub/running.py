@@ -69,6 +69,24 @@ class RunningTests(Stage):
         assert threading.get_ident() not in threads
         assert (kind == "iterable") is bool(threads)
 
+    @pytest.mark.parametrize("status", [Status.FINISHED, Status.FAILED])
+    async def test_a_source_may_end_its_stream_itself(
+        self, hub: Hub, session: str, caplog: pytest.LogCaptureFixture, status: Status
+    ) -> None:
+        """A function that closes its stream, or fails it, goes on to its own end undisturbed."""
+        went_on = asyncio.Event()
+
+        async def source(stream: LiveStream) -> None:
+            await (stream.close() if status is Status.FINISHED else stream.fail("in vain"))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            went_on.set()
+
+        stream = await hub.run(session, source)
+        await within(went_on.wait())
+        assert status is await within(stream.wait())
+        assert [] == caplog.messages
+
     @pytest.mark.parametrize("kind", ["async iterable", "iterable", "function"])
     async def test_a_source_that_raises_fails_its_stream(
         self, hub: Hub, elsewhere: Hub, session: str, kind: str
