@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lint install install-dev redis-server web-clients
+.PHONY: help demo test check bench torture lint install install-dev redis-server web-clients
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -26,6 +26,9 @@ check: install-dev redis-server lint ## the quick round: lint, types, the fast t
 
 bench: install-dev redis-server ## measure publish and replay against one script call per chunk
 	@$(BIN)/python -m bench $(ARGS)
+
+torture: install-dev redis-server ## random faults on running streams, from a seed: make torture ARGS="--seconds 600"
+	@$(BIN)/python -m tests.faults.torture $(ARGS)
 
 lint:
 	@$(BIN)/ruff check --quiet

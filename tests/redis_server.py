@@ -88,11 +88,11 @@ class RedisServer:
         assert self._process is not None, f"{self} is not running"
         return self._process.pid
 
-    def start(self) -> None:
-        """Start it, and return when it accepts connections."""
+    def start(self, *arguments: str) -> None:
+        """Start it, this time with these arguments too; return when it accepts connections."""
         assert self._process is None, f"{self} is running"
         for _ in range(3):
-            if self._launch():
+            if self._launch(arguments):
                 self._has_run = True
                 return
             self.kill()
@@ -115,6 +115,15 @@ class RedisServer:
         """Kill it, and start it again with nothing in it."""
         self.kill()
         self.start()
+
+    def forget(self) -> None:
+        """Lose what it has written to its disk; it must have ended."""
+        assert self._process is None, f"{self} is running"
+        for path in self.directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def pause(self) -> None:
         """Freeze it: connections stay open, and nothing is answered until ``resume``."""
@@ -158,9 +167,9 @@ class RedisServer:
             *("--logfile", "", "--loglevel", "notice", *self.arguments),
         ]
 
-    def _launch(self) -> bool:
+    def _launch(self, arguments: Sequence[str]) -> bool:
         self._process = subprocess.Popen(
-            self._command(),
+            [*self._command(), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,204 @@
+"""Those who produce, read, continue and cancel in a campaign, and record all that they see."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Any
+
+from streamhub import (
+    Cursor,
+    CursorExpired,
+    Hub,
+    HubClosed,
+    LiveStream,
+    ProducerFailed,
+    ProducerFenced,
+    ProducerLost,
+    SessionNotFound,
+    Status,
+    StoreUnavailable,
+    StreamClosed,
+    StreamHubError,
+    StreamReplaced,
+)
+
+from . import record
+from .record import Record
+
+__all__ = ["Cast"]
+
+#: The session and the generation of an event.
+Facts = dict[str, Any]
+
+#: Between two attempts to reach a store that is away.
+_PAUSE = 0.05
+_FLUSH_EVERY = 5
+#: What chunks are filled up with: every line break, NUL, and characters of one to four bytes.
+_FILLINGS = ("", "\n", "\r\n", "\x00", "é", "…", "🙂", "\u2028", "data: ", "x" * 300)
+
+
+class Cast:
+    """Acts on one hub, in one process. ``stop`` tells its producers to close their streams."""
+
+    def __init__(self, hub: Hub, record: Record, *, process: str, pace: float) -> None:
+        self.hub = hub
+        self.record = record
+        self.process = process
+        self.stop = asyncio.Event()
+        self._pace = pace
+
+    async def produce(self, session: str, *, takeover: bool = False) -> None:
+        """Claim the session and publish until ``stop``; or until somebody else ends it."""
+        claimed = await self._register(session, "continue" if takeover else "restart")
+        if claimed is None:
+            return
+        assert claimed.generation is not None
+        facts: Facts = {"session": session, "generation": claimed.generation}
+        try:
+            await self._publish(claimed, facts)
+        except ProducerFenced:
+            self.record.add(record.Fenced(**facts))
+        except StreamClosed as error:
+            if error.status is Status.CANCELLED:
+                self.record.add(record.Closed(**facts))
+            else:
+                self.record.add(record.Failed(**facts, error=str(error)))
+        except HubClosed:
+            self.record.add(record.Left(**facts))
+        except StreamHubError as error:
+            self.record.add(record.Failed(**facts, error=f"{type(error).__name__}: {error}"))
+
+    async def rescue(self, session: str) -> None:
+        """Continue the session whenever it is lost, until it has ended."""
+        while not self.stop.is_set():
+            try:
+                stream = await self.hub.get(session, wait=1.0)
+                if stream is None:
+                    continue
+                status = await stream.wait()
+                if status is not Status.LOST:
+                    return
+                await self.produce(session, takeover=True)
+            except (StoreUnavailable, SessionNotFound):
+                await asyncio.sleep(_PAUSE)
+            except HubClosed:
+                return
+
+    async def follow(self, session: str, reader: str) -> None:
+        """Read the session to its end, through whatever happens to its producers."""
+        after: Cursor | None = None
+        while True:
+            try:
+                stream = await self.hub.get(session, wait=1.0)
+            except StoreUnavailable:
+                await asyncio.sleep(_PAUSE)
+                continue
+            except HubClosed:
+                return
+            if stream is None:
+                if self.stop.is_set():
+                    # Lost with its producer; whether that may be is for the proof to say.
+                    return
+                continue
+            try:
+                await self._read(stream, session, reader, after)
+                return
+            except ProducerLost as error:
+                self._raised(session, reader, error)
+                after = error.cursor
+                await asyncio.sleep(_PAUSE)
+            except (StreamReplaced, SessionNotFound, CursorExpired) as error:
+                self._raised(session, reader, error)
+                after = None
+                await asyncio.sleep(_PAUSE)
+            except (ProducerFailed, StreamHubError) as error:
+                self._raised(session, reader, error)
+                return
+
+    async def cancel(self, session: str) -> None:
+        """Cancel until that has an effect, whatever is away or gone in between."""
+        self.record.add(record.CancelAsked(session=session))
+        while not self.stop.is_set():
+            try:
+                stream = await self.hub.get(session, wait=1.0)
+                if stream is not None:
+                    status = await stream.cancel(wait=10.0)
+                    if status in (Status.ACTIVE, Status.LOST):
+                        continue
+                    self.record.add(record.CancelAnswered(session=session, status=status))
+                    return
+            except StoreUnavailable:
+                await asyncio.sleep(_PAUSE)
+            except HubClosed:
+                return
+
+    # -- parts -------------------------------------------------------------------------------
+
+    async def _register(self, session: str, takeover: str) -> LiveStream | None:
+        while True:
+            try:
+                stream, created = await self.hub.register(session, takeover=takeover)  # type: ignore[arg-type]
+            except StoreUnavailable:
+                await asyncio.sleep(_PAUSE)
+                continue
+            if not created or stream.generation is None:
+                return None
+            # Nothing is stored yet: the first cursor of this generation tells where it begins.
+            return stream
+
+    async def _publish(self, stream: LiveStream, facts: Facts) -> None:
+        generation = facts["generation"]
+        random = Random(generation)
+        first = True
+        last = 0
+        async with stream:
+            while not self.stop.is_set():
+                data = f"{generation}:{last}:{random.choice(_FILLINGS)}"
+                cursor = await stream.publish(data)
+                if first:
+                    first = False
+                    self.record.add(
+                        record.Claimed(
+                            **facts,
+                            epoch=cursor.epoch,
+                            base=cursor.offset - 1,
+                            process=self.process,
+                        )
+                    )
+                last = cursor.offset
+                self.record.add(
+                    record.Published(**facts, epoch=cursor.epoch, offset=last, data=data)
+                )
+                if not last % _FLUSH_EVERY:
+                    await stream.flush()
+                    self.record.add(record.Acknowledged(**facts, last=last))
+                await asyncio.sleep(self._pace)
+            self.record.add(record.Closing(**facts, status="finished"))
+        self.record.add(record.Closed(**facts))
+
+    async def _read(
+        self, stream: LiveStream, session: str, reader: str, after: Cursor | None
+    ) -> None:
+        start = None if after is None else (after.epoch, after.offset)
+        self.record.add(record.Opened(session=session, reader=reader, after=start))
+        async with stream.subscribe(after=after) as chunks:
+            async for chunk in chunks:
+                cursor = chunk.cursor
+                self.record.add(
+                    record.Delivered(
+                        session=session,
+                        reader=reader,
+                        epoch=cursor.epoch,
+                        offset=cursor.offset,
+                        data=chunk.data,
+                    )
+                )
+        self.record.add(record.Ended(session=session, reader=reader, status=chunks.status))
+
+    def _raised(self, session: str, reader: str, error: Exception) -> None:
+        self.record.add(
+            record.Raised(
+                session=session, reader=reader, error=type(error).__name__, said=str(error)
+            )
+        )

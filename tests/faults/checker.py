@@ -1,0 +1,305 @@
+"""The guarantees G1 to G9 and G11, proved on a record: pure functions that name each violation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from . import record
+from .history import History, Session
+
+__all__ = ["READERS", "Violation", "assert_holds", "violations"]
+
+#: The process that all readers are in.
+READERS = "main"
+#: G8: how long after its lease a dead producer may look alive.
+_SHOWS_WITHIN = 1.0
+#: How much later than one reader another may hear of the same thing.
+_HEARS_WITHIN = 0.5
+
+
+class Violation(NamedTuple):
+    guarantee: str
+    session: str
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.guarantee} is broken in {self.session}: {self.says}"
+
+
+def violations(events: Sequence[record.Event], lease: float) -> list[Violation]:
+    """All that the record proves broken; ``events`` are in the order of their times.
+
+    A session that a fault emptied while nobody, or two at once, could put it back is held to the
+    order of what was delivered and to how it ended, and to nothing that no producer promises.
+    """
+    history = History(events)
+    found = []
+    for guarantee, proof in _PROOFS.items():
+        for session in history.sessions.values():
+            found += [
+                Violation(guarantee, session.name, says) for says in proof(session, history, lease)
+            ]
+    return found + [Violation("G11", "the store", says) for says in _nothing_stays(history)]
+
+
+def assert_holds(events: Sequence[record.Event], lease: float) -> None:
+    """:raises AssertionError: a guarantee is broken; names the first violations."""
+    found = violations(events, lease)
+    assert not found, "\n".join(map(str, found[:10]))
+
+
+def _one_producer(session: Session, history: History, lease: float) -> Iterator[str]:
+    """No chunk is stored that was published after another generation had the session."""
+    if session.forfeited:
+        return
+    for claim in session.claims:
+        later = [other for other in session.claims if other.at > claim.at]
+        acknowledged = session.acknowledged[claim.generation]
+        if not later or not acknowledged:
+            continue
+        since = later[0].at
+        for one in session.published.values():
+            late = one.generation == claim.generation and one.at > since
+            if late and any(answer.last >= one.offset for answer in acknowledged):
+                yield (
+                    f"{claim.generation} published {one.offset} after "
+                    f"{later[0].generation} had claimed, and it was acknowledged"
+                )
+                return
+
+
+def _fencing(session: Session, history: History, lease: float) -> Iterator[str]:
+    """Nothing of a stale generation takes effect, and whoever was told so writes no more."""
+    for generation, at in session.fenced.items():
+        after = [
+            one
+            for one in (*session.acknowledged[generation], *session.published.values())
+            if one.generation == generation and one.at > at
+        ]
+        if after or session.closed.get(generation, at) > at:
+            yield f"{generation} was fenced and wrote on"
+    if session.forfeited:
+        return
+    for chunk in session.seen():
+        if session.is_stale(chunk):
+            yield (
+                f"{chunk.seen_by} holds {chunk.offset} of a generation that had lost the session "
+                f"before: {chunk.data!r:.60}"
+            )
+            return
+
+
+def _complete_and_in_order(session: Session, history: History, lease: float) -> Iterator[str]:
+    """Every reader gets every chunk after its start, once, in order, as it was published."""
+    for reader, events in session.readers.items():
+        position: tuple[int | None, int] = (None, 0)
+        over = False
+        for event in events:
+            match event:
+                case record.Opened(after=after):
+                    position, over = after or (None, 0), False
+                case record.Delivered(epoch=epoch, offset=offset, data=data):
+                    known, last = position
+                    if over:
+                        yield f"{reader} was handed {offset} after the end"
+                    if known not in (None, epoch):
+                        yield f"{reader} was handed chunks of epoch {epoch} in epoch {known}"
+                    if offset != last + 1:
+                        yield f"{reader} was handed {offset} after {last}"
+                    published = session.published.get(data)
+                    if published is None or (epoch, offset) != (published.epoch, published.offset):
+                        yield f"{reader} was handed {offset}, which nobody published: {data!r:.60}"
+                    position = (epoch, offset)
+                case record.Ended(at=at):
+                    over = True
+                    yield from _ends_complete(session, reader, position, at)
+                case record.Raised(error=error, said=said):
+                    over = error != "ProducerLost"
+                    if not _is_due(error, session):
+                        yield f"{reader} was stopped by {error}: {said}"
+        if not over and not session.forfeited:
+            yield f"{reader} never came to an end"
+
+
+def _ends_complete(
+    session: Session, reader: str, position: tuple[int | None, int], at: float
+) -> Iterator[str]:
+    stored = session.stored
+    if session.forfeited or any(claim.base == position[1] for claim in _after_the_end(session, at)):
+        return
+    if stored is None or position[0] not in (None, stored.epoch):
+        yield f"{reader} ended in epoch {position[0]}, which is not what is stored"
+    elif position[1] != len(stored.chunks):
+        yield f"{reader} ended after {position[1]} of {len(stored.chunks)} chunks"
+
+
+def _after_the_end(session: Session, at: float) -> list[record.Claimed]:
+    """The claims that continued what had ended by ``at``: a cancelled stream may be."""
+    return [claim for claim in session.claims if claim.at > at - _HEARS_WITHIN]
+
+
+def _is_due(error: str, session: Session) -> bool:
+    """Whether a reader may get this error; what it says of the end is G4's, or G8's, to judge."""
+    if error in ("StreamReplaced", "SessionNotFound", "CursorExpired"):
+        return session.forfeited
+    return error in ("ProducerLost", "ProducerFailed")
+
+
+def _explicit_ends(session: Session, history: History, lease: float) -> Iterator[str]:
+    """Nobody hears of an end that nobody asked for."""
+    for reader, events in session.readers.items():
+        for event in events:
+            match event:
+                case record.Ended(status=status):
+                    pass
+                case record.Raised(error="ProducerFailed"):
+                    status = "failed"
+                case _:
+                    continue
+            asked = (
+                [one.at for one in session.asked]
+                if status == "cancelled"
+                else [one.at for one in session.closing.values() if one.status == status]
+            )
+            if not any(at <= event.at for at in asked):
+                yield f"{reader} ended as {status}, which nobody asked for"
+
+
+def _no_silent_loss(session: Session, history: History, lease: float) -> Iterator[str]:
+    """What was acknowledged, or published before a successful close, is stored."""
+    for failure in session.failed:
+        yield f"{failure.generation} got {failure.error}"
+    if session.forfeited:
+        return
+    stored = set()
+    if session.stored is not None:
+        epoch = session.stored.epoch
+        stored = {(epoch, offset, data) for offset, data in session.stored.chunks}
+    for one in session.published.values():
+        answers = session.acknowledged[one.generation]
+        finished = one.generation in session.closed and not session.asked
+        if not finished and not any(answer.last >= one.offset for answer in answers):
+            continue
+        if (one.epoch, one.offset, one.data) not in stored:
+            by = "close" if finished else "flush"
+            yield f"{one.offset} of {one.generation} is not stored, though {by} returned"
+            return
+
+
+def _exactly_once(session: Session, history: History, lease: float) -> Iterator[str]:
+    """The log has no holes and no chunk twice."""
+    if session.stored is None:
+        return
+    offsets = [offset for offset, _ in session.stored.chunks]
+    if offsets != list(range(1, len(offsets) + 1)):
+        yield f"the log has the offsets {offsets}"
+    for data, times in Counter(data for _, data in session.stored.chunks).items():
+        if times > 1:
+            yield f"the log has a chunk {times} times: {data!r:.60}"
+
+
+def _repair(session: Session, history: History, lease: float) -> Iterator[str]:
+    """A cursor names one chunk for ever, and an epoch lasts, whatever the store has lost."""
+    if session.forfeited:
+        return
+    epochs = list(dict.fromkeys(claim.epoch for claim in session.claims))
+    if len(epochs) > 1:
+        yield f"it began anew: epochs {epochs}"
+    named: dict[tuple[int, int], str] = {}
+    for chunk in session.seen():
+        before = named.setdefault((chunk.epoch, chunk.offset), chunk.data)
+        if before != chunk.data:
+            yield f"{chunk.epoch}-{chunk.offset} named {before!r:.60} and {chunk.data!r:.60}"
+            return
+
+
+def _crashes_show(session: Session, history: History, lease: float) -> Iterator[str]:
+    """The dead are lost to every reader in time, and the living are not."""
+    for stop in history.stops:
+        claim = session.claimant(stop.at)
+        if claim is None or claim.process != stop.process or _is_over(session, claim, stop.at):
+            continue
+        deadline = stop.at + lease + _SHOWS_WITHIN
+        for window in history.windows:
+            # Who cannot reach the store, or writes into one that cannot, learns of it later.
+            if window.overlaps(stop.at - lease, deadline):
+                deadline = max(deadline, window.end + lease + _SHOWS_WITHIN)
+        deadline += history.lag(stop.at, deadline, READERS)
+        for reader, events in session.readers.items():
+            if _is_open(events, stop.at) and not _has_shown(session, events, stop.at, deadline):
+                late = history.end > deadline
+                if late:
+                    yield f"{stop.process} died, and {reader} did not hear of it in time"
+    for reader, events in session.readers.items():
+        for event in events:
+            lost = isinstance(event, record.Raised) and event.error == "ProducerLost"
+            if lost and not _may_be_lost(session, history, event.at, lease):
+                yield f"{reader} was told that a producer is lost which lives"
+
+
+def _is_over(session: Session, claim: record.Claimed, at: float) -> bool:
+    ends = (session.closed, session.left, session.fenced)
+    return bool(session.asked) or any(one.get(claim.generation, at) < at for one in ends)
+
+
+def _is_open(events: Sequence[record.Event], at: float) -> bool:
+    before = [event for event in events if event.at <= at]
+    return bool(before) and isinstance(before[-1], record.Opened | record.Delivered)
+
+
+def _has_shown(
+    session: Session, events: Sequence[record.Event], since: float, until: float
+) -> bool:
+    return any(
+        isinstance(event, record.Raised | record.Ended) and since <= event.at <= until
+        for event in events
+    ) or any(since <= claim.at <= until for claim in session.claims)
+
+
+def _may_be_lost(session: Session, history: History, at: float, lease: float) -> bool:
+    claim = session.claimant(at)
+    if claim is None or claim.generation in session.left:
+        return True
+    since = at - lease - 2 * _SHOWS_WITHIN
+    # A takeover may have come between the end of the lease and this reader's hearing of it.
+    hearing = at - _HEARS_WITHIN - history.lag(since, at)
+    recent = [one for one in session.claims if one.at <= at]
+    recent = recent[-2:] if claim.at >= hearing else recent[-1:]
+    if any(history.stop_of(one.process, one.at, at) is not None for one in recent):
+        return True
+    lapsed = any(one.lapses and one.overlaps(since, at) for one in history.windows)
+    return lapsed or history.lag(since, at) > lease / 2
+
+
+def _cancels_last(session: Session, history: History, lease: float) -> Iterator[str]:
+    """What was answered to be cancelled is stored so."""
+    if session.forfeited or session.stored is None:
+        return
+    for answer in session.answered:
+        if _after_the_end(session, answer.at):
+            continue
+        if answer.status == "cancelled" != session.stored.status:
+            yield f"cancel answered cancelled, and it ended as {session.stored.status}"
+
+
+def _nothing_stays(history: History) -> Iterator[str]:
+    """Every key has a TTL at all times."""
+    for look in history.keys:
+        if look.immortal:
+            yield f"{len(look.immortal)} of {look.count} keys have no TTL: {look.immortal[0]}"
+            return
+
+
+_PROOFS: dict[str, Callable[[Session, History, float], Iterator[str]]] = {
+    "G1": _one_producer,
+    "G2": _fencing,
+    "G3": _complete_and_in_order,
+    "G4": _explicit_ends,
+    "G5": _no_silent_loss,
+    "G6": _exactly_once,
+    "G7": _repair,
+    "G8": _crashes_show,
+    "G9": _cancels_last,
+}

@@ -1,0 +1,199 @@
+"""A record arranged by session, reader and generation: what the proofs and the figures ask for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from math import inf
+from typing import NamedTuple
+
+from . import record
+
+__all__ = ["Chunk", "History", "Session", "Window"]
+
+
+class Window(NamedTuple):
+    """The time in which a fault was at work."""
+
+    fault: str
+    start: float
+    end: float
+    wipes: bool
+    lapses: bool
+    sessions: tuple[str, ...]
+
+    def overlaps(self, start: float, end: float) -> bool:
+        return self.start <= end and start <= self.end
+
+
+class Chunk(NamedTuple):
+    """A chunk as somebody saw it: a reader, or who read the store at the end."""
+
+    seen_by: str
+    epoch: int
+    offset: int
+    data: str
+    at: float
+
+
+class Session:
+    """One session's events of each kind, in the order of their times."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.claims: list[record.Claimed] = []
+        self.published: dict[str, record.Published] = {}
+        self.acknowledged: dict[str, list[record.Acknowledged]] = defaultdict(list)
+        #: By generation: when it was told that it may not write, or was done.
+        self.fenced: dict[str, float] = {}
+        self.left: dict[str, float] = {}
+        self.closing: dict[str, record.Closing] = {}
+        self.closed: dict[str, float] = {}
+        self.failed: list[record.Failed] = []
+        self.readers: dict[str, list[record.Event]] = defaultdict(list)
+        self.asked: list[record.CancelAsked] = []
+        self.answered: list[record.CancelAnswered] = []
+        self.stored: record.Stored | None = None
+        #: Whether data was lost that nobody could put back, or that two could.
+        self.forfeited = False
+
+    def seen(self) -> Iterator[Chunk]:
+        """All chunks that were delivered or are stored."""
+        for reader, events in self.readers.items():
+            for one in events:
+                if isinstance(one, record.Delivered):
+                    yield Chunk(reader, one.epoch, one.offset, one.data, one.at)
+        if self.stored is not None:
+            for offset, data in self.stored.chunks:
+                yield Chunk("the store", self.stored.epoch, offset, data, self.stored.at)
+
+    def writer(self, data: str) -> record.Claimed | None:
+        """The claim of whoever published this, which nobody else has."""
+        published = self.published.get(data)
+        return next(
+            (one for one in self.claims if published and one.generation == published.generation),
+            None,
+        )
+
+    def claimant(self, at: float) -> record.Claimed | None:
+        """Who claimed last before ``at``."""
+        before = [claim for claim in self.claims if claim.at <= at]
+        return before[-1] if before else None
+
+    def is_stale(self, chunk: Chunk) -> bool:
+        """Whether its writer had lost the session where the chunk stands in the log."""
+        writer = self.writer(chunk.data)
+        return writer is not None and any(
+            claim.at > writer.at and claim.epoch == chunk.epoch and claim.base < chunk.offset
+            for claim in self.claims
+        )
+
+
+class History:
+    def __init__(self, events: Sequence[record.Event]) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.windows: list[Window] = []
+        self.stops: list[record.Stopped] = []
+        self.lags: list[record.Lagged] = []
+        self.keys: list[record.Keys] = []
+        self.end = events[-1].at if events else 0.0
+        struck: list[record.Struck] = []
+        for event in events:
+            match event:
+                case record.Struck():
+                    struck.append(event)
+                case record.Healed():
+                    begin = next(one for one in struck if one.fault == event.fault)
+                    struck.remove(begin)
+                    self.windows.append(
+                        Window(
+                            *(begin.fault, begin.at, event.at, begin.wipes, begin.lapses),
+                            event.sessions,
+                        )
+                    )
+                case record.Stopped():
+                    self.stops.append(event)
+                case record.Lagged():
+                    self.lags.append(event)
+                case record.Keys():
+                    self.keys.append(event)
+                case _:
+                    self._add(event)
+        self.windows += [
+            Window(one.fault, one.at, inf, one.wipes, one.lapses, ()) for one in struck
+        ]
+        for session in self.sessions.values():
+            session.forfeited = any(
+                not self._is_repairable(session, window) for window in self.windows if window.wipes
+            )
+
+    def lag(self, start: float, end: float, process: str | None = None) -> float:
+        """How late an event loop was at worst between ``start`` and ``end``."""
+        return max(
+            (
+                one.seconds
+                for one in self.lags
+                if start <= one.at <= end + one.seconds and process in (None, one.process)
+            ),
+            default=0.0,
+        )
+
+    def stop_of(self, process: str, after: float, before: float) -> record.Stopped | None:
+        return next(
+            (one for one in self.stops if one.process == process and after <= one.at <= before),
+            None,
+        )
+
+    def _add(self, event: record.Event) -> None:
+        name = event.session  # type: ignore[union-attr]
+        session = self.sessions.setdefault(name, Session(name))
+        match event:
+            case record.Claimed():
+                session.claims.append(event)
+            case record.Published():
+                session.published[event.data] = event
+            case record.Acknowledged():
+                session.acknowledged[event.generation].append(event)
+            case record.Fenced():
+                session.fenced.setdefault(event.generation, event.at)
+            case record.Left():
+                session.left[event.generation] = event.at
+            case record.Closing():
+                session.closing[event.generation] = event
+            case record.Closed():
+                session.closed[event.generation] = event.at
+            case record.Failed():
+                session.failed.append(event)
+            case record.CancelAsked():
+                session.asked.append(event)
+            case record.CancelAnswered():
+                session.answered.append(event)
+            case record.Stored():
+                session.stored = event
+            case record.Opened() | record.Delivered() | record.Ended() | record.Raised():
+                session.readers[event.reader].append(event)
+
+    def _is_repairable(self, session: Session, wipe: Window) -> bool:
+        """Whether exactly one producer could put back what the wipe took, and lived to do so."""
+        if not session.claims or session.claims[0].at > wipe.end:
+            return True
+        living = []
+        for claim in session.claims:
+            gone = [
+                ended[claim.generation]
+                for ended in (session.fenced, session.left, session.closed)
+                if claim.generation in ended
+            ]
+            if claim.at <= wipe.end and not any(at <= wipe.start for at in gone):
+                living.append((claim, self._repaired(session, claim, wipe)))
+        if len(living) != 1:
+            return False
+        ((claim, repaired),) = living
+        return self.stop_of(claim.process, claim.at, repaired) is None
+
+    @staticmethod
+    def _repaired(session: Session, claim: record.Claimed, wipe: Window) -> float:
+        later = (one.at for one in session.acknowledged[claim.generation] if one.at > wipe.end)
+        # The first may still be an answer from before.
+        next(later, None)
+        return next(later, inf)

@@ -1,0 +1,245 @@
+"""What happened in a campaign, event by event, whatever task or process saw it.
+
+Times are those of the system's monotonic clock, which all processes of one machine share.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+__all__ = [
+    "Acknowledged",
+    "CancelAnswered",
+    "CancelAsked",
+    "Claimed",
+    "Closed",
+    "Closing",
+    "Delivered",
+    "Ended",
+    "Event",
+    "Failed",
+    "Fenced",
+    "Healed",
+    "Keys",
+    "Lagged",
+    "Left",
+    "Opened",
+    "Published",
+    "Raised",
+    "Record",
+    "Stopped",
+    "Stored",
+    "Struck",
+    "read",
+]
+
+
+class _Event(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    at: float = msgspec.field(default_factory=time.monotonic)
+
+
+class _OfSession(_Event, frozen=True, tag=True, kw_only=True):
+    session: str
+
+
+# -- producers -------------------------------------------------------------------------------
+
+
+class _OfProducer(_OfSession, frozen=True, tag=True, kw_only=True):
+    generation: str
+
+
+class Claimed(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """``register`` granted the session to a producer in the process ``process``."""
+
+    epoch: int
+    base: int
+    process: str
+
+
+class Published(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """``publish`` accepted the chunk."""
+
+    epoch: int
+    offset: int
+    data: str
+
+
+class Acknowledged(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """``flush`` returned: everything up to ``last`` is stored."""
+
+    last: int
+
+
+class Closing(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """``close`` or ``fail`` is about to be called."""
+
+    status: str
+
+
+class Closed(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """``close`` or ``fail`` returned, or a cancel ended the stream."""
+
+
+class Fenced(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """A call raised ``ProducerFenced``."""
+
+
+class Failed(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """A call of the producer raised something else."""
+
+    error: str
+
+
+class Left(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """The hub was closed under the producer, which gives its lease up."""
+
+
+# -- readers ---------------------------------------------------------------------------------
+
+
+class _OfReader(_OfSession, frozen=True, tag=True, kw_only=True):
+    reader: str
+
+
+class Opened(_OfReader, frozen=True, tag=True, kw_only=True):
+    """A subscription begins after the cursor ``after``; None is the start of the log."""
+
+    after: tuple[int, int] | None = None
+
+
+class Delivered(_OfReader, frozen=True, tag=True, kw_only=True):
+    epoch: int
+    offset: int
+    data: str
+
+
+class Ended(_OfReader, frozen=True, tag=True, kw_only=True):
+    """Iteration ended quietly."""
+
+    status: str
+
+
+class Raised(_OfReader, frozen=True, tag=True, kw_only=True):
+    """Iteration ended by an error."""
+
+    error: str
+    said: str = ""
+
+
+# -- cancels ---------------------------------------------------------------------------------
+
+
+class CancelAsked(_OfSession, frozen=True, tag=True, kw_only=True):
+    """``cancel`` is about to be called."""
+
+
+class CancelAnswered(_OfSession, frozen=True, tag=True, kw_only=True):
+    status: str
+
+
+# -- the stage -------------------------------------------------------------------------------
+
+
+class Struck(_Event, frozen=True, tag=True, kw_only=True):
+    """A fault begins. ``wipes``: stored data is lost. ``lapses``: leases may lapse by it though
+    their producers live."""
+
+    fault: str
+    wipes: bool = False
+    lapses: bool = False
+
+
+class Healed(_Event, frozen=True, tag=True, kw_only=True):
+    """The fault is over; ``sessions`` are those that it concerned, none means all of them."""
+
+    fault: str
+    sessions: tuple[str, ...] = ()
+
+
+class Stopped(_Event, frozen=True, tag=True, kw_only=True):
+    """The producers of a process are dead, or stand still for longer than their leases."""
+
+    process: str
+    #: Whether they will write again.
+    revives: bool = False
+
+
+class Lagged(_Event, frozen=True, tag=True, kw_only=True):
+    """The event loop of ``process`` came late by so many seconds, and all in it with it."""
+
+    process: str
+    seconds: float
+
+
+class Keys(_Event, frozen=True, tag=True, kw_only=True):
+    """A look at every key; ``immortal`` are those without a TTL."""
+
+    count: int
+    immortal: tuple[str, ...] = ()
+
+
+class Stored(_OfSession, frozen=True, tag=True, kw_only=True):
+    """What the store holds of the session when all is over: status and log entries."""
+
+    status: str
+    epoch: int
+    chunks: tuple[tuple[int, str], ...]
+
+
+Event = (
+    Claimed
+    | Published
+    | Acknowledged
+    | Closing
+    | Closed
+    | Fenced
+    | Failed
+    | Left
+    | Opened
+    | Delivered
+    | Ended
+    | Raised
+    | CancelAsked
+    | CancelAnswered
+    | Struck
+    | Healed
+    | Stopped
+    | Lagged
+    | Keys
+    | Stored
+)
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Event).decode
+
+
+class Record:
+    """Takes events; with a ``path`` also into a file, line by line, which outlives the process."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.events: list[Event] = []
+        self._file: IO[bytes] | None = None if path is None else path.open("ab", buffering=0)
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+        if self._file is not None:
+            self._file.write(_encode(event) + b"\n")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def read(own: Iterable[Event], files: Iterable[Path] = ()) -> list[Event]:
+    """The events of all processes in the order of their times."""
+    events = list(own)
+    for path in files:
+        # A process that was killed in the middle of a line has not got any further than that.
+        events += [_decode(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    return sorted(events, key=lambda event: event.at)

@@ -1,0 +1,326 @@
+"""The proofs, against records that break each guarantee: one that cannot fail proves nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from . import record
+from .checker import READERS, Violation, assert_holds, violations
+from .figures import figures
+from .record import Event, Record, read
+
+LEASE = 1.0
+EPOCH = 1000
+
+
+def claimed(at: float, generation: str, base: int = 0, epoch: int = EPOCH) -> Event:
+    return record.Claimed(
+        at=at, session="chat", generation=generation, epoch=epoch, base=base, process=generation
+    )
+
+
+def published(at: float, generation: str, offset: int, data: str | None = None) -> Event:
+    return record.Published(
+        at=at,
+        session="chat",
+        generation=generation,
+        epoch=EPOCH,
+        offset=offset,
+        data=data or f"{generation}{offset}",
+    )
+
+
+def acknowledged(at: float, generation: str, last: int) -> Event:
+    return record.Acknowledged(at=at, session="chat", generation=generation, last=last)
+
+
+def closing(at: float, generation: str, status: str = "finished") -> Event:
+    return record.Closing(at=at, session="chat", generation=generation, status=status)
+
+
+def closed(at: float, generation: str) -> Event:
+    return record.Closed(at=at, session="chat", generation=generation)
+
+
+def fenced(at: float, generation: str) -> Event:
+    return record.Fenced(at=at, session="chat", generation=generation)
+
+
+def opened(at: float, reader: str = "r", after: tuple[int, int] | None = None) -> Event:
+    return record.Opened(at=at, session="chat", reader=reader, after=after)
+
+
+def delivered(at: float, offset: int, data: str, reader: str = "r", epoch: int = EPOCH) -> Event:
+    return record.Delivered(
+        at=at, session="chat", reader=reader, epoch=epoch, offset=offset, data=data
+    )
+
+
+def ended(at: float, status: str = "finished", reader: str = "r") -> Event:
+    return record.Ended(at=at, session="chat", reader=reader, status=status)
+
+
+def raised(at: float, error: str, reader: str = "r") -> Event:
+    return record.Raised(at=at, session="chat", reader=reader, error=error)
+
+
+def stopped(at: float, process: str) -> Event:
+    return record.Stopped(at=at, process=process)
+
+
+def stored(*data: str, status: str = "finished") -> Event:
+    chunks = tuple(enumerate(data, 1))
+    return record.Stored(at=99.0, session="chat", status=status, epoch=EPOCH, chunks=chunks)
+
+
+def fault(start: float, end: float, *, wipes: bool = False, lapses: bool = False) -> list[Event]:
+    return [
+        record.Struck(at=start, fault="it", wipes=wipes, lapses=lapses),
+        record.Healed(at=end, fault="it"),
+    ]
+
+
+#: One producer dies after three chunks, another continues, and two readers see it all.
+GOOD: list[Event] = [
+    claimed(1.0, "a"),
+    opened(1.1),
+    *(published(1.1 + n / 10, "a", n) for n in (1, 2, 3)),
+    acknowledged(1.5, "a", 3),
+    *(delivered(1.5 + n / 10, n, f"a{n}") for n in (1, 2, 3)),
+    opened(1.9, "late"),
+    *(delivered(1.91, n, f"a{n}", "late") for n in (1, 2, 3)),
+    stopped(2.0, "a"),
+    raised(3.0, "ProducerLost"),
+    raised(3.1, "ProducerLost", "late"),
+    claimed(3.2, "b", base=3),
+    opened(3.3, after=(EPOCH, 3)),
+    opened(3.3, "late", after=(EPOCH, 3)),
+    *(published(3.3 + n / 10, "b", n) for n in (4, 5)),
+    acknowledged(4.0, "b", 5),
+    *(delivered(4.1, n, f"b{n}", reader) for n in (4, 5) for reader in ("r", "late")),
+    closing(4.2, "b"),
+    closed(4.3, "b"),
+    ended(4.4),
+    ended(4.4, reader="late"),
+    record.Keys(at=5.0, count=2),
+    stored("a1", "a2", "a3", "b4", "b5"),
+]
+
+
+def without(*gone: Event) -> list[Event]:
+    kept = [event for event in GOOD if event not in gone]
+    assert len(kept) == len(GOOD) - len(gone)
+    return kept
+
+
+def with_(*more: Event) -> list[Event]:
+    return [*GOOD, *more]
+
+
+def instead(old: Event, *new: Event) -> list[Event]:
+    return [*without(old), *new]
+
+
+STORED = stored("a1", "a2", "a3", "b4", "b5")
+CLAIM_B = claimed(3.2, "b", base=3)
+
+BAD: dict[str, tuple[str, list[Event]]] = {
+    "two write at once": (
+        "G1",
+        with_(published(4.0, "a", 4), acknowledged(4.1, "a", 4)),
+    ),
+    "a stale chunk is delivered": (
+        "G2",
+        [*instead(delivered(4.1, 4, "b4"), delivered(4.1, 4, "a4")), published(1.45, "a", 4)],
+    ),
+    "a stale chunk is stored": (
+        "G2",
+        [*instead(STORED, stored("a1", "a2", "a3", "a4", "b5")), published(1.45, "a", 4)],
+    ),
+    "a fenced producer writes on": (
+        "G2",
+        with_(fenced(3.5, "a"), acknowledged(3.6, "a", 3)),
+    ),
+    "a fenced producer closes": ("G2", with_(fenced(3.5, "a"), closed(3.6, "a"))),
+    "a chunk is skipped": ("G3", without(delivered(1.7, 2, "a2"))),
+    "a chunk comes twice": ("G3", with_(delivered(1.75, 2, "a2"))),
+    "chunks come in another order": (
+        "G3",
+        instead(delivered(1.6, 1, "a1"), delivered(1.75, 1, "a1")),
+    ),
+    "a chunk is garbled": ("G3", instead(delivered(1.7, 2, "a2"), delivered(1.7, 2, "x"))),
+    "a chunk comes under another cursor": (
+        "G3",
+        instead(delivered(1.7, 2, "a2"), delivered(1.7, 2, "a3")),
+    ),
+    "a chunk comes from another epoch": (
+        "G3",
+        instead(delivered(1.7, 2, "a2"), delivered(1.7, 2, "a2", epoch=7)),
+    ),
+    "a chunk comes after the end": ("G3", with_(delivered(4.5, 6, "b6"))),
+    "the newest chunks are missing at the end": ("G3", without(delivered(4.1, 5, "b5"))),
+    "a reader hangs": ("G3", without(ended(4.4))),
+    "a reader gets an error for no reason": (
+        "G3",
+        instead(ended(4.4), raised(4.4, "SessionNotFound")),
+    ),
+    "a reader never reads on": (
+        "G3",
+        [event for event in GOOD if getattr(event, "reader", "") != "r" or event.at < 3.05],
+    ),
+    "a crash looks like an end": ("G4", with_(opened(2.1, "x"), ended(2.2, reader="x"))),
+    "an end is called a cancel": ("G4", instead(ended(4.4), ended(4.4, "cancelled"))),
+    "an end is called a failure": ("G4", instead(ended(4.4), raised(4.4, "ProducerFailed"))),
+    "what flush promised is gone": (
+        "G5",
+        [
+            event
+            for event in instead(STORED, stored("a1", "a2", "a3", "b4"))
+            if getattr(event, "offset", 0) != 5 or isinstance(event, record.Published)
+        ],
+    ),
+    "what close promised is gone": (
+        "G5",
+        [
+            event
+            for event in instead(STORED, stored("a1", "a2", "a3", "b4"))
+            if event != acknowledged(4.0, "b", 5)
+        ],
+    ),
+    "the whole session is gone": ("G5", without(STORED)),
+    "a producer gets an error for no reason": (
+        "G5",
+        with_(
+            record.Failed(at=4.0, session="chat", generation="b", error="StoreUnavailable: away")
+        ),
+    ),
+    "the log holds a chunk twice": (
+        "G6",
+        instead(STORED, stored("a1", "a2", "a3", "b4", "b5", "b5")),
+    ),
+    "the log has a hole": (
+        "G6",
+        instead(
+            STORED,
+            record.Stored(
+                at=99.0,
+                session="chat",
+                status="finished",
+                epoch=EPOCH,
+                chunks=((1, "a1"), (2, "a2"), (3, "a3"), (5, "b5")),
+            ),
+        ),
+    ),
+    "a cursor names another chunk": ("G7", with_(delivered(1.95, 3, "a2", "late"))),
+    "an epoch begins anew": ("G7", [*instead(CLAIM_B, claimed(3.2, "b", base=3, epoch=7))]),
+    "a wipe costs an epoch": (
+        "G7",
+        [
+            *instead(CLAIM_B, claimed(3.2, "b", base=3, epoch=7)),
+            *fault(1.3, 1.4, wipes=True),
+            acknowledged(1.55, "a", 3),
+        ],
+    ),
+    "a dead producer shows late": (
+        "G8",
+        [event for event in with_(record.Keys(at=8.0, count=2)) if not 2.9 < event.at < 4.6],
+    ),
+    "a living producer is called lost": (
+        "G8",
+        with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH, 5))),
+    ),
+    "a fault is no excuse where leases do not lapse": (
+        "G8",
+        with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH, 5)), *fault(4.0, 4.1)),
+    ),
+    "a cancel is forgotten": (
+        "G9",
+        with_(
+            record.CancelAsked(at=4.0, session="chat"),
+            record.CancelAnswered(at=4.2, session="chat", status="cancelled"),
+        ),
+    ),
+    "a key stays": ("G11", with_(record.Keys(at=6.0, count=3, immortal=("meta",)))),
+}
+
+
+def broken(events: list[Event]) -> list[str]:
+    in_order = sorted(events, key=lambda event: event.at)
+    return [violation.guarantee for violation in violations(in_order, LEASE)]
+
+
+def test_a_record_without_a_fault_is_accepted() -> None:
+    """A death, a takeover and two readers that read on."""
+    assert [] == broken(GOOD)
+
+
+@pytest.mark.parametrize(("guarantee", "events"), BAD.values(), ids=BAD)
+def test_a_broken_guarantee_is_named(guarantee: str, events: list[Event]) -> None:
+    """One thing is changed in the good record; the guarantee it breaks is among the violations."""
+    assert guarantee in broken(events)
+
+
+EXCUSED: dict[str, list[Event]] = {
+    "nobody was there to put back what a wipe took": [
+        *without(*(event for event in GOOD if event.at > 2.5)),
+        *fault(2.5, 2.6, wipes=True),
+        raised(3.0, "SessionNotFound"),
+        raised(3.1, "SessionNotFound", "late"),
+    ],
+    "leases lapse by the fault": [
+        *with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH, 5))),
+        *fault(4.0, 4.1, lapses=True),
+    ],
+    "the readers' process stood still": with_(
+        raised(4.15, "ProducerLost"),
+        opened(4.16, after=(EPOCH, 5)),
+        record.Lagged(at=4.0, process=READERS, seconds=0.8),
+    ),
+}
+
+
+@pytest.mark.parametrize("events", EXCUSED.values(), ids=EXCUSED)
+def test_what_nobody_promises_is_no_violation(events: list[Event]) -> None:
+    """What a fault excuses, and only that."""
+    assert [] == broken(events)
+
+
+def test_a_violation_says_where_and_what() -> None:
+    """The first ones are in the message of the assertion, with their facts."""
+    _, events = BAD["a chunk is skipped"]
+    in_order = sorted(events, key=lambda event: event.at)
+    assert Violation("G3", "chat", "r was handed 3 after 1") == violations(in_order, LEASE)[0]
+    with pytest.raises(AssertionError, match="G3 is broken in chat: r was handed 3 after 1"):
+        assert_holds(in_order, LEASE)
+
+
+def test_figures_count_what_went_wrong() -> None:
+    """Lost, doubled, out of order and stale are told apart; recovery is timed from the end of
+    the fault to each reader's next chunk."""
+    good = figures(sorted([*GOOD, *fault(3.5, 3.6)], key=lambda event: event.at))
+    assert (5, 10, 0, 0, 0, 0) == good[:6]
+    assert pytest.approx([0.5, 0.5]) == sorted(good.recovery["it"])
+    events = [
+        *without(delivered(4.1, 5, "b5"), delivered(1.91, 2, "a2", "late"), STORED),
+        delivered(1.85, 2, "a2"),
+        delivered(1.95, 2, "a2", "late"),
+        published(1.45, "a", 4),
+        stored("a1", "a2", "a3", "a4", "b5"),
+    ]
+    bad = figures(sorted(events, key=lambda event: event.at))
+    assert (1, 1, 1, 1) == (bad.lost, bad.doubled, bad.out_of_order, bad.stale)
+
+
+def test_events_of_several_processes_are_put_in_order(tmp_path: Path) -> None:
+    """Also those of one that was killed in the middle of a line."""
+    path = tmp_path / "record"
+    other = Record(path)
+    for event in GOOD[::2]:
+        other.add(event)
+    other.close()
+    with path.open("ab") as file:
+        file.write(b'{"type":"Clai')
+    expected = sorted(GOOD, key=lambda event: event.at)
+    assert expected == sorted(read(GOOD[1::2], [path]), key=expected.index)
