@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench torture lint install install-dev redis-server web-clients
+.PHONY: help demo test check bench torture lint install install-dev install-bench redis-server web-clients
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -24,7 +24,7 @@ test: install-dev redis-server web-clients lint ## everything: lint, types, all 
 check: install-dev redis-server lint ## the quick round: lint, types, the fast tests
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-bench: install-dev redis-server ## measure publish and replay against one script call per chunk
+bench: install-bench redis-server ## measure it against its baselines; takes some minutes
 	@$(BIN)/python -m bench $(ARGS)
 
 torture: install-dev redis-server ## random faults on running streams, from a seed: make torture ARGS="--seconds 600"
@@ -37,7 +37,8 @@ lint:
 
 install: WITH := all
 install-dev: WITH := dev
-install install-dev:
+install-bench: WITH := bench
+install install-dev install-bench:
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { echo "streamhub needs Python 3.11 or newer;" \
 		"name one that is: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) tools/venv.py $(WITH)

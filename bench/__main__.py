@@ -1,89 +1,112 @@
-"""Measure on a private redis-server, with medians of several rounds: ``make bench``."""
+"""Measure on a private redis-server, each case against its baselines: ``make bench``."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
-import platform
 import sys
-from statistics import median
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
 
-from redis.asyncio import Redis
+from redis import Redis
 
-from streamhub import Hub
 from tests.redis_server import RedisServer
 
-from .cases import call_per_chunk, publish, replay
+from .cases import LINGERS, Group, Sizes, groups
+from .picture import svg
+from .report import about, linger_curve, markdown
+from .rows import lines
+from .workers import Figures, Workers
+
+_OUT = Path(__file__).resolve().parent.parent / "build" / "bench"
+
+Results = dict[str, dict[str, list[Figures]]]
 
 
-async def measure(url: str, chunks: int, calls: int, rounds: int) -> dict[str, list[float]]:
-    """Chunks per second of each case and round; the cases take turns, so that they share luck."""
-    rates: dict[str, list[float]] = {"publish": [], "call per chunk": [], "replay": []}
-    async with Redis.from_url(url) as client:
-        for number in range(1, rounds + 1):
-            print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
-            # A new hub a round: nothing that one has kept may help another.
-            async with Hub.from_url(url) as hub, Hub.from_url(url) as other:
-                rates["publish"].append(chunks / await publish(hub, chunks))
-                rates["call per chunk"].append(calls / await call_per_chunk(client, calls))
-                rates["replay"].append(chunks / await replay(hub, other, chunks))
-    return rates
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    sizes = Sizes.tiny() if options.tiny else Sizes()
+    started = perf_counter()
+    with RedisServer() as server, Workers() as workers:
+        measured_on = about(server.url)
+        chosen = [
+            group
+            for group in groups(server.url, sizes, options.rounds)
+            if not options.only or group.name in options.only
+        ]
+        if not chosen:
+            names = ", ".join(group.name for group in groups(server.url, sizes, 1))
+            sys.exit(f"--only takes names of groups: {names}")
+        if not options.tiny:
+            _say("warming up")
+            warm = {group.name for group in chosen if group.rounds > 1}
+            tiny = [one for one in groups(server.url, Sizes.tiny(), 1) if one.name in warm]
+            _measure(workers, server.url, tiny, 1)
+        results = _measure(workers, server.url, chosen, options.rounds)
+    _say(f"measured in {perf_counter() - started:.0f} s")
+    _write(options.out, measured_on, results)
 
 
-async def environment(url: str) -> dict[str, str | int | None]:
-    async with Redis.from_url(url) as client:
-        server = await client.info("server")
-    return {
-        "redis": str(server["redis_version"]),
-        "python": platform.python_version(),
-        "processors": os.cpu_count(),
-    }
+def _measure(workers: Workers, url: str, chosen: Sequence[Group], rounds: int) -> Results:
+    """Every round plays every group, and within it every case: they share the machine's moods."""
+    results: Results = {group.name: {name: [] for name in group.cases} for group in chosen}
+    with Redis.from_url(url) as client:
+        for number in range(rounds):
+            for group in chosen:
+                if number >= group.rounds:
+                    continue
+                if rounds > 1:
+                    _say(f"round {number + 1} of {rounds}: {group.name}")
+                for name, sides in group.cases.items():
+                    client.flushall()
+                    results[group.name][name].append(workers.run(sides))
+    return results
 
 
-def report(rates: dict[str, list[float]], chunks: int, calls: int) -> str:
-    what = {
-        "publish": f"publish {chunks:,} chunks, then flush",
-        "call per chunk": f"await a script call for each of {calls:,} chunks",
-        "replay": f"replay {chunks:,} chunks",
-    }
-    lines = [f"{'one stream':48} {'chunks/s':>10} {'slowest':>10} {'fastest':>10}"]
-    lines += [
-        f"{what[case]:48} {median(of):>10,.0f} {min(of):>10,.0f} {max(of):>10,.0f}"
-        for case, of in rates.items()
-    ]
-    lines.append(f"publish is {_ratio(rates):.1f} times as fast as a call per chunk")
-    return "\n".join(lines)
-
-
-def _ratio(rates: dict[str, list[float]]) -> float:
-    return median(rates["publish"]) / median(rates["call per chunk"])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("--chunks", type=int, default=100_000, help="chunks per stream")
-    parser.add_argument("--calls", type=int, default=10_000, help="script calls per round")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    with RedisServer() as server:
-        about = asyncio.run(environment(server.url))
-        rates = asyncio.run(measure(server.url, options.chunks, options.calls, options.rounds))
-    print(report(rates, options.chunks, options.calls))
-    print(
-        json.dumps(
+def _write(out: Path, measured_on: dict[str, Any], results: Results) -> None:
+    table = list(lines(results))
+    curves = {}
+    if "linger" in results:
+        curves["What linger trades"] = linger_curve(results["linger"], LINGERS)
+    page = markdown(measured_on, table, curves)
+    report = {
+        "measured_on": measured_on,
+        "rows": [
             {
-                **about,
-                "chunks": options.chunks,
-                "calls": options.calls,
-                "chunks_per_second": {
-                    case: [round(one) for one in of] for case, of in rates.items()
-                },
-                "publish_over_call_per_chunk": round(_ratio(rates), 2),
+                "what": line.row.what,
+                "unit": line.row.unit,
+                "value": line.value,
+                "baseline": line.baseline,
+                "baseline_value": line.base_value,
+                "ratio": line.ratio,
+                "aim": None if line.aim is None else str(line.aim),
+                "reached": line.met,
             }
-        )
-    )
+            for line in table
+        ],
+        "figures": results,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "speed.json").write_text(json.dumps(report, indent=1) + "\n")
+    (out / "speed.md").write_text(page)
+    (out / "speed.svg").write_text(svg(table))
+    print(page)
+    _say(f"written to {out}: speed.json, speed.md, speed.svg")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which medians are taken")
+    parser.add_argument("--only", action="append", metavar="GROUP", help="measure only this group")
+    parser.add_argument("--out", type=Path, default=_OUT, help="where to write the report")
+    parser.add_argument("--tiny", action="store_true", help="see that it runs; measures nothing")
+    return parser.parse_args(arguments)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,91 +1,280 @@
-"""What is measured, each as the seconds that one round takes."""
+"""What is measured: the cases by name, each with its sides, in groups that take turns."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from time import perf_counter
-from uuid import uuid4
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Self
 
-from redis.asyncio import Redis
+from . import byhand, hub, peers, web
+from .workers import Side
 
-from streamhub import Hub, LiveStream
+__all__ = ["LINGERS", "Group", "Sizes", "groups"]
 
-TOKEN = " token"
-
-#: One call per chunk, as it is done by hand: fence, append, keep alive, tell the readers.
-SCRIPT = """
-if redis.call('HGET', KEYS[1], 'gen') ~= ARGV[1] then return 0 end
-redis.call('XADD', KEYS[2], '*', 'd', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], 15000)
-redis.call('PEXPIRE', KEYS[2], 15000)
-redis.call('PUBLISH', KEYS[3], ARGV[2])
-return 1
-"""
+#: Seconds, for the curve of delay against cost.
+LINGERS = (0.0, 0.01, 0.03, 0.1)
 
 
-async def publish(hub: Hub, chunks: int) -> float:
-    """Publish and flush on one stream."""
-    stream, _ = await hub.register(_name())
-    async with stream:
-        seconds = await _seconds(lambda: _publish(stream, chunks))
-    stored = (await stream.info()).last.offset
-    if stored != chunks:
-        raise AssertionError(f"{stored} chunks were stored of {chunks}")
-    await hub.remove(stream.session_id)
-    return seconds
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything; ``tiny`` is for a test that it runs."""
+
+    publish: int = 150_000
+    awaited: int = 3_000
+    streams: int = 256
+    per_stream: int = 500
+    awaited_per_stream: int = 12
+    hops: int = 150
+    hop_rate: float = 150.0
+    subscribers: int = 1_000
+    ticks: int = 40
+    tick_rate: float = 20.0
+    many: int = 1_000
+    per_many: int = 25
+    many_rate: float = 10.0
+    replay: int = 10_000
+    storm: int = 2_000
+    own_storm: int = 100
+    sessions: int = 1_000
+    renewals_s: float = 7.5
+    idle_s: float = 15.0
+    size: int = 1_000
+    clients: int = 1_000
+    sent: int = 40
+    web_rate: float = 20.0
+    web_sent: int = 15
+    web_many_rate: float = 5.0
+    most: int = 10_000
+    longest: int = 100_000
+    lingering: int = 200
+    lingered: int = 75
+    linger_rate: float = 50.0
+
+    @classmethod
+    def tiny(cls) -> Self:
+        sizes = cls()
+        small = {
+            field.name: max(4, getattr(sizes, field.name) // 100)
+            for field in fields(cls)
+            if isinstance(getattr(sizes, field.name), int)
+        }
+        return replace(sizes, renewals_s=0.2, idle_s=0.2, **small)
 
 
-async def call_per_chunk(client: Redis, chunks: int) -> float:
-    """Await one script call per chunk, with a plain client."""
-    name = _name()
-    meta, log, live = f"{{{name}}}:meta", f"{{{name}}}:chunks", f"{{{name}}}:live"
-    generation = uuid4().hex
-    script = client.register_script(SCRIPT)
+@dataclass(frozen=True)
+class Group:
+    """Cases that are compared with each other, and so measured one right after the other."""
 
-    async def call() -> None:
-        for _ in range(chunks):
-            await script(keys=[meta, log, live], args=[generation, TOKEN])
-
-    await client.hset(meta, "gen", generation)
-    seconds = await _seconds(call)
-    if await client.xlen(log) != chunks:
-        raise AssertionError("the plain client did not store every chunk")
-    await client.delete(meta, log)
-    return seconds
+    name: str
+    cases: dict[str, Sequence[Side]]
+    #: Of ``rounds`` rounds, in how many it takes part: what takes long is measured less often.
+    rounds: int
 
 
-async def replay(hub: Hub, other: Hub, chunks: int) -> float:
-    """Read a finished stream from start to end, on a hub that has seen nothing of it."""
-    stream, _ = await hub.register(_name())
-    async with stream:
-        await _publish(stream, chunks)
-    received = 0
-    reader = await other.get(stream.session_id)
-    assert reader is not None
-
-    async def read() -> None:
-        nonlocal received
-        async for _ in reader.subscribe():
-            received += 1
-
-    seconds = await _seconds(read)
-    if received != chunks:
-        raise AssertionError(f"{received} chunks were replayed of {chunks}")
-    await hub.remove(stream.session_id)
-    return seconds
-
-
-async def _publish(stream: LiveStream, chunks: int) -> None:
-    for _ in range(chunks):
-        await stream.publish(TOKEN)
-    await stream.flush()
+def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
+    few, once = max(1, rounds * 3 // 5), 1
+    return [
+        Group("publish one", _publish_one(url, sizes), rounds),
+        Group("publish many", _publish_many(url, sizes), rounds),
+        Group("hop", _hop(url, sizes), rounds),
+        Group("fan-out", _fan_out(url, sizes), few),
+        Group("many", _many(url, sizes), few),
+        Group("replay", _replay(url, sizes), rounds),
+        Group("storm", _storm(url, sizes), few),
+        Group("idle", _idle(url, sizes), once),
+        Group("size", _size(url, sizes), once),
+        Group("memory", _memory(sizes), rounds),
+        Group("http, one stream", _http(url, sizes, one=True), few),
+        Group("http, many streams", _http(url, sizes, one=False), few),
+        Group("streams", _streams(url, sizes), few),
+        Group("subscribers", _subscribers(url, sizes), few),
+        Group("length", _lengths(url, sizes), few),
+        Group("linger", _linger(url, sizes), few),
+    ]
 
 
-async def _seconds(work: Callable[[], Awaitable[None]]) -> float:
-    start = perf_counter()
-    await work()
-    return perf_counter() - start
+def _publish_one(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    return {
+        "hub": [partial(hub.publish, url, streams=1, chunks=n.publish)],
+        "round trip": [partial(byhand.round_trip, url, streams=1, chunks=n.awaited)],
+        "bare": [partial(byhand.batches, url, streams=1, chunks=n.publish)],
+        **_peer([partial(peers.append, url, chunks=n.awaited // 2)]),
+    }
 
 
-def _name() -> str:
-    return f"bench:{uuid4().hex}"
+def _publish_many(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    return {
+        "hub": [partial(hub.publish, url, streams=n.streams, chunks=n.per_stream)],
+        "round trip": [
+            partial(byhand.round_trip, url, streams=n.streams, chunks=n.awaited_per_stream)
+        ],
+        "bare": [partial(byhand.batches, url, streams=n.streams, chunks=n.per_stream)],
+    }
+
+
+def _hop(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    pace: dict[str, Any] = {"chunks": n.hops, "rate": n.hop_rate}
+    return {
+        "hub": [
+            partial(hub.produce, url, streams=1, **pace),
+            partial(hub.subscribe, url, subscribers=1, chunks=n.hops),
+        ],
+        "bare": [
+            partial(byhand.send, url, **pace),
+            partial(byhand.listen, url, chunks=n.hops),
+        ],
+        "reader each": [
+            partial(byhand.produce, url, streams=1, **pace),
+            partial(byhand.subscribe, url, subscribers=1, chunks=n.hops),
+        ],
+        **_peer(
+            [
+                partial(peers.produce, url, **pace),
+                partial(peers.follow, url, subscribers=1, chunks=n.hops),
+            ]
+        ),
+    }
+
+
+def _fan_out(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    pace: dict[str, Any] = {"chunks": n.ticks, "rate": n.tick_rate}
+    readers = {"subscribers": n.subscribers, "chunks": n.ticks}
+    return {
+        "hub": [
+            partial(hub.produce, url, streams=1, **pace),
+            partial(hub.subscribe, url, **readers),
+        ],
+        "bare": [partial(byhand.send, url, **pace), partial(byhand.wake, url, **readers)],
+        "reader each": [
+            partial(byhand.produce, url, streams=1, **pace),
+            partial(byhand.subscribe, url, **readers),
+        ],
+        **_peer([partial(peers.produce, url, **pace), partial(peers.follow, url, **readers)]),
+    }
+
+
+def _many(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    pace: dict[str, Any] = {"streams": n.many, "chunks": n.per_many, "rate": n.many_rate}
+    readers = {"subscribers": 1, "chunks": n.per_many}
+    return {
+        "hub": [partial(hub.produce, url, **pace), partial(hub.subscribe, url, **readers)],
+        "by hand": [
+            partial(byhand.produce, url, **pace),
+            partial(byhand.subscribe, url, **readers),
+        ],
+    }
+
+
+def _replay(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    return {
+        "hub": [partial(hub.replay, url, chunks=n.replay)],
+        "hub, joined": [partial(hub.replay, url, chunks=n.replay, batch=True)],
+        "xrange": [partial(byhand.xrange, url, chunks=n.replay)],
+        **_peer([partial(peers.replay, url, chunks=n.replay)]),
+    }
+
+
+def _storm(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    return {
+        "hub": [partial(hub.storm, url, subscribers=n.subscribers, chunks=n.storm)],
+        "xrange each": [partial(byhand.storm, url, subscribers=n.own_storm, chunks=n.storm)],
+    }
+
+
+def _idle(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    return {
+        "hub": [
+            partial(hub.own, url, sessions=n.sessions, settle=n.renewals_s, seconds=n.idle_s),
+            partial(hub.idle, url),
+        ],
+        "reader each": [partial(byhand.idle, url, sessions=n.sessions, seconds=n.idle_s / 5)],
+    }
+
+
+def _size(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    return {
+        "hub": [partial(hub.size, url, chunks=n.size)],
+        "plain": [partial(byhand.size, url, chunks=n.size)],
+    }
+
+
+def _memory(n: Sizes) -> dict[str, Sequence[Side]]:
+    return {"hub": [partial(hub.memory, chunks=n.publish, subscribers=4)]}
+
+
+def _http(url: str, n: Sizes, *, one: bool) -> dict[str, Sequence[Side]]:
+    if one:
+        produce = partial(hub.produce, url, streams=1, chunks=n.sent, rate=n.web_rate)
+        load = partial(web.load, url, clients=n.clients, chunks=n.sent)
+    else:
+        produce = partial(
+            hub.produce, url, streams=n.clients, chunks=n.web_sent, rate=n.web_many_rate
+        )
+        load = partial(web.load, url, clients=1, chunks=n.web_sent)
+    cases: dict[str, Sequence[Side]] = {"hub": [produce, load, partial(web.serve, url)]}
+    if web.PEER_INSTALLED:
+        cases["sse-starlette"] = [produce, load, partial(web.serve, url, peer=True)]
+    return cases
+
+
+def _streams(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    """Ten chunks to each stream and a flush, however many streams there are."""
+    cases: dict[str, Sequence[Side]] = {}
+    for streams in _steps(1, n.most):
+        repeats = max(1, min(100, n.most // streams // 10))
+        cases[str(streams)] = [
+            partial(hub.publish, url, streams=streams, chunks=10 * repeats, each=10)
+        ]
+    return cases
+
+
+def _subscribers(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    return {
+        str(subscribers): [
+            partial(hub.produce, url, streams=1, chunks=10, rate=5.0),
+            partial(hub.subscribe, url, subscribers=subscribers, chunks=10),
+        ]
+        for subscribers in _steps(1, n.most)
+    }
+
+
+def _lengths(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    """Appends to a stream of that length, ten chunks at a time; and its replay."""
+    cases: dict[str, Sequence[Side]] = {}
+    for length in _steps(1_000, n.longest):
+        cases[f"append, {length}"] = [
+            partial(hub.appended, url, length=length, rounds=100, each=10)
+        ]
+        cases[f"replay, {length}"] = [partial(hub.replay, url, chunks=length)]
+    return cases
+
+
+def _linger(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    return {
+        f"{linger:g}": [
+            partial(
+                hub.produce,
+                url,
+                streams=n.lingering,
+                chunks=n.lingered,
+                rate=n.linger_rate,
+                linger=linger,
+            ),
+            partial(hub.subscribe, url, subscribers=1, chunks=n.lingered),
+        ]
+        for linger in LINGERS
+    }
+
+
+def _steps(first: int, last: int) -> list[int]:
+    """From ``first`` to ``last``, a hundred times as much each."""
+    steps = [first]
+    while steps[-1] * 100 <= last:
+        steps.append(steps[-1] * 100)
+    return steps
+
+
+def _peer(sides: Sequence[Callable[..., object]]) -> dict[str, Sequence[Side]]:
+    """The case of assistant-stream, where that is installed."""
+    return {"assistant-stream": sides} if peers.INSTALLED else {}  # type: ignore[dict-item]

@@ -1,0 +1,295 @@
+"""What streamhub does in each case, by its public API only."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from random import Random
+from time import perf_counter
+
+from streamhub import Hub, HubConfig, LiveStream
+
+from .measure import (
+    Cost,
+    Received,
+    allocated,
+    announce,
+    announced,
+    complete,
+    connected,
+    delays,
+    name,
+    readers,
+    ready,
+    stamped,
+    ticks,
+    whole,
+)
+from .workers import Figures
+
+TOKEN = " token"
+
+
+async def publish(
+    url: str, *, streams: int, chunks: int, each: int = 0, linger: float = 0.0
+) -> Figures:
+    """Publish ``chunks`` on each stream, all streams at once, and flush at the end (or after
+    ``each`` chunks)."""
+    async with _hub(url, linger) as hub:
+        producers = await _register(hub, streams)
+        async with Cost(url) as cost:
+            await asyncio.gather(*(_publish(one, chunks, each or chunks) for one in producers))
+        connections = await _connections(url)
+        for one in producers:
+            complete((await one.info()).last.offset, chunks, "chunks stored")
+        await _end(producers)
+    total = streams * chunks
+    return {
+        "chunks_per_s": total / cost.seconds,
+        "cpu_us": 1e6 * (cost.cpu + cost.server_cpu) / total,
+        "process_us": 1e6 * cost.cpu / total,
+        "redis_us": 1e6 * cost.server_cpu / total,
+        "connections": connections,
+    }
+
+
+async def produce(
+    url: str, *, streams: int, chunks: int, rate: float, linger: float = 0.0
+) -> Figures:
+    """Publish at a pace: each stream ``rate`` chunks a second, the streams spread over time."""
+    async with _hub(url, linger) as hub:
+        producers = await _register(hub, streams)
+        await announce(url, " ".join(one.session_id for one in producers))
+        await readers(url)
+        start = asyncio.get_running_loop().time() + 0.1
+        phase = Random(7)
+
+        async def produce(stream: LiveStream) -> None:
+            async for number in ticks(rate, chunks, start=start + phase.random() / rate):
+                await stream.publish(stamped(number))
+
+        async with Cost(url) as cost:
+            await asyncio.gather(*(produce(one) for one in producers))
+            await asyncio.gather(*(one.flush() for one in producers))
+        await _end(producers)
+    return {
+        "producer_cpu": cost.cpu,
+        "redis_cpu": cost.server_cpu,
+        "chunks": streams * chunks,
+        "seconds": cost.seconds,
+    }
+
+
+async def subscribe(url: str, *, subscribers: int, chunks: int) -> Figures:
+    """Follow the streams of ``produce`` live, ``subscribers`` of each."""
+    session_ids = (await announced(url)).split()
+    async with Hub.from_url(url) as hub:
+        received = [Received() for _ in range(len(session_ids) * subscribers)]
+        listening = asyncio.Semaphore(0)
+
+        async def follow(session_id: str, into: Received) -> None:
+            stream = await hub.get(session_id)
+            assert stream is not None
+            listening.release()
+            async for chunk in stream.subscribe():
+                into.take(chunk.data)
+
+        async with asyncio.TaskGroup() as group:
+            for at, into in enumerate(received):
+                group.create_task(follow(session_ids[at % len(session_ids)], into))
+            for _ in received:
+                await listening.acquire()
+            # The live channel answers within this time, or the case fails by its own p99.
+            await asyncio.sleep(0.3)
+            await ready(url)
+            cost = Cost(url)
+            await cost.__aenter__()
+        await cost.__aexit__(None, None, None)
+    return delays(received, chunks) | {"subscriber_cpu": cost.cpu}
+
+
+async def prepare(url: str, *, chunks: int) -> str:
+    """Store a stream that is complete; its session id."""
+    async with Hub.from_url(url) as hub:
+        (stream,) = await _register(hub, 1)
+        async with stream:
+            await _publish(stream, chunks, chunks)
+    return stream.session_id
+
+
+async def replay(url: str, *, chunks: int, batch: bool = False) -> Figures:
+    """Read a stored stream from start to end, on a hub at work that has seen nothing of it."""
+    session_id, other = await prepare(url, chunks=chunks), await prepare(url, chunks=1)
+    async with Hub.from_url(url) as hub:
+        opened = await hub.get(other)
+        assert opened is not None
+        complete(await _read(opened), 1, "chunks")
+        stream = await hub.get(session_id)
+        assert stream is not None
+        async with Cost(url) as cost:
+            received = [chunk.data async for chunk in stream.subscribe(batch_replay=batch)]
+    whole(received, [TOKEN * chunks] if batch else [TOKEN] * chunks)
+    return {
+        "chunks_per_s": chunks / cost.seconds,
+        "cpu_us": 1e6 * (cost.cpu + cost.server_cpu) / chunks,
+    }
+
+
+async def storm(url: str, *, subscribers: int, chunks: int) -> Figures:
+    """Subscribers come all at once, and all read the stream from its start."""
+    session_id = await prepare(url, chunks=chunks)
+    async with Hub.from_url(url) as hub, connected(url) as client:
+        stream = await hub.get(session_id)
+        assert stream is not None
+        expected = [TOKEN] * chunks
+
+        async def read() -> None:
+            whole([chunk.data async for chunk in stream.subscribe()], expected)
+
+        before = (await client.info("stats"))["total_net_output_bytes"]
+        start = perf_counter()
+        await asyncio.gather(*(read() for _ in range(subscribers)))
+        seconds = perf_counter() - start
+        after = (await client.info("stats"))["total_net_output_bytes"]
+        await client.xrange(f"streamhub:{{{session_id}}}:chunks")
+        once = (await client.info("stats"))["total_net_output_bytes"] - after
+    return {
+        "redis_bytes": after - before,
+        "stream_bytes": once,
+        "us_per_chunk": 1e6 * seconds / subscribers / chunks,
+    }
+
+
+async def own(url: str, *, sessions: int, settle: float, seconds: float) -> Figures:
+    """Hold idle sessions; count what Redis is asked for without and with subscribers."""
+    async with Hub.from_url(url) as hub:
+        producers = await _register(hub, sessions)
+        # Renewals come in rounds, so that only whole rounds are counted.
+        alone = await _commands(url, settle)
+        await announce(url, " ".join(one.session_id for one in producers))
+        await readers(url)
+        watched = await _commands(url, seconds)
+        await announce(url)
+        await readers(url)
+        await _end(producers)
+    return {"commands_per_s": watched - alone, "producer_commands_per_s": alone}
+
+
+async def idle(url: str) -> Figures:
+    """Subscribe to the idle sessions of ``own``, one subscriber each."""
+    session_ids = (await announced(url)).split()
+    tracemalloc.start()
+    async with Hub.from_url(url) as hub:
+        before, connections = allocated(), await _connections(url)
+        tasks = []
+        for session_id in session_ids:
+            stream = await hub.get(session_id)
+            assert stream is not None
+            tasks.append(asyncio.create_task(_read(stream)))
+        await asyncio.sleep(1.0)
+        connections = await _connections(url) - connections
+        taken = (allocated() - before) / len(session_ids)
+        await ready(url)
+        await announced(url)
+        await ready(url)
+        complete(sum(await asyncio.gather(*tasks)), 0, "chunks")
+    tracemalloc.stop()
+    return {"connections": connections, "bytes_per_subscriber": taken}
+
+
+async def memory(*, chunks: int, subscribers: int) -> Figures:
+    """Publish and deliver within the process, without Redis."""
+    async with Hub() as hub:
+        (stream,) = await _register(hub, 1)
+        start = perf_counter()
+        await _publish(stream, chunks, chunks)
+        published = perf_counter() - start
+        await stream.close()
+        start = perf_counter()
+        counts = await asyncio.gather(*(_read(stream) for _ in range(subscribers)))
+        delivered = perf_counter() - start
+        complete(sum(counts), subscribers * chunks, "chunks delivered")
+    return {
+        "chunks_per_s": chunks / published,
+        "delivered_per_s": subscribers * chunks / delivered,
+    }
+
+
+async def size(url: str, *, chunks: int) -> Figures:
+    """What Redis takes for a stream of 4-byte chunks."""
+    async with Hub.from_url(url) as hub, connected(url) as client:
+        (stream,) = await _register(hub, 1)
+        for _ in range(chunks):
+            await stream.publish("abcd")
+            await stream.flush()
+        key = f"streamhub:{{{stream.session_id}}}:chunks"
+        complete(await client.xlen(key), chunks, "entries")
+        taken = await client.memory_usage(key, samples=0)
+        await _end([stream])
+    return {"bytes_per_chunk": taken / chunks}
+
+
+async def appended(url: str, *, length: int, rounds: int, each: int) -> Figures:
+    """Flush ``each`` chunks at a time onto a stream that has ``length`` already."""
+    config = HubConfig(max_stream_bytes=64 * 1024 * 1024)
+    async with Hub.from_url(url, config=config) as hub:
+        (stream,) = await _register(hub, 1)
+        await _publish(stream, length, length or 1)
+        async with Cost(url) as cost:
+            await _publish(stream, rounds * each, each)
+        complete((await stream.info()).last.offset, length + rounds * each, "chunks stored")
+        await _end([stream])
+    return {"cpu_us": 1e6 * (cost.cpu + cost.server_cpu) / (rounds * each)}
+
+
+def _hub(url: str, linger: float) -> Hub:
+    return Hub.from_url(url, config=HubConfig(linger=linger) if linger else HubConfig())
+
+
+async def _register(hub: Hub, streams: int) -> list[LiveStream]:
+    claimed: list[LiveStream] = []
+    for names in _batches([name(number) for number in range(streams)]):
+        answers = await asyncio.gather(*(hub.register(one) for one in names))
+        complete(sum(created for _, created in answers), len(names), "sessions claimed")
+        claimed += [stream for stream, _ in answers]
+    return claimed
+
+
+async def _publish(stream: LiveStream, chunks: int, each: int) -> None:
+    for start in range(0, chunks, each):
+        for _ in range(min(each, chunks - start)):
+            await stream.publish(TOKEN)
+        await stream.flush()
+
+
+async def _read(stream: LiveStream) -> int:
+    count = 0
+    async for _ in stream.subscribe():
+        count += 1
+    return count
+
+
+async def _end(streams: Sequence[LiveStream]) -> None:
+    await asyncio.gather(*(one.close() for one in streams))
+
+
+async def _commands(url: str, seconds: float) -> float:
+    """Commands that Redis carries out in a second, those within scripts included."""
+    async with connected(url) as client:
+        before = (await client.info("stats"))["total_commands_processed"]
+        start = perf_counter()
+        await asyncio.sleep(seconds)
+        after = (await client.info("stats"))["total_commands_processed"]
+        return float((after - before) / (perf_counter() - start))
+
+
+async def _connections(url: str) -> int:
+    """Connections that Redis holds, without the one that asks."""
+    async with connected(url) as client:
+        return int((await client.info("clients"))["connected_clients"]) - 1
+
+
+def _batches(names: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), 500):
+        yield names[start : start + 500]

@@ -1,0 +1,194 @@
+"""What all sides measure by: costs, delays, and the pace at which chunks come."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import tracemalloc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from statistics import median
+from time import perf_counter, perf_counter_ns, process_time
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from .workers import Figures
+
+__all__ = [
+    "Cost",
+    "Received",
+    "allocated",
+    "announce",
+    "announced",
+    "complete",
+    "connected",
+    "delays",
+    "hear",
+    "name",
+    "own_connection",
+    "readers",
+    "ready",
+    "stamped",
+    "tell",
+    "ticks",
+    "whole",
+]
+
+_TO_READERS, _TO_PRODUCERS = "bench:to-readers", "bench:to-producers"
+_PATIENCE = 60
+
+
+class Cost:
+    """Seconds, and the processor time of this process and of Redis, between enter and exit."""
+
+    def __init__(self, url: str) -> None:
+        self._client = own_connection(url)
+
+    async def __aenter__(self) -> Self:
+        # The server's figures are first asked for on a connection that is there already.
+        await self._client.ping()
+        self._server = await self._server_cpu()
+        self._cpu, self._start = process_time(), perf_counter()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.seconds = perf_counter() - self._start
+        self.cpu = process_time() - self._cpu
+        self.server_cpu = await self._server_cpu() - self._server
+        await self._client.aclose()
+
+    async def _server_cpu(self) -> float:
+        info = await self._client.info("cpu")
+        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+
+
+class Received:
+    """What one subscriber has received, and when."""
+
+    __slots__ = ("_arrivals", "_data")
+
+    def __init__(self) -> None:
+        self._data: list[str] = []
+        self._arrivals: list[int] = []
+
+    def take(self, data: str) -> None:
+        self._arrivals.append(perf_counter_ns())
+        self._data.append(data)
+
+    def delays(self, chunks: int) -> list[float]:
+        """Milliseconds from ``stamped`` to ``take``.
+
+        :raises AssertionError: it is not every chunk, once, in order.
+        """
+        sent = [data.partition(":") for data in self._data]
+        whole([int(number) for number, _, _ in sent], range(chunks))
+        return [
+            (arrival - int(stamp)) / 1e6
+            for arrival, (_, _, stamp) in zip(self._arrivals, sent, strict=True)
+        ]
+
+
+def stamped(number: int) -> str:
+    """A chunk that says which it is and when it was sent: clocks are shared by all processes."""
+    return f"{number}:{perf_counter_ns()}"
+
+
+def delays(received: Sequence[Received], chunks: int) -> Figures:
+    """The figures of all that was received, each chunk by each subscriber counted once."""
+    every = [delay for one in received for delay in one.delays(chunks)]
+    return {"p50_ms": median(every), "p99_ms": _percentile(every, 0.99), "deliveries": len(every)}
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[math.ceil(share * len(values)) - 1]
+
+
+def whole(actual: Sequence[object], expected: Sequence[object]) -> None:
+    """:raises AssertionError: something is missing, doubled or out of order."""
+    if list(actual) != list(expected):
+        raise AssertionError(f"{len(actual)} of {len(expected)} are there, or out of order")
+
+
+def complete(actual: float, expected: float, what: str) -> None:
+    """:raises AssertionError: the numbers differ."""
+    if actual != expected:
+        raise AssertionError(f"{actual:,} {what} instead of {expected:,}")
+
+
+async def ticks(rate: float, count: int, *, start: float | None = None) -> AsyncIterator[int]:
+    """``rate`` numbers a second. Who is late catches up: the load is the same for all."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() if start is None else start
+    for number in range(count):
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        yield number
+        due += 1 / rate
+
+
+async def announce(url: str, word: str = "") -> None:
+    """To the readers' side, from the producers': these are the streams, or: go on."""
+    await tell(url, _TO_READERS, word)
+
+
+async def announced(url: str) -> str:
+    """Wait for the producers' side."""
+    return await hear(url, _TO_READERS)
+
+
+async def ready(url: str) -> None:
+    """To the producers' side, from the readers'."""
+    await tell(url, _TO_PRODUCERS, "")
+
+
+async def readers(url: str) -> None:
+    """Wait for the readers' side."""
+    await hear(url, _TO_PRODUCERS)
+
+
+async def tell(url: str, key: str, word: str) -> None:
+    """Say a word to the side that hears it."""
+    async with connected(url) as client:
+        await client.rpush(key, word)
+
+
+async def hear(url: str, key: str) -> str:
+    """The word, once it is told."""
+    async with connected(url) as client:
+        answer = await client.blpop([key], timeout=_PATIENCE)
+    if answer is None:
+        raise TimeoutError(f"the other side was not ready within {_PATIENCE} s")
+    return str(answer[1].decode())
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    """A plain client with one connection."""
+    client = own_connection(url)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def own_connection(url: str) -> Any:
+    """A plain client that keeps one connection, and never gives up on a blocking command."""
+    return Redis.from_url(url, single_connection_client=True, socket_timeout=None)
+
+
+def allocated() -> float:
+    """Bytes of memory that objects of this process take, while ``tracemalloc`` traces."""
+    gc.collect()
+    return float(tracemalloc.get_traced_memory()[0])
+
+
+def name(number: int = 0) -> str:
+    return f"bench:{number}:{uuid4().hex}"

@@ -1,0 +1,123 @@
+"""The table, and what it was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from redis import Redis
+
+from .rows import Line, cpu_of_all, cpu_of_redis
+from .workers import Figures
+
+__all__ = ["about", "linger_curve", "markdown", "number"]
+
+_PACKAGES = ("redis", "hiredis", "msgspec", "assistant-stream", "sse-starlette", "uvicorn")
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def about(url: str) -> dict[str, Any]:
+    """Machine, versions and commit."""
+    with Redis.from_url(url) as client:
+        server: Any = client.info("server")
+    packages = {}
+    for package in _PACKAGES:
+        try:
+            packages[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "commit": _commit(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "redis-server": str(server["redis_version"]),
+        **packages,
+    }
+
+
+def markdown(measured_on: dict[str, Any], table: list[Line], curves: dict[str, str]) -> str:
+    """The report as a page of Markdown."""
+    what = ", ".join(f"{name} {value}" for name, value in measured_on.items())
+    parts = ["# How fast it is", "", f"`make bench`, on: {what}.", "", *_table(table)]
+    for title, text in curves.items():
+        parts += ["", f"## {title}", "", text]
+    return "\n".join(parts) + "\n"
+
+
+def linger_curve(results: Mapping[str, Sequence[Figures]], lingers: Sequence[float]) -> str:
+    """Delay against cost, for streams that have a chunk every 20 ms."""
+    rows = [
+        "| linger | delivery p50 | p99 | CPU of all per 10,000 chunks | of Redis |",
+        "|--:|--:|--:|--:|--:|",
+    ]
+    for linger in lingers:
+        rounds = results[f"{linger:g}"]
+
+        def middle(figure: Callable[[Figures], float], rounds: Sequence[Figures] = rounds) -> str:
+            return number(median([figure(figures) for figures in rounds]))
+
+        rows.append(
+            f"| {1000 * linger:g} ms "
+            f"| {middle(lambda figures: figures['p50_ms'])} ms "
+            f"| {middle(lambda figures: figures['p99_ms'])} ms "
+            f"| {middle(cpu_of_all)} ms "
+            f"| {middle(cpu_of_redis)} ms |"
+        )
+    return "\n".join(rows)
+
+
+def number(value: float) -> str:
+    """Three digits that count."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:.3g}"
+
+
+def _table(table: list[Line]) -> list[str]:
+    rows = ["| | streamhub | baseline | | ratio | aim | |", "|---|--:|---|--:|--:|--:|---|"]
+    previous = None
+    for line in table:
+        first = line.row is not previous
+        previous = line.row
+        verdict = {None: "", True: "reached", False: "**missed**"}[line.met]
+        rows.append(
+            f"| {line.row.what if first else ''} "
+            f"| {f'{number(line.value)} {line.row.unit}'.strip() if first else ''} "
+            f"| {line.baseline} "
+            f"| {'' if line.base_value is None else number(line.base_value)} "
+            f"| {'' if line.ratio is None else f'{number(line.ratio)} x'} "
+            f"| {line.aim or ''} | {verdict} |"
+        )
+    return rows
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(_ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = "+" if git("status", "--porcelain", "--", "src", "bench") else ""
+        return git("rev-parse", "--short", "HEAD") + changed
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
