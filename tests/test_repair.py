@@ -159,6 +159,23 @@ async def test_g7_a_stream_that_is_closed_right_after_a_loss_is_whole(
     assert Status.FINISHED == late.status
 
 
+async def test_g9_a_cancel_that_was_noticed_outlives_the_data(stage: Stage) -> None:
+    """Redis has lost that it was asked for when the producer ends: it is cancelled all the same."""
+
+    async def stop() -> None:
+        await stage.client.flushall()
+        await stream.publish("last ")
+        await stream.close()
+
+    stream = await claimed(stage.hub(), "chat", on_cancel=stop)
+    await stream.publish("first ")
+    await stream.flush()
+    reader = await stage.hub().get("chat")
+    assert reader is not None
+    assert Status.CANCELLED == await reader.cancel(wait=BOUND)
+    assert ("first last ", Status.CANCELLED) == (await reader.text(), (await reader.info()).status)
+
+
 async def test_g3_a_subscriber_at_a_hole_waits_for_its_repair(stage: Stage) -> None:
     """Nobody has noticed yet that a chunk is gone: it delivers what is before the hole, and goes
     on there once the producer has mended it."""

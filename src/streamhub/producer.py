@@ -270,6 +270,9 @@ class Producer:
         if base == last:
             if self._phase is _Phase.ENDING:
                 status, error = self._end
+                if self._cancelling:
+                    # The store may have lost that a cancel was asked for.
+                    status, error = Status.CANCELLED, ""
                 ops.append(End(self.claim, last, status, error))
             elif self._phase is _Phase.RELEASING:
                 ops.append(Release(self.claim, last))
