@@ -106,10 +106,9 @@ class Cluster:
             random.shuffle(known)
             seeds = [self._open(seed) for seed in self._seeds if seed not in self._servers]
             try:
-                async with asyncio.timeout(self.timeout):
-                    shares = await first_answer([*known, *seeds], self._ask)
-            except (RedisError, OSError, TimeoutError) as error:
-                raise explained(error, self.name, self.timeout) from error
+                shares = await first_answer([*known, *seeds], self._ask, timeout=self.timeout / 2)
+            except (RedisError, OSError) as error:
+                raise explained(error, self.name, self.timeout / 2) from error
             self._learn(shares)
 
     async def _ask(self, server: Server) -> list[tuple[int, int, Address]]:

@@ -28,7 +28,9 @@ class Master(Server):
         self._service = service
 
     async def connect(self) -> Any:
-        return await first_answer(self._sentinels, self._connect_by)
+        return await first_answer(
+            self._sentinels, self._connect_by, timeout=self.timeout / 2, discard=disconnect
+        )
 
     async def _connect_by(self, sentinel: Server) -> Any:
         host, port = await self._master(sentinel)
