@@ -144,6 +144,19 @@ class RedisCluster:
                 self.move_key(source, target, key)
         self.end_move(slot, source, target)
 
+    def cut_off(self, primary: RedisServer) -> None:
+        """Let a primary go on without its replicas, which get nothing of what comes now."""
+        self.ask(primary, "ACL", "SETUSER", "default", "-psync", "-sync", "-replconf")
+        self.ask(primary, "CLIENT", "KILL", "TYPE", "replica")
+
+    def fail_over(self, primary: RedisServer) -> None:
+        """Kill a primary, and return once a replica has its slots, and all work again."""
+        (slot, *_), *_ = [
+            share for share in self.ask(primary, "CLUSTER", "SLOTS") if share[2][1] == primary.port
+        ]
+        primary.kill()
+        until(lambda: self.owner(slot) is not primary and self.is_whole())
+
     # -- life --------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:

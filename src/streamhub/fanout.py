@@ -42,7 +42,8 @@ class Fanout:
         self._next = inf
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._failing_since: float | None = None
+        #: Tails that could not be looked at, and since when.
+        self._failing: dict[Tail, float] = {}
         self._backoff = _FIRST_BACKOFF
         self._closed = False
 
@@ -68,6 +69,7 @@ class Fanout:
         tail.references -= 1
         if tail.references == 0:
             tail.close()
+            self._failing.pop(tail, None)
             if self._tails.get(tail.session_id) is tail:
                 del self._tails[tail.session_id]
 
@@ -109,24 +111,33 @@ class Fanout:
         except Exception as error:  # whatever the store does, its tails must hear of it
             self._fail(tails, error)
             return
-        if self._failing_since is not None or loop.time() - began > _SLOW:
+        answers = dict(zip(tails, found, strict=True))
+        # Where a part of the store is away, the other sessions have their answers all the same.
+        away = {tail: one for tail, one in answers.items() if isinstance(one, StoreUnavailable)}
+        back = self._failing.keys() & (answers.keys() - away.keys())
+        if back or (not away and loop.time() - began > _SLOW):
             for tail in self._tails.values():
                 tail.distrust()
-        self._failing_since, self._backoff = None, _FIRST_BACKOFF
-        for tail, info in zip(tails, found, strict=True):
-            tail.end_look(info)
+        for tail, info in answers.items():
+            if not isinstance(info, StoreUnavailable):
+                self._failing.pop(tail, None)
+                tail.end_look(info)
+        if away:
+            self._fail(list(away), next(iter(away.values())))
+        else:
+            self._backoff = _FIRST_BACKOFF
 
     def _fail(self, tails: list[Tail], error: Exception) -> None:
         """Try again later, or tell the subscribers when that has lasted too long."""
         now = asyncio.get_running_loop().time()
-        if self._failing_since is None:
-            self._failing_since = now
+        if not self._failing.keys() & tails:
             logger.warning("looking at %d sessions failed: %s", len(tails), error)
         if not isinstance(error, StreamHubError):
             error = StoreUnavailable(repr(self._store), f"{type(error).__name__}: {error}")
-        give_up = now - self._failing_since >= self._config.give_up_after
         for tail in tails:
-            if give_up:
+            since = self._failing.setdefault(tail, now)
+            if now - since >= self._config.give_up_after:
+                del self._failing[tail]
                 tail.fail(error)
             else:
                 tail.due = now + self._backoff

@@ -177,7 +177,7 @@ class Hub:
         (info,) = await self._runtime.store.look([session_id])
         if info is None and wait is not None:
             info = await self._appears(session_id, wait)
-        if isinstance(info, SessionCorrupted):
+        if isinstance(info, SessionCorrupted | StoreUnavailable):
             raise info
         return None if info is None else self._reader(info)
 
@@ -296,7 +296,9 @@ class Hub:
             raise
         return past
 
-    async def _appears(self, session_id: str, wait: float) -> SessionInfo | SessionCorrupted | None:
+    async def _appears(
+        self, session_id: str, wait: float
+    ) -> SessionInfo | SessionCorrupted | StoreUnavailable | None:
         """The session, as soon as it is claimed; None if that takes longer than ``wait``."""
         tail = self._runtime.fanout.attach(session_id)
         try:
@@ -322,6 +324,8 @@ class Hub:
             for info in await self._runtime.store.look(batch, metadata=metadata):
                 if isinstance(info, SessionInfo):
                     yield info
+                elif isinstance(info, StoreUnavailable):
+                    raise info
                 elif info is not None:
                     logger.warning("left out: %s", info)
 

@@ -15,6 +15,7 @@ from .errors import (
     NotProducer,
     SessionCorrupted,
     SessionNotFound,
+    StoreUnavailable,
     StreamClosed,
     StreamHubError,
     describe,
@@ -369,7 +370,7 @@ class LiveStream:
     async def _find(self, *, metadata: bool = False) -> SessionInfo | None:
         self._runtime.start()
         (info,) = await self._runtime.store.look([self._session_id], metadata=metadata)
-        if isinstance(info, SessionCorrupted):
+        if isinstance(info, SessionCorrupted | StoreUnavailable):
             raise info
         return info
 

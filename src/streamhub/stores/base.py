@@ -14,7 +14,7 @@ import msgspec
 
 from ..chunks import Chunk, Cursor, SessionInfo, Status
 from ..config import HubConfig
-from ..errors import SessionCorrupted
+from ..errors import SessionCorrupted, StoreUnavailable
 
 __all__ = [
     "Append",
@@ -313,10 +313,11 @@ class Store(Protocol):
 
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
-    ) -> list[SessionInfo | SessionCorrupted | None]:
+    ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
         """How these sessions stand, with their metadata on request; None where there is none.
 
-        A session whose data is damaged is answered by its error, and leaves the others alone.
+        A session whose data is damaged is answered by its error, and leaves the others alone; so
+        is one in a part of the store that alone cannot be reached.
         """
         ...
 

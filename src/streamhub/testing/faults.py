@@ -71,7 +71,7 @@ class Passing(Store):
 
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
-    ) -> list[SessionInfo | SessionCorrupted | None]:
+    ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
         return await self.store.look(session_ids, metadata=metadata)
 
     async def read(
@@ -110,7 +110,7 @@ class Fails(Passing):
 
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
-    ) -> list[SessionInfo | SessionCorrupted | None]:
+    ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
         if self.failing:
             raise self._fail()
         return await super().look(session_ids, metadata=metadata)

@@ -60,13 +60,21 @@ class Lane:
         self._connection: Any = None
         self._waiting: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []
         self._pump: asyncio.Task[None] | None = None
+        self._sent_at = 0.0
         self._closed = False
 
     @property
     def idle(self) -> bool:
         return self._pump is None
 
-    async def ask(self, requests: Sequence[Request]) -> list[Any]:
+    @property
+    def waiting_for(self) -> float:
+        """Seconds since what is under way was sent; 0 if nothing is."""
+        if self._pump is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._sent_at
+
+    async def ask(self, requests: Sequence[Request], *, patient: bool = False) -> list[Any]:
         """The answers in the same order; an error reply stands where its answer would.
 
         :raises StoreUnavailable: the server cannot be reached, or broke off.
@@ -98,6 +106,7 @@ class Lane:
             while self._waiting:
                 batch = self._next_batch()
                 requests = [request for asked, _ in batch for request in asked]
+                self._sent_at = asyncio.get_running_loop().time()
                 try:
                     answers = await self._exchange_with_retries(requests)
                 except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
@@ -20,6 +21,8 @@ __all__ = ["Routes"]
 
 # A slot that moves again and again is followed this often.
 _HOPS = 16
+# How long a node may be silent before those who are not patient are told so, in seconds.
+_GRACE = 1.0
 _PAUSES = (0.05, 0.2)
 
 #: Positions of requests that travel together: one with a key, and those without in front of it.
@@ -31,10 +34,11 @@ class Routes:
     slot has moved, is on the move, or its node is gone.
 
     What follows a refused request in its slot is repeated with it, so that nothing of a session
-    overtakes anything; all requests may be repeated.
+    overtakes anything; all requests may be repeated. A node that is silent is unavailable soon to
+    those who are not patient, and at once until it speaks again.
 
-    :param retries: wait for a node that is gone, or a slot that is on the move: for moments where
-        many slots are asked of, so that one does not keep the others waiting, else for longer.
+    :param retries: try again for a moment where a node is gone, or a slot is on the move; for
+        longer where the one who asks is patient.
     """
 
     def __init__(
@@ -46,12 +50,12 @@ class Routes:
         self._lanes: dict[Server, Lane] = {}
         self._known_version = 0
 
-    async def ask(self, requests: Sequence[Request]) -> list[Any]:
+    async def ask(self, requests: Sequence[Request], *, patient: bool = False) -> list[Any]:
         answers: list[Any] = [None] * len(requests)
         todo = self._units(requests)
         #: Slots that are on the move, and the node that takes their next unit already.
         ahead: dict[int, Server] = {}
-        pauses = self._pauses(len(todo))
+        pauses = self._pauses(patient=patient)
         hops = 0
         while todo:
             try:
@@ -60,7 +64,7 @@ class Routes:
                 if not await _pause(pauses):
                     raise
                 continue
-            await self._hop(requests, todo, ahead, answers)
+            await self._hop(requests, todo, ahead, answers, patient=patient)
             waiting = self._note_refusals(todo, ahead, answers)
             hops += 1
             if (waiting and not await _pause(pauses)) or hops == _HOPS:
@@ -84,6 +88,8 @@ class Routes:
         todo: dict[int, list[_Unit]],
         ahead: dict[int, Server],
         answers: list[Any],
+        *,
+        patient: bool,
     ) -> None:
         """Send what is to be done to where it is to be done now."""
         await self._prune()
@@ -91,7 +97,7 @@ class Routes:
         sending = []
         for slot, units in todo.items():
             if slot in ahead:
-                sending.append(self._send_ahead(ahead[slot], requests, units[0], answers))
+                sending.append(partial(self._send_ahead, ahead[slot], requests, units[0], answers))
             elif (server := self._cluster.holder(slot)) is not None:
                 loads.setdefault(server, []).extend(at for unit in units for at in unit)
             else:
@@ -100,31 +106,55 @@ class Routes:
                 for unit in units:
                     answers[unit[-1]] = nobody
         for server, positions in loads.items():
-            sending.append(self._send(server, requests, positions, answers))
-        await asyncio.gather(*sending)
+            sending.append(partial(self._send, server, requests, positions, answers))
+        await asyncio.gather(*(send(patient=patient) for send in sending))
 
     async def _send(
-        self, server: Server, requests: Sequence[Request], positions: list[int], answers: list[Any]
+        self,
+        server: Server,
+        requests: Sequence[Request],
+        positions: list[int],
+        answers: list[Any],
+        *,
+        patient: bool,
     ) -> None:
-        found = await self._answers(server, [requests[at] for at in positions])
+        found = await self._answers(server, [requests[at] for at in positions], patient=patient)
         for at, answer in zip(positions, found, strict=True):
             answers[at] = answer
 
     async def _send_ahead(
-        self, server: Server, requests: Sequence[Request], unit: _Unit, answers: list[Any]
+        self,
+        server: Server,
+        requests: Sequence[Request],
+        unit: _Unit,
+        answers: list[Any],
+        *,
+        patient: bool,
     ) -> None:
         *first, keyed = (requests[at] for at in unit)
         # ASKING is good for one command: it must be the one that is not refused for its SHA.
         command: Command = keyed.in_full if isinstance(keyed, Call) else keyed
-        *found, _, answer = await self._answers(server, [*first, (b"ASKING",), command])
+        *found, _, answer = await self._answers(
+            server, [*first, (b"ASKING",), command], patient=patient
+        )
         for at, one in zip(unit, [*found, answer], strict=True):
             answers[at] = one
 
-    async def _answers(self, server: Server, requests: list[Request]) -> list[Any]:
-        try:
-            return await self._lane(server).ask(requests)
-        except StoreUnavailable as error:
+    async def _answers(
+        self, server: Server, requests: list[Request], *, patient: bool
+    ) -> list[Any]:
+        lane = self._lane(server)
+        error = StoreUnavailable(server.name, f"has not answered for {_GRACE:g} s")
+        if not patient and lane.waiting_for > _GRACE:
             return [error] * len(requests)
+        try:
+            async with asyncio.timeout(None if patient else _GRACE):
+                return await lane.ask(requests)
+        except TimeoutError:
+            # It may still carry them out, and whoever asks again asks after that.
+            return [error] * len(requests)
+        except StoreUnavailable as gone:
+            return [gone] * len(requests)
 
     def _note_refusals(
         self, todo: dict[int, list[_Unit]], ahead: dict[int, Server], answers: list[Any]
@@ -167,11 +197,11 @@ class Routes:
                 unit = []
         return todo
 
-    def _pauses(self, slots: int) -> Iterator[float]:
+    def _pauses(self, *, patient: bool) -> Iterator[float]:
         if not self._retries:
             return iter(())
-        count = max(1, round(self._cluster.timeout / _PAUSES[-1])) if slots == 1 else 1
-        return iter((_PAUSES[0], *[_PAUSES[-1]] * count))
+        count = round(self._cluster.timeout / _PAUSES[-1]) if patient else 0
+        return iter((*_PAUSES, *[_PAUSES[-1]] * count))
 
     def _lane(self, server: Server) -> Lane:
         lane = self._lanes.get(server)

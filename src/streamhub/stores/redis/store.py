@@ -12,7 +12,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...config import HubConfig
-from ...errors import SessionCorrupted, StreamHubError
+from ...errors import SessionCorrupted, StoreUnavailable, StreamHubError
 from ..base import (
     Append,
     Claim,
@@ -114,7 +114,7 @@ class RedisStore:
             if answer[0] == b"granted":
                 break
             (info,) = await self.look([session_id])
-            if isinstance(info, SessionCorrupted):
+            if isinstance(info, SessionCorrupted | StoreUnavailable):
                 raise info
             if info is not None:
                 return Refused(info)
@@ -246,7 +246,7 @@ class RedisStore:
 
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
-    ) -> list[SessionInfo | SessionCorrupted | None]:
+    ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
         if not session_ids:
             return []
         fields = (*codec.FIELDS, "metadata") if metadata else codec.FIELDS
@@ -264,12 +264,17 @@ class RedisStore:
             if not isinstance(record, Exception) and record[0] and codec.is_foreign(record)
         ]
         newest = await self._newest(foreign)
-        return [
-            self._corrupted(one, record)
+        found = [
+            self._unreadable(one, record)
             if isinstance(record, Exception)
             else codec.record(one, record, _time_ms(time), newest.get(one))
             for one, record, time in zip(session_ids, records, times, strict=True)
         ]
+        if isinstance(found[0], StoreUnavailable) and all(
+            isinstance(one, StoreUnavailable) for one in found
+        ):
+            raise found[0]
+        return found
 
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
@@ -280,7 +285,8 @@ class RedisStore:
             # Asked for afterwards: who has the session then had it while the log was read.
             (b"HGET", keys.meta, b"gen"),
         ]
-        answers = await self._reads.ask(requests if generation is not None else requests[:1])
+        asked = requests if generation is not None else requests[:1]
+        answers = await self._reads.ask(asked, patient=True)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise self._error(answer, session_id)
@@ -329,7 +335,7 @@ class RedisStore:
         return Keys.of(self._prefix, session_id)
 
     async def _ask(self, lanes: Lanes, session_id: str, request: Command | Call) -> Any:
-        (answer,) = await lanes.ask([request])
+        (answer,) = await lanes.ask([request], patient=True)
         if isinstance(answer, Exception):
             raise self._error(answer, session_id)
         return answer
@@ -343,9 +349,9 @@ class RedisStore:
             raise self._error(answers[0])
         return answers
 
-    def _corrupted(self, session_id: str, error: Exception) -> SessionCorrupted:
+    def _unreadable(self, session_id: str, error: Exception) -> SessionCorrupted | StoreUnavailable:
         mapped = self._error(error, session_id)
-        if isinstance(mapped, SessionCorrupted):
+        if isinstance(mapped, SessionCorrupted | StoreUnavailable):
             return mapped
         raise mapped
 

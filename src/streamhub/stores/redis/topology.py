@@ -15,12 +15,14 @@ __all__ = ["Lanes", "OneServer", "Topology"]
 class Lanes(Protocol):
     """Carries requests to the servers that have their keys."""
 
-    async def ask(self, requests: Sequence[Request]) -> list[Any]:
+    async def ask(self, requests: Sequence[Request], *, patient: bool = False) -> list[Any]:
         """The answers in the same order; an error stands where its answer would.
 
         Requests of one session are carried out in the order that they are given in. One without a
         key goes with the one that follows it.
 
+        :param patient: nobody else waits for these answers: where a part of the store is silent or
+            in motion, wait as long as it may take to answer.
         :raises StoreUnavailable: nothing is known of any of them.
         """
         ...
