@@ -44,6 +44,10 @@ from .base import (
 __all__ = ["MemoryStore"]
 
 
+# How many removed generations of one session are known at most.
+_MOST_REMOVED = 100
+
+
 def _wall_clock() -> Callable[[], float]:
     """Seconds since 1970 that never go back or jump, so that no lease lapses by a clock change."""
     start = time.time() - time.monotonic()
@@ -321,9 +325,13 @@ class MemoryStore:
         if record is None:
             return False
         del self._records[session_id]
-        term = record.claim.lease if record.status is Status.ACTIVE else 0.002
+        claim = record.claim
+        # A frozen producer is kept from coming back for as long as its session would outlive it.
+        term = claim.lease + claim.retention if record.status is Status.ACTIVE else 0.002
         tombstone = self._removed.setdefault(session_id, _Tombstone())
-        tombstone[record.claim.generation] = record.claim.epoch
+        tombstone[claim.generation] = claim.epoch
+        if len(tombstone) > _MOST_REMOVED:
+            del tombstone[next(iter(tombstone))]
         tombstone.expires = max(tombstone.expires, now + term)
         self._tell(session_id, Removed())
         for watch in list(self._cancels.get(session_id, ())):

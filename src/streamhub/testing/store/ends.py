@@ -18,6 +18,7 @@ from ...stores.base import (
     Store,
     Stored,
 )
+from ..backend import Backend
 from ..scene import Scene, new_generation
 from .steps import append, claim, end, look, lose, read, texts, write
 
@@ -262,6 +263,28 @@ class EndTests(Scene):
         for stale in (first, second):
             assert Fenced(None) == await write(store, Restore(stale, metadata=None))
         assert [None] == await store.look([session])
+
+    async def test_a_removal_outlives_the_lease(
+        self, backend: Backend, store: Store, session: str
+    ) -> None:
+        """A producer that was frozen for several leases does not put a removed session back."""
+        frozen = await claim(store, session, lease=0.1)
+        await store.remove(session)
+        await backend.advance(0.5)
+        assert Fenced(None) == await write(store, Restore(frozen, metadata=None))
+        assert [None] == await store.look([session])
+
+    async def test_a_session_removed_again_and_again_fences_the_newest_producers(
+        self, store: Store, session: str
+    ) -> None:
+        """However many there were: no memory is kept for all of them, and none is lost that the
+        last ones need."""
+        stale = []
+        for _ in range(105):
+            stale.append(await claim(store, session))
+            await store.remove(session)
+        for one in stale[-40:]:
+            assert Fenced(None) == await write(store, Restore(one, metadata=None))
 
     async def test_an_append_to_a_removed_session_does_not_reach_the_next(
         self, store: Store, session: str

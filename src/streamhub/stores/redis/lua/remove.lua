@@ -15,12 +15,28 @@ if not readable or not record then
   local fields = redis.pcall('HMGET', meta, 'gen', 'claim')
   record = {gen = fields[1] or '', ours = fields[2], epoch = now_ms(), done = false}
 end
-local term = readable and tonumber(redis.call('HGET', meta, 'term')) or 15000
+
+-- Its producer may be frozen for longer than its lease: it is kept from coming back for as long as
+-- its session would have outlived it.
+local function lifetime()
+  local terms = readable and redis.call('HMGET', meta, 'term', 'keep') or {}
+  return (tonumber(terms[1]) or 15000) + (tonumber(terms[2]) or 3600000)
+end
 
 local function bury(ms)
-  -- Removed again and again within one lease: the first ones have had their time.
+  -- Removed again and again meanwhile: the first ones have had their time.
   if redis.call('HLEN', removed) >= 200 then
-    redis.call('DEL', removed)
+    local held = redis.call('HGETALL', removed)
+    local epochs = {}
+    for i = 2, #held, 2 do
+      epochs[#epochs + 1] = tonumber(held[i])
+    end
+    table.sort(epochs)
+    for i = 1, #held, 2 do
+      if tonumber(held[i + 1]) <= epochs[#epochs / 2] then
+        redis.call('HDEL', removed, held[i])
+      end
+    end
   end
   redis.call('HSET', removed, record.gen, int(record.epoch), ARGV[1], int(record.epoch))
   redis.call('PEXPIRE', removed, math.max(int(ms), redis.call('PTTL', removed)))
@@ -31,7 +47,7 @@ tell(live, 'r')
 if not record.done then
   tell_producer(channel, record)
   if record.ours then
-    bury(term)
+    bury(lifetime())
   end
 elseif record.ours and record.epoch >= now_ms() then
   -- Whoever claims within this millisecond must still get another epoch.
