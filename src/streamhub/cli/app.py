@@ -12,6 +12,7 @@ import typer
 
 from . import sessions
 from .demo.command import demo
+from .doctor import doctor as examine
 from .leaving import finish as _finish
 from .leaving import refuse as _refuse
 from .run import run as run_command
@@ -330,6 +331,20 @@ def serve(
     if token is not None and not token.strip():
         _refuse("--token must not be empty")
     _finish(url, lambda: serve_hub(url, host, port, token=token, origins=cors_origin or []))
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: JsonOption = False, redis: RedisOption = None) -> None:
+    """Say what a Redis means for the guarantees, and try a session from end to end.
+
+    Looks at version, role, memory policy, persistence, replicas, the user's rights, Pub/Sub
+    buffers and more, on every primary of a cluster. Changes nothing but a session of its own,
+    which it removes.
+
+    Exit code: 0; 1 there is a problem; 7 the store is unavailable.
+    """
+    url = _url(context, redis)
+    _finish(url, lambda: examine(url, as_json=as_json))
 
 
 app.command()(demo)
