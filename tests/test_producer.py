@@ -67,8 +67,8 @@ async def test_the_end_and_the_release_come_after_every_chunk(way: str) -> None:
 
 async def test_appends_are_bounded_in_chunks_and_in_bytes() -> None:
     """One script call never holds the server for long; a chunk over the bound goes alone."""
-    small = await producing(3000)
-    assert [(base, base + 256) for base in range(0, 2048, 256)] == ranges(small.next_ops())
+    small = await producing(5000)
+    assert [(base, base + 512) for base in range(0, 4096, 512)] == ranges(small.next_ops())
 
     large = await producing(0)
     for size in (200_000, 100_000, 100_000, 400_000, 1):

@@ -48,14 +48,14 @@ from .waiters import Waiters
 __all__ = ["Producer"]
 
 # One script call must not hold the server for much longer than a millisecond.
-_APPEND_CHUNKS = 256
+_APPEND_CHUNKS = 512
 _APPEND_BYTES = 256 * 1024
 # How much of one stream may travel in one round trip: the rest waits, so that others get theirs.
 _APPENDS_PER_ROUND = 8
 # A log that loses what is put back each time is not worth more attempts.
 _MENDINGS_IN_VAIN = 20
 # A source that never waits still has to let the writer run.
-_REST_AFTER = 256
+_REST_AFTER = 128
 
 
 class _Phase(Enum):
@@ -89,7 +89,10 @@ class Producer:
 
     def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
         self.claim = granted.claim
-        self._config = config
+        self._max_chunk = config.max_chunk_bytes
+        self._max_pending = config.max_pending_bytes
+        self._max_stream = config.max_stream_bytes
+        self._give_up_after = config.give_up_after
         self._items: list[Item] = list(past)
         # _sizes[n] is what the first n chunks take together.
         self._sizes = array("Q", [0])
@@ -137,16 +140,19 @@ class Producer:
         """Take a chunk in; None if that has to wait, for which there is ``publish``."""
         if self._phase is not _Phase.OPEN:
             self.raise_for_phase()
-        size = self._measure(data, event)
+        if event is None and type(data) is str and data.isascii() and len(data) <= self._max_chunk:
+            size = len(data) or 1
+        else:
+            size = self._measure(data, event)
         items, sizes = self._items, self._sizes
         last, total = len(items), sizes[-1] + size
         if not (rested or last % _REST_AFTER):
             return None
         pending = total - sizes[self._stored]
-        if pending > self._config.max_pending_bytes and pending > size:
+        if pending > self._max_pending and pending > size:
             return None
-        if total > self._config.max_stream_bytes:
-            raise StreamTooLarge(self.claim.session_id, total, self._config.max_stream_bytes)
+        if total > self._max_stream:
+            raise StreamTooLarge(self.claim.session_id, total, self._max_stream)
         items.append(data if event is None else (data, event))
         sizes.append(total)
         if self._stored == last:
@@ -348,11 +354,11 @@ class Producer:
         if self._failing_since is None:
             self._failing_since = now
         if isinstance(error, StoreUnavailable):
-            if now - self._failing_since < self._config.give_up_after:
+            if now - self._failing_since < self._give_up_after:
                 return
             self._broken = StoreUnavailable(
                 error.store,
-                f"could not be written for {self._config.give_up_after:g} s; session "
+                f"could not be written for {self._give_up_after:g} s; session "
                 f"{self.claim.session_id!r} is stored up to offset {self._stored} "
                 f"of {len(self._items)}: {error.reason}",
             )
@@ -395,8 +401,8 @@ class Producer:
                 f"a chunk must be encodable as UTF-8, but holds a lone surrogate "
                 f"({error.object[error.start]!r} at {error.start})",
             ) from None
-        if size > self._config.max_chunk_bytes:
-            raise ChunkTooLarge(session_id, size, self._config.max_chunk_bytes)
+        if size > self._max_chunk:
+            raise ChunkTooLarge(session_id, size, self._max_chunk)
         return size or 1
 
     def _batch_end(self, base: int) -> int:

@@ -148,7 +148,7 @@ def live_event(message: bytes) -> LiveEvent | None:
         epoch, base = int(epoch_text), int(base_text)
         chunks = [
             Chunk(item, Cursor(epoch, offset))
-            if isinstance(item, str)
+            if type(item) is str
             else Chunk(item[0], Cursor(epoch, offset), item[1])
             for offset, item in enumerate(_decode_items(packed), base + 1)
         ]
@@ -173,9 +173,9 @@ def cancel_event(_: bytes) -> LiveEvent:
 
 def write_result(session_id: str, answer: Sequence[bytes]) -> WriteResult | SessionCorrupted:
     """What a write script answered; damage is the answer of that session alone."""
+    if len(answer) == 3 and answer[0] == b"stored":
+        return Stored(int(answer[1]), answer[2] == b"1")
     match answer:
-        case [b"stored", last, cancelling]:
-            return Stored(int(last), cancelling == b"1")
         case [b"behind", last]:
             return Behind(int(last))
         case [b"gone"]:

@@ -155,21 +155,22 @@ class RedisStore:
     def _call(self, op: WriteOp) -> Call:
         claim = op.claim
         keys = self._keys(claim.session_id)
-        lease, ttl = _ms(claim.lease), _ms(claim.lease) + _ms(claim.retention)
+        lease = _ms(claim.lease)
+        ttl = lease + _ms(claim.retention)
         scripts = self._scripts
+        if isinstance(op, Append):
+            return Call(
+                scripts["append"],
+                (keys.meta, keys.chunks),
+                claim.generation,
+                op.base,
+                op.total_bytes,
+                lease,
+                ttl,
+                codec.encode_items(op.items),
+                keys.live,
+            )
         match op:
-            case Append(_, base, items, total):
-                return Call(
-                    scripts["append"],
-                    (keys.meta, keys.chunks),
-                    claim.generation,
-                    base,
-                    total,
-                    lease,
-                    ttl,
-                    codec.encode_items(items),
-                    keys.live,
-                )
             case SetMetadata(_, metadata):
                 return Call(scripts["set_metadata"], (keys.meta,), claim.generation, metadata)
             case Renew(_, last):
