@@ -14,7 +14,15 @@ from starlette.types import ASGIApp
 from streamhub import Hub
 from streamhub.http import create_app
 
+from ..backends import BACKENDS, NewHub
 from .serving import served
+
+
+@pytest.fixture(params=["memory", "redis"])
+def new_hub(request: pytest.FixtureRequest) -> NewHub:
+    """Without the other topologies: nothing here knows how many servers there are."""
+    name: str = request.param
+    return BACKENDS[name](request)
 
 
 class Open(Protocol):

@@ -28,6 +28,7 @@ __all__ = [
     "raw_request",
     "served",
     "stored",
+    "tasks_of_clients",
 ]
 
 HOST = "127.0.0.1"
@@ -151,14 +152,19 @@ async def stored(stream: LiveStream, *chunks: str) -> list[str]:
     return cursors
 
 
-async def nothing_is_held(hub: Hub, tasks: set[asyncio.Task[Any]]) -> None:
-    """Wait until nobody follows a session any more, and no task is left but ``tasks``."""
+async def nothing_is_held(hub: Hub) -> None:
+    """Wait until nobody follows a session any more, and no task works for a client."""
 
     async def all_gone() -> bool:
-        tails = hub._runtime.fanout._tails
-        return not tails and asyncio.all_tasks() <= tasks
+        return not hub._runtime.fanout._tails and not tasks_of_clients()
 
     await until(all_gone)
+
+
+def tasks_of_clients() -> list[str]:
+    """The server's, and those that wait for the client of a response to go."""
+    names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+    return [one for one in names if one.endswith((".run_asgi", "_cancel_when_gone"))]
 
 
 async def raw_request(

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import msgspec
 from starlette.applications import Starlette
@@ -67,12 +67,11 @@ def create_app(
     app = Starlette(
         routes=[
             Route("/sessions", api.list, methods=["GET"]),
-            Route(one, api.info, methods=["GET"]),
-            Route(one, api.remove, methods=["DELETE"]),
+            Route(one, api.one, methods=["GET", "DELETE"]),
             Route(f"{one}/stream", api.stream, methods=["GET"]),
             Route(f"{one}/cancel", api.cancel, methods=["POST"]),
             Route("/health", api.health, methods=["GET"]),
-            Route("/openapi.json", _describe, methods=["GET"]),
+            Route("/openapi.json", api.describe, methods=["GET"]),
         ],
         middleware=[Middleware(_EncodedPath)],
         exception_handlers={
@@ -109,9 +108,19 @@ class _Api:
                         break
         return _json({"sessions": found})
 
-    async def info(self, request: Request) -> Response:
+    async def one(self, request: Request) -> Response:
+        # One route, so that it can tell all of its methods.
+        return await (self._remove if request.method == "DELETE" else self._info)(request)
+
+    async def _info(self, request: Request) -> Response:
         stream = await self._find(request, "read")
         return not_found() if stream is None else _json(_as_json(await stream.info()))
+
+    async def _remove(self, request: Request) -> Response:
+        if not await self._is_allowed(request, "remove"):
+            return not_found()
+        removed = await self._hub.remove(_session_of(request))
+        return Response(status_code=204) if removed else not_found()
 
     async def stream(self, request: Request) -> Response:
         wait = seconds_of(request, "wait", self._max_wait)
@@ -139,16 +148,16 @@ class _Api:
         facts = {"session_id": stream.session_id, "status": status}
         return _json(facts, 202 if status is Status.ACTIVE else 200)
 
-    async def remove(self, request: Request) -> Response:
-        if not await self._is_allowed(request, "remove"):
-            return not_found()
-        removed = await self._hub.remove(_session_of(request))
-        return Response(status_code=204) if removed else not_found()
-
     async def health(self, request: Request) -> Response:
         # Any question will do: what counts is that the store answers.
         await self._hub.active(["health"])
         return _json({"status": "ok"})
+
+    async def describe(self, request: Request) -> Response:
+        description = msgspec.json.decode(_description())
+        description["servers"] = [{"url": quote(request.scope.get("root_path", "")) or "/"}]
+        description["components"]["parameters"]["wait"]["schema"]["maximum"] = self._max_wait
+        return _json(description)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -185,12 +194,21 @@ class _EncodedPath:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = scope.get("raw_path")
         if scope["type"] == "http" and raw:
-            path = raw.partition(b"?")[0].decode("latin-1")
-            root = scope.get("root_path", "")
-            # A proxy may have taken the root away, or a server put it into the path alone.
-            if not root or path.startswith(root):
-                scope = {**scope, "path": path}
+            sent = raw.partition(b"?")[0].decode("latin-1")
+            scope = {**scope, "path": _as_sent(scope["path"], sent, scope.get("root_path", ""))}
         await self._app(scope, receive, send)
+
+
+def _as_sent(path: str, sent: str, root: str) -> str:
+    """``path`` with the part below ``root``, where the routes are, as it was sent."""
+    if not path.startswith(f"{root}/"):
+        # A proxy has taken the root away.
+        root = ""
+    below = path[len(root) :]
+    # What is above may have been encoded in any way, or be the server's own.
+    starts = (place for place, sign in enumerate(sent) if sign == "/")
+    encoded = (sent[place:] for place in starts if unquote(sent[place:]) == below)
+    return root + next(encoded, below)
 
 
 def _session_of(request: Request) -> str:
@@ -218,12 +236,6 @@ def _json(value: object, status: int = 200) -> Response:
 @cache
 def _description() -> bytes:
     return (files(__package__) / "openapi.json").read_bytes()
-
-
-async def _describe(request: Request) -> Response:
-    description = msgspec.json.decode(_description())
-    description["servers"] = [{"url": request.scope.get("root_path") or "/"}]
-    return _json(description)
 
 
 # -- what goes wrong -------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -119,6 +119,8 @@ class _Chat:
             if not await self._is_allowed(request, session_id, "produce"):
                 return not_found()
             stream = await self._begun(request, session_id, body)
+        except ClientDisconnect:
+            return nothing()
         except BadRequest as error:
             return error.problem
         except StreamHubError as error:
@@ -152,6 +154,8 @@ class _Chat:
             # A page that does not know yet that a new answer has begun must not stop that.
             if named is None or named in _names(await stream.info()):
                 await stream.cancel()
+        except ClientDisconnect:
+            return nothing()
         except BadRequest as error:
             return error.problem
         except StreamHubError as error:

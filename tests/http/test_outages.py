@@ -1,0 +1,85 @@
+"""A store that goes away while it is followed, and that is away when it is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from streamhub import HubConfig
+from streamhub.http import create_app
+
+from ..redis_server import RedisServer
+from ..redis_stage import Stage
+from .conftest import Open
+from .serving import events, follow, lines, path_of, stored
+
+IMPATIENT = HubConfig(lease=0.5, give_up_after=0.5)
+AWAY = "the store of the sessions cannot be used right now"
+
+pytestmark = pytest.mark.slow
+
+
+async def test_a_store_that_goes_away(
+    make_redis: Callable[..., RedisServer],
+    open_client: Open,
+    session_id: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who follows is told after ``give_up_after``, and is not told where the store is. Who asks is
+    answered with 503, but for an EventSource, which is to come back; health says so, too. All is
+    well again when the store is back."""
+    caplog.set_level("CRITICAL", "uvicorn.error")
+    server = make_redis()
+    async with Stage(server) as stage:
+        hub = stage.hub(IMPATIENT)
+        stream, _ = await hub.register(session_id)
+        (one,) = await stored(stream, "a")
+        client = await open_client(create_app(hub))
+        path = path_of(session_id)
+        async with (
+            follow(client, path) as response,
+            follow(client, path, params={"format": "ndjson"}) as other,
+        ):
+            await response.next()
+            await other.until_raw(b"a")
+            server.kill()
+            error = await response.next()
+            await response.until_closed()
+            await other.until_closed()
+        assert ("error", one) == (error.event, error.id)
+        facts = {"status": "unavailable", "error": AWAY, "cursor": one}
+        assert facts == json.loads(error.data) == lines(other.raw)[-1]
+
+        asked = await client.get(path, headers={"last-event-id": one})
+        assert (200, "text/event-stream; charset=utf-8") == (
+            asked.status_code,
+            asked.headers["content-type"],
+        )
+        (said,) = events(asked.content)
+        assert ("error", "", {**facts, "cursor": None}) == (
+            said.event,
+            said.id,
+            json.loads(said.data),
+        )
+        for answer in (
+            await client.get(path, params={"format": "ndjson"}),
+            await client.get(path, params={"format": "text"}),
+            await client.get(path_of(session_id, "")),
+            await client.get("/sessions"),
+            await client.post(path_of(session_id, "/cancel")),
+            await client.delete(path_of(session_id, "")),
+            await client.get("/health"),
+        ):
+            assert (503, "unavailable", AWAY) == (
+                answer.status_code,
+                answer.json()["code"],
+                answer.json()["detail"],
+            )
+            assert "1" == answer.headers["retry-after"]
+            assert str(server.port) not in answer.text
+
+        server.start()
+        assert 200 == (await client.get("/health")).status_code
+        assert 404 == (await client.get(path_of("unknown"))).status_code
