@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -11,7 +10,7 @@ from httpx import AsyncClient
 from starlette.requests import Request
 
 from streamhub import Hub
-from streamhub.http import create_app, owned_by
+from streamhub.http import Authorize, create_app, owned_by
 from streamhub.testing.waiting import until, within
 
 from .conftest import Open
@@ -90,7 +89,8 @@ async def test_what_is_allowed(hub: Hub, open_client: Open, answer: str) -> None
         return plain(request, session_id, action)
 
     await hub.register("a/b ü")
-    client = await open_client(create_app(hub, authorize={"plain": plain, "async": slow}[answer]))
+    check: Authorize = slow if answer == "async" else plain
+    client = await open_client(create_app(hub, authorize=check))
     statuses = [
         (await client.get(path_of("a/b ü", ""))).status_code,
         (await client.head(path_of("a/b ü"))).status_code,
@@ -269,7 +269,6 @@ async def test_a_check_that_fails_is_no_permission(
 ) -> None:
     """The application's own error stays its own: 500, and nothing of the session."""
     caplog.set_level("CRITICAL", "uvicorn.error")
-    check: Callable[..., Awaitable[bool]]
 
     async def check(*_: object) -> bool:
         raise LookupError("no database")

@@ -1,0 +1,126 @@
+"""The description of the app, and the app against its description."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openapi_spec_validator import validate
+from starlette.testclient import TestClient
+
+from streamhub import Hub
+from streamhub.http import create_app
+
+DESCRIPTION: dict[str, Any] = json.loads((files("streamhub.http") / "openapi.json").read_bytes())
+TEXT = st.text(max_size=40)
+#: What is nearly right finds more than what is nowhere near it.
+VALUES = {
+    "owner": TEXT,
+    "status": st.sampled_from(["active", "finished", "x", ""]) | TEXT,
+    "limit": st.sampled_from(["1", "1000", "1001", "0", "x"]) | TEXT,
+    "after": st.sampled_from(["now", "0-0", "1-1", "x", f"{2**64}-0"]) | TEXT,
+    "format": st.sampled_from(["sse", "ndjson", "text", "xml"]) | TEXT,
+    "batch": st.sampled_from(["true", "0", "", "x"]) | TEXT,
+    "wait": st.sampled_from(["0", "0.001", "-1", "nan", "1e400", "x"]),
+    "reason": TEXT,
+}
+SESSIONS = st.sampled_from(["a", "ended", "%FF", "%00", "%", "%2F", "x" * 600]) | TEXT.map(
+    lambda text: quote(text, safe="")
+)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    """In a loop of its own thread, because the requests are made up by plain functions."""
+    hub = Hub()
+    with TestClient(create_app(hub, heartbeat=0.05), raise_server_exceptions=True) as client:
+        assert client.portal is not None
+
+        async def begin() -> None:
+            stream, _ = await hub.register("ended")
+            await stream.publish("x\r\n")
+            await stream.close()
+
+        client.portal.call(begin)
+        yield client
+        client.portal.call(hub.aclose)
+
+
+def test_the_description_is_valid() -> None:
+    """OpenAPI 3.1."""
+    validate(DESCRIPTION)
+
+
+def test_every_route_is_described() -> None:
+    """With its methods, and none that is not there."""
+    routes = {
+        (path, method.lower())
+        for path, methods in [
+            (getattr(route, "path", ""), getattr(route, "methods", set()))
+            for route in create_app(Hub()).routes
+        ]
+        for method in methods
+        if method != "HEAD" and path != "/openapi.json"
+    }
+    described = {
+        (path, method)
+        for path, operations in DESCRIPTION["paths"].items()
+        for method in operations
+        if method != "parameters"
+    }
+
+    assert described == routes
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        (path, method)
+        for path, operations in DESCRIPTION["paths"].items()
+        for method in operations
+        if method != "parameters"
+    ],
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_whatever_is_asked_the_answer_is_described(
+    client: TestClient, path: str, method: str, data: st.DataObject
+) -> None:
+    """Its status and its media type; an error is a problem that says which, and none is a 500."""
+    operation = DESCRIPTION["paths"][path][method]
+    query = data.draw(st.fixed_dictionaries({}, optional=VALUES))
+    cursor = data.draw(st.none() | st.sampled_from(["0-0", "1-1", "x", "now"]))
+    session = data.draw(SESSIONS.filter(bool))
+    answer = client.request(
+        method,
+        path.replace("{session}", session),
+        params=query,
+        headers={} if cursor is None else {"last-event-id": cursor},
+    )
+    described = operation["responses"].get(str(answer.status_code))
+
+    assert described is not None, answer.status_code
+    if answer.status_code >= 400:
+        problem = answer.json()
+        assert "application/problem+json" == answer.headers["content-type"]
+        assert answer.status_code == problem["status"]
+        assert {"type", "title", "status", "detail", "code"} == set(problem)
+    elif "content" in described:
+        assert answer.headers["content-type"].partition(";")[0] in described["content"]
+
+
+def test_every_session_fits_its_description(client: TestClient) -> None:
+    """No fact is missing from it, and none from the answer that it calls required."""
+    schema = DESCRIPTION["components"]["schemas"]["Session"]
+    found = client.get("/sessions/ended").json()
+
+    assert set(schema["properties"]) == set(found)
+    assert set(schema["required"]) <= set(found)
