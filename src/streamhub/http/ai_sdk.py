@@ -138,12 +138,12 @@ class _UIMessageStream:
                 parts = _parts_of_frames(chunk.data)
                 self._framed = self._framed or parts is not None
                 if parts is not None:
-                    return b"".join([self._published(*part) for part in parts])
+                    return b"".join([self._published(chunk.cursor, *part) for part in parts])
             return self._delta(chunk)
         if chunk.event == PART_EVENT:
             part = _part(chunk.data)
             if part is not None:
-                return self._published(*part)
+                return self._published(chunk.cursor, *part)
         value = _json_or_text(chunk.data)
         return self._started_by_us(chunk.cursor) + _frame(
             {"type": f"data-{chunk.event}", "data": value}
@@ -169,9 +169,11 @@ class _UIMessageStream:
             out += _frame({"type": "text-start", "id": self._text})
         return out + _frame({"type": "text-delta", "id": self._text, "delta": chunk.data})
 
-    def _published(self, kind: str, part: str) -> bytes:
-        """A part of the application's own; as it is, but for what has to be closed before it."""
-        out = b"" if kind.startswith("data-") else self._close_text()
+    def _published(self, cursor: Cursor, kind: str, part: str) -> bytes:
+        """A part of the application's own; as it is, but for what has to come before it."""
+        out = b"" if kind == "start" else self._started_by_us(cursor)
+        if not kind.startswith("data-"):
+            out += self._close_text()
         match kind:
             case "start":
                 self._started = True
