@@ -12,6 +12,7 @@ import pytest
 from streamhub import (
     Hub,
     HubConfig,
+    LiveStream,
     Status,
     StoreAuthenticationFailed,
     StoreReadOnly,
@@ -169,6 +170,38 @@ async def test_chunks_of_a_user_without_rights_on_channels_are_stored_and_read(
     await stream.close()
     assert [] == [chunk async for chunk in subscription]
     assert Status.FINISHED == subscription.status
+
+
+# -- limits ----------------------------------------------------------------------------------
+
+
+async def test_a_stream_that_breaks_the_connection_each_time_harms_no_other(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    """Redis closes the connection on a chunk that is too large for it. The other streams of the
+    hub, before and after it, are stored all the same; this one raises StoreUnavailable."""
+    config = HubConfig(lease=0.5, give_up_after=3.0)
+    async with Stage(make_redis(arguments=("--proto-max-bulk-len", "1mb"))) as stage:
+        hub = stage.hub(config)
+        streams = [await claimed(hub, f"chat:{n}") for n in range(4)]
+        data: list[list[str]] = [[] for _ in streams]
+        too_large = asyncio.create_task(_publish_too_much(streams[1], config))
+        async with asyncio.timeout(BOUND):
+            while not too_large.done():
+                for n in (0, 2, 3):
+                    data[n].append(f"{len(data[n])} ")
+                    await streams[n].publish(data[n][-1])
+                await asyncio.gather(*(streams[n].flush() for n in (0, 2, 3)))
+        await too_large
+        for n in (0, 2, 3):
+            await streams[n].close()
+            assert "".join(data[n]) == await streams[n].text()
+
+
+async def _publish_too_much(stream: LiveStream, config: HubConfig) -> None:
+    await stream.publish("x" * config.max_chunk_bytes)
+    with pytest.raises(StoreUnavailable):
+        await stream.flush()
 
 
 # -- replicas --------------------------------------------------------------------------------

@@ -115,6 +115,8 @@ class Producer:
         self._cancelling = False
         #: Whether the end was asked for here, by ``finish``.
         self.finishing = False
+        #: Whether the store took a renewal since it began to fail to take anything else.
+        self.renewed = False
         #: Called with this producer when there is something to write.
         self.on_work: Callable[[Producer], None] = _ignore
         #: Called once, when the store says that a cancel was asked for.
@@ -296,6 +298,7 @@ class Producer:
             return
         if not isinstance(op, Renew):
             self._failing_since = None
+        self.renewed = self._failing_since is not None
         match result:
             case Stored():
                 self._apply_stored(op, result, metadata_set)

@@ -1,7 +1,9 @@
 """One per hub: gathers what is pending across all streams into one round trip to the store.
 
 While a round trip is under way, chunks gather for the next: no delay when idle, batches under
-load. Streams take turns, and each one's errors are its own.
+load. Streams take turns, and each one's errors are its own. One whose chunks break the connection
+each time would fail all of its round trip with it: whoever fails though the store takes renewals
+goes alone.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Writer:
         self._linger = linger
         self._ready: dict[Producer, None] = {}
         self._failed: dict[Producer, None] = {}
+        self._alone: set[Producer] = set()
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
         # When the oldest chunk that is not written came at the earliest, and when a round began.
@@ -78,7 +81,9 @@ class Writer:
         if not work:
             return
         counts = {producer: producer.metadata_set for producer, _ in work}
-        answers = await self._write([op for _, op in work])
+        answers, broke_off = await self._write([op for _, op in work])
+        if broke_off:
+            self._alone.update(one for one in counts if len(counts) == 1 or one.renewed)
         failed = False
         for (producer, op), answer in zip(work, answers, strict=True):
             producer.apply(op, answer, counts[producer])
@@ -87,7 +92,7 @@ class Writer:
                 self._failed[producer] = None
         if failed:
             self._back_off()
-        else:
+        elif not self._failed:
             self._backoff = _FIRST_BACKOFF
         for producer in counts:
             if producer.has_work:
@@ -105,19 +110,26 @@ class Writer:
             and len(work) < _ROUND_OPS
         ):
             producer = next(iter(self._ready))
+            alone = producer in self._alone
+            if alone and work:
+                break
             del self._ready[producer]
+            self._alone.discard(producer)
             size += producer.pending_bytes
             for op in producer.next_ops():
                 work.append((producer, op))
                 if isinstance(op, Append):
                     chunks += len(op.items)
+            if alone:
+                break
         return work
 
-    async def _write(self, ops: list[WriteOp]) -> list[WriteResult | Exception]:
+    async def _write(self, ops: list[WriteOp]) -> tuple[list[WriteResult | Exception], bool]:
+        """The answers, and whether there is but one error for all of them."""
         try:
-            return await self._store.write(ops)
+            return await self._store.write(ops), False
         except Exception as error:  # a store's error must reach its producers, not end the writer
-            return [error] * len(ops)
+            return [error] * len(ops), True
 
     def _back_off(self) -> None:
         if self._retry is None:
