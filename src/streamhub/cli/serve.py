@@ -20,6 +20,8 @@ async def serve(url: str, host: str, port: int, *, token: str | None, origins: l
     except ModuleNotFoundError as missing:
         note(f'serve needs {missing.name}: pip install "streamhub-llm[serve]"', style="red")
         return Code.USAGE
+    # A variable that is set to nothing is not set.
+    token = (token or "").strip() or None
     try:
         listening = listen(host, port, public=token is not None)
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -11,9 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..chunks import SessionInfo
+from ..chunks import SessionInfo, Status
 from ..errors import StreamHubError
-from ..hub import Hub
+from ..hub import Hub, check_session_id
 from ..sources import Source
 from ..stream import LiveStream
 from .ai_sdk import UIMessageStreamResponse, message_id_of
@@ -112,10 +113,11 @@ class _Chat:
         try:
             body = await _body(request)
             chat = body.get("id")
-            if not isinstance(chat, str):
-                detail = f"id must be the chat's id, a string, not {_short(chat)}"
+            if not isinstance(chat, str) or not chat:
+                detail = f"id must be the chat's id, some text, not {_short(chat)}"
                 raise BadRequest(Problem(400, "invalid_body", detail))
             session_id = self._session_id(chat)
+            check_session_id(session_id)
             if not await self._is_allowed(request, session_id, "produce"):
                 return not_found()
             stream = await self._begun(request, session_id, body)
@@ -180,9 +182,10 @@ class _Chat:
             info = await stream.info()
             if isinstance(info.metadata, dict) and info.metadata.get("asked") == asked:
                 return stream
-            if not info.cancelling:
-                return None
-            await stream.wait(self._takeover_wait)
+            if info.status is Status.ACTIVE:
+                if not info.cancelling:
+                    return None
+                await stream.wait(self._takeover_wait)
         return None
 
     async def _is_allowed(self, request: Request, session_id: str, action: Action) -> bool:
@@ -201,7 +204,7 @@ async def _body(request: Request, *, optional: bool = False) -> dict[str, Any]:
         return {}
     try:
         body = msgspec.json.decode(pieces)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if optional:
             return {}
         raise BadRequest(Problem(400, "invalid_body", f"the body must be JSON: {error}")) from None
@@ -213,12 +216,13 @@ async def _body(request: Request, *, optional: bool = False) -> dict[str, Any]:
     return body
 
 
-def _asked(body: dict[str, Any]) -> list[str]:
-    """What tells one question of a chat from another."""
+def _asked(body: dict[str, Any]) -> str:
+    """What tells one question of a chat from another; ids alone do not where a message is edited,
+    or where a client gives none."""
     messages = body.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
-    newest = last.get("id") if isinstance(last, dict) else None
-    return [_short(part) for part in (body.get("trigger"), body.get("messageId"), newest)]
+    question = [body.get("trigger"), body.get("messageId"), last]
+    return sha256(msgspec.json.encode(question, order="sorted")).hexdigest()
 
 
 def _names(info: SessionInfo) -> tuple[str, str]:

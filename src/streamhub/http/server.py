@@ -56,8 +56,11 @@ def guarded(hub: Hub, *, token: str | None, origins: Sequence[str] = ()) -> ASGI
     """``create_app`` for whoever has the token; without one, for programs of this machine and pages
     of ``origins``.
 
+    :param token: what is not empty.
     :param origins: whose pages may use it from a browser (CORS), as ``https://example.org``.
     """
+    if token is not None and not token.strip():
+        raise ValueError("token must not be empty")
     app: ASGIApp = create_app(hub)
     app = _LocalOnly(app, origins) if token is None else _Token(app, token)
     if origins:
@@ -110,7 +113,7 @@ class _Token:
         if scope["type"] == "http" and scope["path"] != "/health":
             kind, _, given = Request(scope).headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(
-                given.strip().encode(), self._token
+                given.strip().encode("latin-1"), self._token
             ):
                 detail = "a token is needed: Authorization: Bearer …"
                 problem = Problem(401, "unauthorized", detail, {"www-authenticate": "Bearer"})
