@@ -141,7 +141,7 @@ async def test_an_api_that_is_down_fails_the_answer_with_the_reason(mode: str) -
             assert read.end is not None
             kind, told = read.end
             assert ("error", "failed") == (kind, told["status"])
-            assert f"cannot reach the model API at {url}: " in told["error"]
+            assert f"cannot reach the model API at {url}: Connection refused" == told["error"]
             assert "demo:test:2" == await demo.ask(QUESTION)
 
 

@@ -129,6 +129,8 @@ def _explained(error: Exception, model: Model, *, speaking: bool) -> str:
 def _root_of(error: BaseException) -> str:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__
 
 

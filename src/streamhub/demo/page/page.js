@@ -95,7 +95,7 @@ function onNews(answer, news) {
       else log("info", `${capital(news.name)} has claimed the session ${answer.session}.`);
       break;
     case "replayed":
-      log("info", `${plural(news.chunks, "chunk")} replayed from the log; what comes now is live.`);
+      log("info", `${plural(news.chunks, "chunk")} replayed from the log${answer.facts.status === "active" ? "; what comes now is live" : ""}.`);
       break;
     case "broken":
       log("bad", `Connection lost after chunk ${news.after}. The browser connects again by itself.`);
@@ -166,7 +166,7 @@ function show() {
     facts: facts && {
       status: facts.cancelling ? "stopping" : silent ? "crashed" : writes ? "publishing" : facts.status,
       generation: short(facts.generation),
-      lease: facts.lease === null ? "given up" : facts.lease > 0 ? `${facts.lease.toFixed(1)} s` : "lapsed",
+      lease: facts.lease === null ? "ended" : facts.lease > 0 ? `${facts.lease.toFixed(1)} s` : "lapsed",
     },
   });
   node("log", {
