@@ -99,6 +99,24 @@ async def test_an_unreachable_redis_is_one_clear_line() -> None:
     assert PASSWORD not in line
 
 
+async def test_producers_that_cannot_start_are_not_waited_for(redis_url: str) -> None:
+    """A process that ends whenever it is started ends the demo with one line, not in silence."""
+    sabotage = (
+        "from types import SimpleNamespace\n"
+        "import streamhub.demo.processes\n"
+        "streamhub.demo.processes.sys = SimpleNamespace(executable='/bin/false')"
+    )
+    ended = await cli(
+        *("demo", "--port", "0", "--redis", redis_url),
+        python=(sys.executable, "-c", BROKEN.format(sabotage=sabotage)),
+    )
+
+    assert (9, "") == (ended.code, ended.out)
+    assert [
+        "the producer process ends as soon as it is started; see what it printed"
+    ] == ended.err.splitlines()
+
+
 async def test_a_port_that_is_taken_is_said_to_be() -> None:
     """Only the default port gives way to the next."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -71,9 +71,10 @@ def _survives(site: _Site, about: dict[str, Any], say: Say) -> None:
     _expect(turn["status"] == "finished", f"the answer is {turn['status']}: {turn['error']}")
     producers = turn["producers"]
     _expect(len(producers) == 2, f"two producers wrote it, not {len(producers)}")
-    _expect(producers[0]["name"] == dead["name"], f"{producers[0]['name']} began, not {dead}")
+    _expect(producers[0]["name"] == dead["name"], "whoever crashed had not begun it")
     say(f"  continued  by {producers[1]['name']}, after chunk {producers[1]['after']}")
-    say(f"  resumed    after {at}; last with Last-Event-ID …-{resumed['after']}")
+    then = "" if resumed["after"] == at else f", after the crash with …-{resumed['after']}"
+    say(f"  resumed    the cut reader with Last-Event-ID …-{at}{then}")
 
     text = site.get(f"/api/sessions/{session}/stream?format=text").decode()
     wanted = text_for(_QUESTION) if about["model"]["built_in"] else text
@@ -133,7 +134,8 @@ class _Site:
     def wait(self, session: str, reached: Callable[[dict[str, Any]], bool]) -> None:
         pause = threading.Event()
         while not reached(turn := self.turn(session)):
-            _expect(turn["status"] in ("active", "lost"), f"the answer is {turn['status']}")
+            early = f"the answer is {turn['status']} after {turn['chunks']} chunks already"
+            _expect(turn["status"] in ("active", "lost"), early)
             pause.wait(0.02)
 
     def _send(

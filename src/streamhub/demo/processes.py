@@ -23,8 +23,11 @@ __all__ = ["CannotStart", "ProcessProducers"]
 _ATTEMPTS = 3
 
 
-class CannotStart(Exception):
+class CannotStart(StreamHubError):
     """No producer process comes up."""
+
+    def __init__(self) -> None:
+        super().__init__("the producer process ends as soon as it is started; see what it printed")
 
 
 class RefusedByStore(StreamHubError):
@@ -46,7 +49,8 @@ class ProcessProducers:
             "STREAMHUB_DEMO_MODEL_KEY": model.key,
         }
         self._child: _Child | None = None
-        self._next = asyncio.Condition()
+        self._hopeless = False
+        self._changed = asyncio.Condition()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -54,12 +58,8 @@ class ProcessProducers:
 
         :raises CannotStart: it ended before that.
         """
-        self._keeper = asyncio.create_task(self._keep())
-        ready = asyncio.create_task(self._ready())
-        await asyncio.wait({self._keeper, ready}, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done():
-            ready.cancel()
-            await self._keeper
+        self._keeper = asyncio.create_task(self._keep(), name="demo producer processes")
+        await self._ready()
 
     @property
     def current(self) -> dict[str, Any]:
@@ -84,9 +84,14 @@ class ProcessProducers:
             await asyncio.gather(self._keeper, return_exceptions=True)
 
     async def _ready(self) -> _Child:
-        async with self._next:
-            await self._next.wait_for(lambda: self._child is not None)
-            assert self._child is not None
+        """The process, once there is one.
+
+        :raises CannotStart: there will be none.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._child is not None or self._hopeless)
+            if self._child is None:
+                raise CannotStart
             return self._child
 
     async def _keep(self) -> None:
@@ -97,16 +102,20 @@ class ProcessProducers:
             try:
                 if await child.is_ready():
                     failures = 0
-                    async with self._next:
-                        self._child = child
-                        self._next.notify_all()
+                    await self._become(child)
                     await child.ended()
                 else:
                     failures += 1
             finally:
                 self._child = None
                 await child.aclose()
-        raise CannotStart("the producer process ends as soon as it is started; see above")
+        self._hopeless = True
+        await self._become(None)
+
+    async def _become(self, child: _Child | None) -> None:
+        async with self._changed:
+            self._child = child
+            self._changed.notify_all()
 
 
 class _Child:

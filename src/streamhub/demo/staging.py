@@ -10,7 +10,6 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -61,7 +60,6 @@ async def staged(
     host, port = listener.getsockname()
     url = f"http://{host}:{port}/"
     about: dict[str, Any] = {
-        "version": _version(),
         "web": os.getpid(),
         "lease": CONFIG.lease,
         "redis": None,
@@ -152,10 +150,3 @@ def _is_news(record: logging.LogRecord) -> bool:
 def _without_login(url: str) -> str:
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _version() -> str:
-    try:
-        return version("streamhub-llm")
-    except PackageNotFoundError:
-        return ""

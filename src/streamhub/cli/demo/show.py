@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import signal
 import socket
 import sys
 import webbrowser
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 from ...demo.answer import Model
 from ...demo.check import check
 from ...demo.model_server import PACE
-from ...demo.processes import CannotStart
 from ...demo.staging import Running, staged
 from ..exits import Code
 from ..interrupts import interrupts
@@ -46,24 +43,22 @@ async def show(
     """Run the demo; the exit code."""
     stop: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
     try:
-        with interrupts(lambda number: _stop(stop, number)), _listening(port) as listener:
-            async with staged(
-                listener,
-                redis_url=redis_url,
-                memory=memory,
-                model=model,
-                pace=pace or (_CHECK_PACE if check_only else PACE),
-            ) as running:
-                if check_only:
-                    return await _checked(running, stop)
-                _introduce(running, opens=open_browser and _has_browser())
-                await stop
-    except CannotStart as error:
-        note(str(error), style="red")
-        return Code.OTHER
+        listener = _listening(port)
     except OSError as error:
         note(str(error), style="red")
         return Code.USAGE
+    with listener, interrupts(lambda number: _stop(stop, number)):
+        async with staged(
+            listener,
+            redis_url=redis_url,
+            memory=memory,
+            model=model,
+            pace=pace or (_CHECK_PACE if check_only else PACE),
+        ) as running:
+            if check_only:
+                return await _checked(running, stop)
+            _introduce(running, opens=open_browser and _has_browser())
+            await stop
     return Code.FINISHED
 
 
@@ -95,23 +90,19 @@ async def _checked(running: Running, stop: asyncio.Future[signal.Signals]) -> in
     return Code.FINISHED if checking.result() else Code.FAILED
 
 
-@contextlib.contextmanager
-def _listening(port: int | None) -> Iterator[socket.socket]:
-    """A socket on the port, or, if none was asked for, on the first free one from the default."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for attempt in [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + _PORTS):
-            try:
-                listener.bind((_HOST, attempt))
-                listener.listen()
-                break
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-        else:
-            what = f"port {port} is" if port is not None else f"the ports from {DEFAULT_PORT} are"
-            raise OSError(f"{what} in use; --port 0 takes any free one")
-        yield listener
+def _listening(port: int | None) -> socket.socket:
+    """A socket on the port, or, if none was asked for, on the first free one from the default.
+
+    :raises OSError: there is none.
+    """
+    for attempt in [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + _PORTS):
+        try:
+            return socket.create_server((_HOST, attempt))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    what = f"port {port} is" if port is not None else f"the ports from {DEFAULT_PORT} are"
+    raise OSError(f"{what} in use; --port 0 takes any free one")
 
 
 def _introduce(running: Running, *, opens: bool) -> None:

@@ -331,6 +331,8 @@ async function ask(question) {
     await post(`chats/${chat}/ask`, { question });
     $("question").value = "";
     fit();
+    // What was pressed is gone. On a touch screen this would bring up the keyboard.
+    if (matchMedia("(pointer: fine)").matches) $("question").focus();
   } catch (error) {
     log("bad", `Could not ask: ${error.message}`);
     alarm(`Could not ask: ${error.message}`);
