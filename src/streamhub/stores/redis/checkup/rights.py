@@ -41,6 +41,7 @@ def needed(keys: Keys, prefix: str, *, sharded: bool) -> list[Command]:
         ("XRANGE", chunks, "-", "+", "COUNT", 1),
         ("XREVRANGE", chunks, "+", "-", "COUNT", 1),
         ("HEXISTS", removed, "gen"),
+        ("HGETALL", removed),
         ("HLEN", removed),
         ("HVALS", removed),
         ("DEL", removed),
