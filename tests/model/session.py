@@ -106,8 +106,8 @@ class Session:
     """One session: what is stored of it, and what came before."""
 
     record: Record | None = None
-    #: Removed generations, for as long as that is remembered: they must not come back.
-    buried: set[str] = field(default_factory=set)
+    #: The newest epoch that was removed: nothing of it, or older, must come back.
+    buried: int = 0
     #: Every epoch that began.
     epochs: set[int] = field(default_factory=set)
     #: Who took over, in this order.
@@ -183,7 +183,7 @@ class Session:
         if producer.over is not None:
             return producer.over
         forgotten = record is None or record.generation == producer.replaced
-        if forgotten and producer.generation not in self.buried:
+        if forgotten and producer.epoch > self.buried:
             self._put(producer.record())
         elif record is None or record.generation != producer.generation:
             producer.over = Verdict.FENCED
@@ -229,7 +229,7 @@ class Session:
         if self.record is None:
             return False
         if self.record.status is Status.ACTIVE:
-            self.buried.add(self.record.generation)
+            self.buried = max(self.buried, self.record.epoch)
         self.record = None
         return True
 
@@ -244,15 +244,14 @@ class Session:
 
     def lapse(self) -> None:
         """A lease passes in which nobody renewed."""
-        self.buried.clear()
         if self.record is not None and self.record.status is Status.ACTIVE:
             self.record.lapsed = True
 
     def wipe(self) -> None:
         self.record = None
-        self.buried.clear()
+        self.buried = 0
 
-    def go_back(self, record: Record | None, buried: set[str]) -> None:
+    def go_back(self, record: Record | None, buried: int) -> None:
         """Be what it was: the newest writes are lost."""
         self.record, self.buried = record, buried
         if record is not None:

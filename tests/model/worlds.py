@@ -91,8 +91,6 @@ class RedisWorld(World):
         for key in self._scan("meta"):
             if self._client.hget(key, "lease") not in (None, b"0"):
                 self._client.hset(key, "lease", 1)
-        for key in self._scan("removed"):
-            self._client.delete(key)
 
     def wipe(self) -> None:
         self._client.flushall()

@@ -148,8 +148,9 @@ class Restore(msgspec.Struct, frozen=True):
     """Put back a claim that the store has lost, or mend a log that has holes.
 
     Takes effect where the session is gone, or still belongs to this generation or to the one
-    that it replaced. The log keeps what is whole of the claim's epoch, as far as this generation
-    has not written it, and is emptied otherwise.
+    that it replaced; never where a removal is remembered that came after the claim. The log keeps
+    what is whole of the claim's epoch, as far as this generation has not written it, and is
+    emptied otherwise.
     """
 
     claim: Claim

@@ -282,7 +282,8 @@ class MemoryStore:
                 if record.status is not Status.ACTIVE:
                     return Over(record.status)
                 return Behind(len(record.log))
-        elif claim.generation in self._removed.get(claim.session_id, ()):
+        if claim.epoch <= max(self._removed.get(claim.session_id, {}).values(), default=0):
+            # Whoever claimed after a removal was given a later epoch.
             return Fenced(None)
         restored = _Record(claim, op.metadata)
         kept = record is not None and record.claim.epoch == claim.epoch

@@ -16,6 +16,7 @@ from ...stores.base import (
     Store,
     Stored,
     Synced,
+    Takeover,
     WriteResult,
 )
 from ..scene import Scene, new_generation
@@ -72,6 +73,33 @@ class RestoreTests(Scene):
         info = await look(store, session, metadata=True)
         assert (owner.generation, "owned") == (info.generation, info.metadata)
         assert ["x"] == await texts(store, owner)
+
+    @pytest.mark.parametrize("takeover", ["restart", "continue"])
+    async def test_what_was_removed_is_not_put_back_by_one_that_was_replaced_before(
+        self, store: Store, session: str, takeover: Takeover
+    ) -> None:
+        """A removal stops every generation that claimed before it, not the last one alone."""
+        stale = await claim(store, session)
+        await lose(store, stale)
+        await claim(store, session, takeover=takeover)
+        assert await store.remove(session)
+        assert Fenced(None) == await write(store, Restore(stale, metadata=None))
+        assert [None] == await store.look([session])
+
+    async def test_what_was_removed_does_not_replace_its_predecessor_again(
+        self, store: Store, session: str
+    ) -> None:
+        """Nor where the store has gone back to the generation that the removed one replaced."""
+        predecessor = await claim(store, session)
+        removed = msgspec.structs.replace(
+            predecessor, generation=new_generation(), replaced=predecessor.generation
+        )
+        await write(store, Restore(removed, metadata=None))
+        assert await store.remove(session)
+        successor = await claim(store, session)
+        late = msgspec.structs.replace(removed, replaced=successor.generation)
+        assert Fenced(None) == await write(store, Restore(late, metadata=None))
+        assert successor.generation == (await look(store, session)).generation
 
     async def test_a_stranger_is_never_pushed_out(self, store: Store, session: str) -> None:
         """Who claimed the session after the store had lost it owns it."""

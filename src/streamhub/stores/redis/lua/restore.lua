@@ -8,15 +8,20 @@ local gen, epoch, base, replaced = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lease_ms = tonumber(ARGV[5])
 local ttl_ms = lease_ms + tonumber(ARGV[6])
 
-if redis.call('HEXISTS', removed, gen) == 1 then
-  return {'fenced', ''}
-end
 local record = load(meta)
 if record then
   if record.gen ~= gen and (replaced == '' or record.gen ~= replaced) then
     return {'fenced', record.gen}
   elseif record.gen == gen and record.done then
     return {'over', record.outcome}
+  end
+end
+if not record or record.gen ~= gen then
+  -- Whoever claimed after a removal was given a later epoch: this one is removed, or older.
+  for _, before in ipairs(redis.call('HVALS', removed)) do
+    if epoch <= tonumber(before) then
+      return {'fenced', ''}
+    end
   end
 end
 
