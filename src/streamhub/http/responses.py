@@ -165,6 +165,9 @@ class StreamResponse(Response):
             return
         if self._retry is not None and format_ is SSE:
             body = encode_retry(self._retry) + body
+        if not body and not follower.over:
+            # Some servers and middleware keep the headers back until there is a body.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
         while True:
             for start in range(0, len(body), _PIECE):
                 piece = body if len(body) <= _PIECE else body[start : start + _PIECE]
