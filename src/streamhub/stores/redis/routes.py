@@ -67,11 +67,10 @@ class Routes:
             await self._hop(requests, todo, ahead, answers, patient=patient)
             waiting = self._note_refusals(todo, ahead, answers)
             hops += 1
-            if (waiting and not await _pause(pauses)) or hops == _HOPS:
-                for slot in todo if hops == _HOPS else waiting:
-                    refusal = answers[todo[slot][0][-1]]
-                    for unit in todo.pop(slot):
-                        answers[unit[-1]] = refusal
+            if hops == _HOPS:
+                self._give_up([*todo], todo, answers)
+            elif waiting and not await _pause(pauses):
+                self._give_up(waiting, todo, answers)
         return answers
 
     async def each(self) -> Sequence[Lane]:
@@ -134,9 +133,11 @@ class Routes:
         *first, keyed = (requests[at] for at in unit)
         # ASKING is good for one command: it must be the one that is not refused for its SHA.
         command: Command = keyed.in_full if isinstance(keyed, Call) else keyed
-        *found, _, answer = await self._answers(
+        *found, let_in, answer = await self._answers(
             server, [*first, (b"ASKING",), command], patient=patient
         )
+        if isinstance(let_in, Exception):
+            answer = let_in
         for at, one in zip(unit, [*found, answer], strict=True):
             answers[at] = one
 
@@ -183,6 +184,17 @@ class Routes:
                     self._cluster.doubt()
                     waiting.append(slot)
         return waiting
+
+    def _give_up(
+        self, slots: Sequence[int], todo: dict[int, list[_Unit]], answers: list[Any]
+    ) -> None:
+        """What was refused, and what follows it, is not done, or done and to be repeated."""
+        for slot in slots:
+            refusal = answers[todo[slot][0][-1]]
+            if isinstance(refusal, AskError):
+                refusal = StoreUnavailable(self._cluster.name, f"moves slot {slot} all the time")
+            for unit in todo.pop(slot):
+                answers[unit[-1]] = refusal
 
     # -- parts -------------------------------------------------------------------------------
 
