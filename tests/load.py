@@ -6,25 +6,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from time import perf_counter
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from streamhub import Hub, HubConfig, LiveStream, Status
 
-__all__ = ["CONFIG", "Figures", "Load", "Times"]
+__all__ = ["CONFIG", "Figures", "Load"]
 
 #: A lease that outlives a failover: a producer that lives is never taken for dead.
 CONFIG = HubConfig(lease=30.0)
 _PACE = 0.02
 _FLUSH_EVERY = 10
-
-
-class Times(NamedTuple):
-    """Seconds from a fault to the first chunk that was published after it, over all streams."""
-
-    median: float
-    worst: float
 
 
 class Figures(NamedTuple):
@@ -93,17 +87,20 @@ class Load:
         await flowing
 
     async def strike(self, fault: Callable[[], object]) -> None:
-        """Let ``fault`` happen, in a thread: it begins now, and is over when this returns."""
-        self._fault_at = perf_counter()
+        """Let ``fault`` happen, in a thread; what counts is measured from its end."""
         await asyncio.to_thread(fault)
+        self._fault_at = perf_counter()
 
-    def times(self, sessions: Collection[str] | None = None) -> Times:
-        """How long the fault kept these streams, or all."""
-        times = sorted(
-            self._first_after(session) - self._fault_at
-            for session in (self.published if sessions is None else sessions)
-        )
-        return Times(times[len(times) // 2], times[-1])
+    def times(self, sessions: Collection[str]) -> list[float]:
+        """Seconds from the fault to the first chunk of each that was published after it."""
+        return [self._first_after(session) - self._fault_at for session in sessions]
+
+    def pauses(self) -> list[float]:
+        """The longest time that each reader has waited for its next chunk."""
+        return [
+            max(later - before for (before, *_), (later, *_) in pairwise(received))
+            for received in self.received.values()
+        ]
 
     async def finish(self) -> Figures:
         """Close all streams, and compare what was published with what was read live, and is read

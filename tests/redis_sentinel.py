@@ -111,6 +111,12 @@ class Watched:
         role = self.ask(replica, "ROLE")
         return bool(role[0] == "slave" and role[3] == "connected")
 
+    def cut_off(self) -> None:
+        """Let the master go on without its replica, which gets nothing of what comes now."""
+        master = self.master()
+        self.ask(master, "ACL", "SETUSER", "default", "-psync", "-sync", "-replconf")
+        self.ask(master, "CLIENT", "KILL", "TYPE", "replica")
+
     def fail_over(self) -> RedisServer:
         """Kill the master, and return the one that took its place once it has."""
         old = self.master()

@@ -36,13 +36,6 @@ async def bound() -> AsyncIterator[None]:
         yield
 
 
-def cut_off(watched: Watched) -> None:
-    """Let the master go on without its replica, which gets nothing of what comes now."""
-    master = watched.master()
-    watched.ask(master, "ACL", "SETUSER", "default", "-psync", "-sync", "-replconf")
-    watched.ask(master, "CLIENT", "KILL", "TYPE", "replica")
-
-
 async def test_g7_a_failover_under_load_loses_nothing(watched: Watched) -> None:
     """The master is killed: all lanes and the listener find its successor, and every reader gets
     every chunk."""
@@ -56,7 +49,7 @@ async def test_g7_a_failover_under_load_loses_nothing(watched: Watched) -> None:
 async def test_g7_what_a_failover_lost_is_put_back(watched: Watched) -> None:
     """The replica that takes over has not seen the newest chunks: their producers live."""
     async with Load(lambda config: Hub.from_url(watched.url, config=config), SESSIONS) as load:
-        await load.strike(lambda: cut_off(watched))
+        await load.strike(watched.cut_off)
         await load.flow(20)
         await load.strike(watched.fail_over)
         await load.flow()
