@@ -229,7 +229,7 @@ def _options(certificates: Certificates | None) -> list[str]:
     options += ["--cluster-node-timeout", str(NODE_TIMEOUT)]
     # A replica takes over whatever the age of its data: losing some is what is tested.
     options += ["--cluster-replica-validity-factor", "0"]
-    if _can_choose_bus_port():
+    if has_sharded_channels():
         options += ["--cluster-port", str(free_port())]
     if certificates is not None:
         options += ["--tls-cluster", "yes"]
@@ -244,7 +244,8 @@ def _bus_port(node: RedisServer) -> list[int]:
 
 
 @cache
-def _can_choose_bus_port() -> bool:
-    """Redis 7.0 and later; before, it is the port that lies 10,000 above."""
+def has_sharded_channels() -> bool:
+    """Whether it is Redis 7.0 or later, which can be told the port of its bus, too: before, that is
+    the one that lies 10,000 above."""
     said = subprocess.run([program(), "--version"], check=True, capture_output=True, text=True)
     return not any(f" v={old}" in said.stdout for old in ("5.", "6."))

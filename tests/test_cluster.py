@@ -14,11 +14,15 @@ from streamhub.stores.redis import RedisStore
 
 from .go_session import GENERATIONS, GoSession
 from .load import Load
-from .redis_cluster import RedisCluster, slot_of, until
+from .redis_cluster import RedisCluster, has_sharded_channels, slot_of, until
 from .redis_server import HOST, RedisServer
 from .redis_stage import BOUND, assert_whole, channel, claimed, opened, taken
 
 pytestmark = pytest.mark.slow
+
+sharded = pytest.mark.skipif(
+    not has_sharded_channels(), reason="sharded channels came with Redis 7.0"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +51,7 @@ def sessions_on(cluster: RedisCluster, node: RedisServer, count: int) -> list[st
 # -- channels --------------------------------------------------------------------------------
 
 
+@sharded
 async def test_messages_stay_with_the_node_that_has_the_session(
     redis_cluster: RedisCluster, cluster_url: str
 ) -> None:
