@@ -175,12 +175,13 @@ async def test_chunks_of_a_user_without_rights_on_channels_are_stored_and_read(
 # -- limits ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_stream_that_breaks_the_connection_each_time_harms_no_other(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     """Redis closes the connection on a chunk that is too large for it. The other streams of the
     hub, before and after it, are stored all the same; this one raises StoreUnavailable."""
-    config = HubConfig(lease=0.5, give_up_after=3.0)
+    config = HubConfig(lease=0.5, give_up_after=8.0)
     async with Stage(make_redis(arguments=("--proto-max-bulk-len", "1mb"))) as stage:
         hub = stage.hub(config)
         streams = [await claimed(hub, f"chat:{n}") for n in range(4)]

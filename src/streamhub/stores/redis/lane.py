@@ -53,9 +53,9 @@ class Lane:
     """Carries requests out in order. An error reply is an answer; a broken connection fails all
     that was under way, or, where ``retries`` is set, has it repeated: all requests may be.
 
-    :param undisturbed: there is one who asks, and cancels that at its end only. Its requests go out
-        at once, in its own task; a task in between would cost each round trip two turns of the
-        event loop, in which the server has nothing to do.
+    :param undisturbed: there is one who asks most of the time, and is cancelled at its end only.
+        Its requests go out at once, in its own task; a task in between would cost each round trip
+        two turns of the event loop, in which the server has nothing to do.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class Lane:
         self._scripts = scripts
         self._pauses = _PAUSES if retries else ()
         self._undisturbed = undisturbed
+        # Whoever else asks waits: two at once would take each other's answers.
+        self._turn = asyncio.Lock()
         self._connection: Any = None
         self._waiting: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []
         self._pump: asyncio.Task[None] | None = None
@@ -99,6 +101,7 @@ class Lane:
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((requests, answer))
         if self._pump is None:
+            self._sent_at = asyncio.get_running_loop().time()
             self._pump = asyncio.create_task(self._run(), name="streamhub lane")
         return await answer
 
@@ -116,12 +119,15 @@ class Lane:
         await self._disconnect()
 
     async def _ask_undisturbed(self, requests: Sequence[Request]) -> list[Any]:
-        try:
-            return await self._exchange_with_retries(requests)
-        except Exception as error:
+        async with self._turn:
             if self._closed:
-                raise HubClosed from None
-            raise self._server.error(error) from error
+                raise HubClosed
+            try:
+                return await self._exchange_with_retries(requests)
+            except Exception as error:
+                if self._closed:
+                    raise HubClosed from None
+                raise self._server.error(error) from error
 
     async def _run(self) -> None:
         batch: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []

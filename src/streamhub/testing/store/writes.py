@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -300,6 +301,20 @@ class WriteTests(Scene):
         answers = await store.renew([Renew(claimed, last=0) for claimed in claims])
         expected = [Fenced(owner.generation) if n == 7 else Stored(0) for n in range(30)]
         assert expected == answers
+
+    async def test_writes_at_the_same_time_are_answered_each_for_itself(
+        self, store: Store, session: str
+    ) -> None:
+        """Several callers, the first calls that the store ever gets, and again."""
+        claims = [await claim(store, f"{session}:{n}") for n in range(5)]
+        for before in (0, 1, 2):
+            answers = await asyncio.gather(
+                *(
+                    append(store, one, ["x"] * n, after=["x"] * n * before)
+                    for n, one in enumerate(claims, 1)
+                )
+            )
+            assert [Stored(n * (before + 1)) for n in range(1, 6)] == answers
 
     async def test_no_operations_have_no_answers(self, store: Store) -> None:
         """Empty calls are legal."""
