@@ -76,6 +76,8 @@ async def produce(
     return {
         "producer_cpu": cost.cpu,
         "redis_cpu": cost.server_cpu,
+        "redis_in": cost.bytes_in,
+        "redis_out": cost.bytes_out,
         "chunks": streams * chunks,
         "seconds": cost.seconds,
     }

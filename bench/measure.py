@@ -43,7 +43,8 @@ _PATIENCE = 60
 
 
 class Cost:
-    """Seconds, and the processor time of this process and of Redis, between enter and exit."""
+    """Seconds, the processor time of this process and of Redis, and the bytes that Redis has got
+    and sent, between enter and exit."""
 
     def __init__(self, url: str) -> None:
         self._client = own_connection(url)
@@ -51,7 +52,7 @@ class Cost:
     async def __aenter__(self) -> Self:
         # The server's figures are first asked for on a connection that is there already.
         await self._client.ping()
-        self._server = await self._server_cpu()
+        self._server = await self._of_server()
         self._cpu, self._start = process_time(), perf_counter()
         return self
 
@@ -63,12 +64,17 @@ class Cost:
     ) -> None:
         self.seconds = perf_counter() - self._start
         self.cpu = process_time() - self._cpu
-        self.server_cpu = await self._server_cpu() - self._server
+        spent = [
+            after - before
+            for after, before in zip(await self._of_server(), self._server, strict=True)
+        ]
+        self.server_cpu, self.bytes_in, self.bytes_out = spent
         await self._client.aclose()
 
-    async def _server_cpu(self) -> float:
-        info = await self._client.info("cpu")
-        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+    async def _of_server(self) -> tuple[float, float, float]:
+        info = await self._client.info("cpu", "stats")
+        cpu = float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+        return cpu, float(info["total_net_input_bytes"]), float(info["total_net_output_bytes"])
 
 
 class Received:
