@@ -269,6 +269,9 @@ async def wake(url: str, *, subscribers: int, chunks: int) -> Figures:
                 await ready(url)
                 continue
             data = message["data"].decode()
+            while len(waiting) < subscribers:
+                # The message before has come so late that not all wait again.
+                await asyncio.sleep(0)
             woken, waiting = waiting, []
             for future in woken:
                 future.set_result(data)

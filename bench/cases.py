@@ -244,7 +244,7 @@ def _lengths(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
     cases: dict[str, Sequence[Side]] = {}
     for length in _steps(1_000, n.longest):
         cases[f"append, {length}"] = [
-            partial(hub.appended, url, length=length, rounds=100, each=10)
+            partial(hub.appended, url, length=length, rounds=600, each=10)
         ]
         cases[f"replay, {length}"] = [partial(hub.replay, url, chunks=length)]
     return cases
