@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from random import Random
 from statistics import median
+from textwrap import wrap
 from typing import Any, Self
 
 from .report import number
@@ -170,10 +171,8 @@ def _shard(costs: Costs, assumed: Assumptions, sessions: int, linger: float) -> 
 
 def report(costs: Costs, assumed: Assumptions) -> Iterator[str]:
     """What one shard carries, and what so many sessions need."""
-    yield "Measured: " + _list(costs) + "."
-    yield ""
-    yield "Assumed: " + _list(assumed) + "."
-    yield ""
+    yield from (*wrap("Measured: " + _list(costs) + ".", 100), "")
+    yield from (*wrap("Assumed: " + _list(assumed) + ".", 100), "")
     yield "| linger | sessions per shard | Redis busy | chunks per append | p50 | p99 |"
     yield "|--:|--:|--:|--:|--:|--:|"
     loads = {linger: capacity(costs, assumed, linger) for linger in _LINGERS}
