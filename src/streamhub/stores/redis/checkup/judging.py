@@ -169,7 +169,10 @@ def _rights(facts: Facts) -> Iterator[_Words]:
         if unheard
         else "what needs them fails with StoreAuthenticationFailed, whole or in part"
     )
-    advice = f"ACL SETUSER {facts.user or 'USER'} {' '.join(grants)}"
+    advice = (
+        f"ACL SETUSER {facts.user or 'USER'} {' '.join(grants)} "
+        "(docs/topologies.md has the whole line)"
+    )
     yield _PROBLEM, f"{who} may not: {', '.join(facts.refused)}", meaning, advice
 
 
