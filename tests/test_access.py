@@ -99,10 +99,11 @@ async def lose(stream: LiveStream, admin: Any) -> None:
 
 
 async def remove_often(hub: Hub) -> None:
-    """So often that the first tombstones are forgotten."""
+    """So often that the first tombstones are forgotten; then there is none to remove."""
     for _ in range(102):
         await claimed(hub, GONE)
         assert await hub.remove(GONE)
+    assert not await hub.remove(GONE)
 
 
 async def meet_go(hub: Hub, admin: Any) -> None:

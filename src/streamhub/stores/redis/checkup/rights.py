@@ -44,7 +44,6 @@ def needed(keys: Keys, prefix: str, *, sharded: bool) -> list[Command]:
         ("HGETALL", removed),
         ("HLEN", removed),
         ("HVALS", removed),
-        ("DEL", removed),
         ("UNLINK", removed),
         ("SETRANGE", live, 0, ""),
         ("PUBLISH", live, ""),
