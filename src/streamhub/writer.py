@@ -83,13 +83,15 @@ class Writer:
         counts = {producer: producer.metadata_set for producer, _ in work}
         answers, broke_off = await self._write([op for _, op in work])
         if broke_off:
-            self._alone.update(one for one in counts if len(counts) == 1 or one.renewed)
+            self._alone.update(one for one in counts if one.renewed)
         failed = False
         for (producer, op), answer in zip(work, answers, strict=True):
             producer.apply(op, answer, counts[producer])
             if isinstance(answer, Exception):
                 failed = True
                 self._failed[producer] = None
+        if failed and len(counts) == 1:
+            self._alone.update(counts)
         if failed:
             self._back_off()
         elif not self._failed:

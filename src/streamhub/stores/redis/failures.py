@@ -23,7 +23,7 @@ from ...errors import (
     StreamHubError,
 )
 
-__all__ = ["explained", "is_read_only"]
+__all__ = ["explained", "is_last", "is_read_only"]
 
 
 def explained(
@@ -46,6 +46,11 @@ def is_read_only(answer: object) -> bool:
     return isinstance(answer, ReadOnlyError) or (
         isinstance(answer, ResponseError) and "READONLY" in str(answer)
     )
+
+
+def is_last(answer: object) -> bool:
+    """Whether the server closes the connection with this answer: it was sent what it refuses."""
+    return isinstance(answer, ResponseError) and "Protocol error" in str(answer)
 
 
 def _mapped(

@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError
 
 from ...errors import HubClosed
 from .connection import Server, disconnect
-from .failures import is_read_only
+from .failures import is_last, is_read_only
 from .scripts import Script
 from .wire import Wire
 
@@ -194,8 +194,9 @@ class Lane:
             # Answers may still be on their way: they must not be taken for those of others.
             await self._disconnect()
             raise
-        if any(is_read_only(answer) for answer in answers):
-            # It was demoted: a new connection may lead to the server that took its place.
+        if any(is_read_only(answer) or is_last(answer) for answer in answers):
+            # It was demoted: a new connection may lead to the server that took its place. Or it
+            # closes this one, which is not for whoever comes next to find out.
             await self._disconnect()
         return answers
 
