@@ -71,6 +71,28 @@ async def test_a_second_crash_finds_the_next_process() -> None:
     assert 3 == len(set(pids))
 
 
+async def test_an_answer_survives_its_redis() -> None:
+    """Whoever kills the Redis, too, gets an empty one in its place; the running answer is put back
+    and completed, and the chat goes on with the next turn."""
+    async with running() as demo:
+        earlier = await demo.ask(QUESTION)
+        await demo.read(earlier)
+        session = await demo.ask(QUESTION)
+        reading = asyncio.create_task(demo.read(session))
+        await demo.becomes(session, lambda turn: turn["chunks"] > 30)
+        killed = (await demo.get("/about"))["redis"]["pid"]
+        os.kill(killed, signal.SIGKILL)
+
+        read = await reading
+        assert text_for(QUESTION) == read.text
+        assert [*range(1, len(read.cursors) + 1)] == read.offsets
+        assert QUESTION == (await demo.turn(session))["question"]
+        about = await demo.get("/about")
+        assert killed != about["redis"]["pid"]
+        assert 404 == (await demo.client.get(f"/api/sessions/{earlier}")).status_code
+        assert "demo:test:3" == await demo.ask(QUESTION)
+
+
 async def test_an_answer_survives_the_demo_itself(redis_url: str, serve: Serve) -> None:
     """On a Redis that stays, a demo that is started anew continues what the killed one left as
     soon as somebody looks at it."""

@@ -7,11 +7,12 @@ import contextlib
 import shutil
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-__all__ = ["CannotRun", "PrivateRedis", "private_redis", "program"]
+__all__ = ["CannotRun", "PrivateRedis", "program"]
 
 _START_SECONDS = 10.0
 _LOOK_EVERY = 0.02
@@ -23,56 +24,103 @@ class CannotRun(Exception):
     """The server ended, or did not answer, before it was of use."""
 
 
-@dataclass(frozen=True)
-class PrivateRedis:
-    url: str
-    pid: int
-
-
 def program() -> str | None:
     """A Redis server on the PATH."""
     return shutil.which("redis-server") or shutil.which("valkey-server")
 
 
-@contextlib.asynccontextmanager
-async def private_redis(server: str) -> AsyncIterator[PrivateRedis]:
-    """Run ``server`` on a unix socket in a temporary folder, without persistence.
+class PrivateRedis:
+    """``server`` on a unix socket in a temporary folder, without persistence.
 
-    :raises CannotRun: it did not come up.
+    Whoever kills it gets another one at the same place, empty: whether the answers survive that is
+    up to their producers.
+
+    :param on_start: is told the process id of each.
     """
-    directory = Path(tempfile.mkdtemp(prefix="streamhub-demo-"))
-    socket = directory / "redis.sock"
-    process = await asyncio.create_subprocess_exec(
-        *(server, "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"),
-        *("--dir", str(directory), "--logfile", str(directory / "log")),
-        *("--save", "", "--appendonly", "no", "--daemonize", "no"),
-        stdin=DEVNULL,
+
+    def __init__(self, server: str, *, on_start: Callable[[int], None]) -> None:
+        self._server = server
+        self._on_start = on_start
+        #: The server, and who kills it if we cannot.
+        self._running: list[Process] = []
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket}?db=0"
+
+    async def __aenter__(self) -> Self:
+        """:raises CannotRun: it did not come up."""
+        self._directory = Path(tempfile.mkdtemp(prefix="streamhub-demo-"))
+        self._socket = self._directory / "redis.sock"
+        try:
+            await self._start()
+        except BaseException:
+            await self._end()
+            raise
+        self._keeper = asyncio.create_task(self._keep(), name="demo redis")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._end()
+
+    async def _keep(self) -> None:
+        while True:
+            server, *_ = self._running
+            await server.wait()
+            await self._stop()
+            await self._start()
+
+    async def _start(self) -> None:
+        """Start the server, and return when it answers."""
+        try:
+            server = await _quiet(
+                *(self._server, "--port", "0", "--unixsocket", str(self._socket)),
+                *("--unixsocketperm", "700", "--dir", str(self._directory)),
+                *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+            )
+        except OSError as error:
+            raise CannotRun(error.strerror) from error
+        self._running = [server]
+        leash = ("/bin/sh", "-c", _LEASH, "leash", str(server.pid), str(self._directory))
+        self._running.append(await _quiet(*leash))
+        await _answers(self._socket, server)
+        self._on_start(server.pid)
+
+    async def _stop(self) -> None:
+        for process in self._running:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def _end(self) -> None:
+        await self._stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+async def _quiet(*command: str) -> Process:
+    """Start a process that prints nothing, and whose standard input ends with this process."""
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=PIPE,
         stdout=DEVNULL,
         stderr=DEVNULL,
         # Ctrl-C on our terminal is for us alone.
         start_new_session=True,
     )
-    leash = await asyncio.create_subprocess_exec(
-        *("/bin/sh", "-c", _LEASH, "leash", str(process.pid), str(directory)),
-        stdin=PIPE,
-        stdout=DEVNULL,
-        stderr=DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        await _answers(socket, process)
-        yield PrivateRedis(f"unix://{socket}?db=0", process.pid)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        leash.kill()
-        await leash.wait()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 async def _answers(socket: Path, process: Process) -> None:
-    """Wait until the server does."""
+    """Wait until the server does.
+
+    :raises CannotRun: it does not.
+    """
     reason = "it did not answer in time"
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_START_SECONDS):

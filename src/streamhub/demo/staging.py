@@ -20,7 +20,7 @@ from streamhub.stores.memory import MemoryStore
 
 from .answer import Model
 from .model_server import MODEL, model_app
-from .private_redis import CannotRun, private_redis, program
+from .private_redis import CannotRun, PrivateRedis, program
 from .processes import ProcessProducers
 from .producers import CONFIG, Producers, TaskProducers
 from .supervisor import Supervisor
@@ -103,13 +103,17 @@ async def _own_redis(stack: AsyncExitStack, about: dict[str, Any]) -> str | None
     if server is None:
         about["note"] = "there is no redis-server on the PATH"
         return None
+    shown: dict[str, Any] = {}
     try:
-        own = await stack.enter_async_context(private_redis(server))
+        own = await stack.enter_async_context(
+            PrivateRedis(server, on_start=lambda pid: shown.update(pid=pid))
+        )
     except CannotRun as error:
         about["note"] = f"{server} is of no use: {error}"
         return None
     about["private"] = True
-    about["redis"] = {"url": own.url, "pid": own.pid}
+    about["redis"] = shown
+    shown["url"] = own.url
     return own.url
 
 

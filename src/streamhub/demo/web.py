@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
+from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -48,6 +50,8 @@ _HEADERS = {
 #: How long a browser waits before it connects again, in seconds: long enough to miss something.
 _RETRY = 1.5
 _LONGEST_QUESTION = 8_000
+#: Of how many chats the number of turns is remembered.
+_CHATS = 1_000
 
 
 class Site:
@@ -71,6 +75,7 @@ class Site:
         self._producers = producers
         self._supervisor = supervisor
         self._about = about
+        self._asked: OrderedDict[str, int] = OrderedDict()
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         routes = [
             *(Route(path, _file(*content)) for path, content in _PAGE.items()),
@@ -120,7 +125,8 @@ class Site:
             raise HTTPException(413, f"a question may have {_LONGEST_QUESTION:,} characters")
         # Two tabs must not take the same turn.
         async with self._asking.setdefault(chat, asyncio.Lock()):
-            session = session_of(chat, len(await self._turns(chat)) + 1)
+            await self._turns(chat)
+            session = session_of(chat, self._asked.get(chat, 0) + 1)
             await self._supervisor.begin(session, question.strip())
         return JSONResponse({"session": session}, status_code=201)
 
@@ -146,9 +152,19 @@ class Site:
     # -- parts -------------------------------------------------------------------------------
 
     async def _turns(self, chat: str) -> list[SessionInfo]:
+        """Those that the store has: it may have lost some, and may have more than we know of."""
         turns: list[SessionInfo] = []
-        while (stream := await self._hub.get(session_of(chat, len(turns) + 1))) is not None:
-            turns.append(await stream.info())
+        for turn in count(1):
+            stream = await self._hub.get(session_of(chat, turn))
+            if stream is not None:
+                turns.append(await stream.info())
+                self._asked[chat] = max(turn, self._asked.get(chat, 0))
+            elif turn > self._asked.get(chat, 0):
+                break
+        if chat in self._asked:
+            self._asked.move_to_end(chat)
+        if len(self._asked) > _CHATS:
+            self._asked.popitem(last=False)
         return turns
 
     async def _stream_in(self, request: Request) -> LiveStream:

@@ -271,6 +271,7 @@ function showAbout(facts) {
       ];
   lines.push(
     `A lease lasts ${lease} s here (15 s by default), so that a dead producer shows quickly.`,
+    ...(facts.private ? ["The Redis may be killed as well: another one begins, empty, and the producer puts back what it holds of the answer."] : []),
     model.built_in
       ? "The model is a small server that came with the demo; it knows three texts, and continues an answer at the very next character."
       : `The model is ${model.name} at ${model.url}. After a crash it gets its own answer so far and is asked to go on; how well it finds the next word is up to it.`,
