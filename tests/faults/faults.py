@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -68,16 +68,17 @@ async def inflict(site: Site, fault: Fault, random: Random) -> None:
 # -- the network -----------------------------------------------------------------------------
 
 
+_KINDS: tuple[Kind | None, ...] = (None, "pubsub", "writer")
+
+
 def _network(name: str, *, lapses: bool = False) -> Callable[[Any], Any]:
     """Faults of both proxies: on all connections, or on those of one kind only."""
 
-    def add(disturb: Callable[[FaultyProxy, Kind | None], Awaitable[None]]) -> object:
-        for kind in (None, *_KINDS):
+    def add(disturb: Callable[[Sequence[FaultyProxy], Kind | None], Awaitable[None]]) -> object:
+        for kind in _KINDS:
 
             async def strike(site: Site, random: Random, kind: Kind | None = kind) -> None:
-                await asyncio.gather(
-                    *(disturb(proxy, kind) for proxy in _having(site, kind)),
-                )
+                await disturb([site.writing, site.reading], kind)
 
             strike.__name__ = name if kind is None else f"{name} {kind} only"
             _fault("network", lapses=lapses and kind is None)(strike)
@@ -86,42 +87,53 @@ def _network(name: str, *, lapses: bool = False) -> Callable[[Any], Any]:
     return add
 
 
-_KINDS: tuple[Kind, ...] = ("pubsub", "writer")
+async def _some(proxies: Sequence[FaultyProxy], harm: Callable[[FaultyProxy], int]) -> None:
+    """Harm at least one connection: one that is just being made anew is waited for."""
 
+    async def has_harmed() -> bool:
+        return sum(map(harm, proxies)) > 0
 
-def _having(site: Site, kind: Kind | None) -> list[FaultyProxy]:
-    """The proxies that have connections of this kind for certain."""
-    return [site.writing] if kind == "writer" else [site.writing, site.reading]
+    await until(has_harmed, BOUND)
 
 
 @_network("connections cut")
-async def _cut(proxy: FaultyProxy, kind: Kind | None) -> None:
-    assert proxy.cut(kind)
-
-
-@_network("reset in mid answer")
-async def _reset(proxy: FaultyProxy, kind: Kind | None) -> None:
-    async with asyncio.timeout(BOUND):
-        await proxy.reset_next_answer(kind).wait()
+async def _cut(proxies: Sequence[FaultyProxy], kind: Kind | None) -> None:
+    await _some(proxies, lambda proxy: proxy.cut(kind))
 
 
 @_network("half open", lapses=True)
-async def _half_open(proxy: FaultyProxy, kind: Kind | None) -> None:
-    assert proxy.go_half_open(kind)
+async def _half_open(proxies: Sequence[FaultyProxy], kind: Kind | None) -> None:
+    await _some(proxies, lambda proxy: proxy.go_half_open(kind))
+
+
+@_network("reset in mid answer")
+async def _reset(proxies: Sequence[FaultyProxy], kind: Kind | None) -> None:
+    resets = [asyncio.create_task(proxy.reset_next_answer(kind).wait()) for proxy in proxies]
+    # Either may have nothing to answer: whoever takes a stream over writes from then on.
+    done, waiting = await asyncio.wait(resets, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    for proxy in proxies:
+        proxy.heal()
+    assert done
 
 
 @_network("delayed")
-async def _delay(proxy: FaultyProxy, kind: Kind | None) -> None:
-    proxy.slow_down(kind, delay=0.1)
+async def _delay(proxies: Sequence[FaultyProxy], kind: Kind | None) -> None:
+    for proxy in proxies:
+        proxy.slow_down(kind, delay=0.1)
     await asyncio.sleep(LEASE)
-    proxy.heal()
+    for proxy in proxies:
+        proxy.heal()
 
 
 @_network("throttled")
-async def _throttle(proxy: FaultyProxy, kind: Kind | None) -> None:
-    proxy.slow_down(kind, bytes_per_second=20_000)
+async def _throttle(proxies: Sequence[FaultyProxy], kind: Kind | None) -> None:
+    for proxy in proxies:
+        proxy.slow_down(kind, bytes_per_second=20_000)
     await asyncio.sleep(LEASE)
-    proxy.heal()
+    for proxy in proxies:
+        proxy.heal()
 
 
 # -- the server ------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -95,6 +96,8 @@ async def torture(steps: Sequence[Step], seconds: float) -> Outcome:
                 return Outcome(taken, await site.finish(), None)
             except Exception as error:  # whatever it is, what was recorded may say why
                 failure = f"{taken[-1].fault}: {type(error).__name__}: {error}"
+                with suppress(Exception):
+                    await site.finish()
                 return Outcome(taken, site.recorded(), failure)
 
 
