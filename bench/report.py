@@ -39,6 +39,7 @@ def about(url: str) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "redis-server": str(server["redis_version"]),
+        "load before": round(os.getloadavg()[0], 1),
         **packages,
     }
 
