@@ -195,6 +195,9 @@ class Session:
         """All of its chunks arrive, or its renewal, which mends the log as well."""
         verdict = self.reach(producer)
         if verdict is Verdict.STORED and self.record is not None:
+            if not self.record.whole:
+                # A log with a hole is put back together with all that belongs to it.
+                self.record.metadata = producer.metadata
             self.record.log = list(producer.items)
             self.record.whole = True
             self.record.lapsed = False
