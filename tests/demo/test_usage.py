@@ -89,9 +89,13 @@ async def test_wrong_options_are_refused(options: list[str], complaint: str) -> 
     assert PASSWORD not in ended.err
 
 
-async def test_an_unreachable_redis_is_one_clear_line() -> None:
-    """A Redis that was asked for and is not there ends the demo: it is not done without."""
-    ended = await cli("demo", "--port", "0", "--redis", f"redis://:{PASSWORD}@127.0.0.1:1/0")
+@pytest.mark.parametrize("before", [True, False])
+async def test_an_unreachable_redis_is_one_clear_line(before: bool) -> None:
+    """A Redis that was asked for, in front of the command or after it, and is not there ends the
+    demo: it is not done without."""
+    redis = ["--redis", f"redis://:{PASSWORD}@127.0.0.1:1/0"]
+    demo = ["demo", "--port", "0"]
+    ended = await cli(*([*redis, *demo] if before else [*demo, *redis]))
 
     assert (7, "") == (ended.code, ended.out)
     (line,) = ended.err.splitlines()
@@ -137,6 +141,14 @@ async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     assert [f'the demo needs {missing}: pip install "streamhub-llm[demo]"'] == (
         ended.err.splitlines()
     )
+
+
+async def test_the_redis_of_the_environment_is_left_alone(redis_url: str) -> None:
+    """STREAMHUB_URL may name one that is in use, and a demo is to be tried without a thought."""
+    async with running("--memory", env={"STREAMHUB_URL": redis_url}) as demo:
+        assert (await demo.get("/about"))["redis"] is None
+    async with running(env={"STREAMHUB_URL": redis_url}) as demo:
+        assert (await demo.get("/about"))["redis"]["url"] != redis_url
 
 
 async def test_two_demos_get_along() -> None:

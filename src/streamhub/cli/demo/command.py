@@ -12,6 +12,7 @@ __all__ = ["demo"]
 
 
 def demo(
+    context: typer.Context,
     port: Annotated[
         int | None,
         typer.Option(
@@ -66,8 +67,9 @@ def demo(
     Nothing listens but on this machine, and everything ends with the command.
 
     Exit code: 0 once it is told to stop (Ctrl-C, SIGTERM); with --check 0 if all went well, 1 if
-    not; 2 wrong usage, or the port is taken; 7 the store is unavailable.
+    not; 2 wrong usage, or the port is taken; 7 the store is unavailable; 9 no producer starts.
     """
+    redis = redis or _given_before(context)
     if memory and redis is not None:
         refuse("--memory and --redis exclude each other")
     if (openai_url is None) is not (model is None):
@@ -95,3 +97,11 @@ def demo(
             check_only=check,
         ),
     )
+
+
+def _given_before(context: typer.Context) -> str | None:
+    """What ``--redis`` in front of the command says; the variable behind it is not looked at."""
+    assert context.parent is not None
+    source = context.parent.get_parameter_source("redis")
+    given: str | None = context.obj
+    return given if source is not None and source.name == "COMMANDLINE" else None
