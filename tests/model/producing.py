@@ -7,29 +7,25 @@ from contextlib import suppress
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from streamhub import Cursor, ProducerFenced, Status, StreamClosed
 
 from .session import Item, Verdict
 from .stage import HUBS, SESSIONS, Handle, Instance, Production, Stage
 
-__all__ = ["Producing"]
+__all__ = ["Producing", "items_to_publish"]
 
 # Most of it on one session, so that the steps meet.
 _sessions = st.sampled_from([*3 * SESSIONS[:1], SESSIONS[1]])
 _texts = st.text(max_size=6)
-_items = st.lists(st.tuples(_texts, st.sampled_from([None, None, "tool"])), min_size=1, max_size=4)
+items_to_publish = st.lists(
+    st.tuples(_texts, st.sampled_from([None, None, "tool"])), min_size=1, max_size=4
+)
 _metadatas = st.one_of(_texts, st.integers(-9, 9), st.dictionaries(_texts, st.booleans()))
 
 
 class Producing(Stage):
-    @initialize(session_id=_sessions, items=_items)
-    def begin(self, session_id: str, items: list[Item]) -> None:
-        """Somebody is there already, so that few steps are spent on an empty store."""
-        self._claim(self.instances[0], session_id, "restart")
-        self._write(self.productions[0], items)
-
     @rule(
         data=st.data(),
         session_id=_sessions,
@@ -88,7 +84,9 @@ class Producing(Stage):
     # -- writing -------------------------------------------------------------------------------
 
     @precondition(lambda self: self.productions)
-    @rule(data=st.data(), items=_items, loses_answer=st.sampled_from([False] * 7 + [True]))
+    @rule(
+        data=st.data(), items=items_to_publish, loses_answer=st.sampled_from([False] * 7 + [True])
+    )
     def publish(self, data: st.DataObject, items: list[Item], loses_answer: bool) -> None:
         """By any producer, stale ones too; flushed, unless its process stands still."""
         production = self.pick(data, self.candidates())

@@ -107,7 +107,11 @@ class Reading(Stage):
         if record is None or stream is None or not record.log:
             return
         count = data.draw(st.integers(1, len(record.log)), label="count")
-        subscription = stream.subscribe(buffer=buffer)
+        self._open_follower(session_id, record, stream.subscribe(buffer=buffer), count)
+
+    def _open_follower(
+        self, session_id: str, record: Record, subscription: Subscription, count: int
+    ) -> None:
         assert _row(record, 0, count) == self.run(_taken(subscription, count))
         self.followers.append(
             Follower(
@@ -115,7 +119,7 @@ class Reading(Stage):
                 subscription=subscription,
                 cursor=Cursor(record.epoch, count),
                 generation=record.generation,
-                takeovers=len(session.takeovers),
+                takeovers=len(self.sessions[session_id].takeovers),
             )
         )
 
@@ -154,6 +158,9 @@ class Reading(Stage):
             self.followers.remove(follower)
         follower.cursor = Cursor(here.epoch, here.offset + len(row))
         follower.generation, follower.takeovers = record.generation, len(session.takeovers)
+
+    # Under another name, too, it comes more often.
+    follow_more = follow
 
     # -- cancelling, removing ------------------------------------------------------------------
 

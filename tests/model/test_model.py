@@ -12,11 +12,13 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import initialize, run_state_machine_as_test
 
 from ..redis_server import RedisServer
-from .producing import Producing
+from .producing import Producing, items_to_publish
 from .reading import Reading
+from .session import Item
+from .stage import SESSIONS
 from .worlds import MemoryWorld, RedisWorld
 
 pytestmark = pytest.mark.slow
@@ -42,7 +44,18 @@ def _no_hang() -> None:
 
 
 class SessionMachine(Producing, Reading):
-    """All rules together."""
+    """All rules together. Somebody writes, and somebody follows, before the first of them."""
+
+    @initialize(items=items_to_publish)
+    def begin(self, items: list[Item]) -> None:
+        session_id = SESSIONS[0]
+        self._claim(self.instances[0], session_id, "restart")
+        self._write(self.productions[0], items)
+        record = self.sessions[session_id].record
+        assert record is not None
+        reader = self.run(self.reading.get(session_id))
+        assert reader is not None
+        self._open_follower(session_id, record, reader.subscribe(), len(items))
 
 
 def test_sessions_in_memory_follow_the_model() -> None:
