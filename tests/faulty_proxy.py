@@ -136,6 +136,10 @@ class FaultyProxy:
 
     # -- life --------------------------------------------------------------------------------
 
+    def lead_to(self, port: int) -> None:
+        """Connections that are made from now on are to another server."""
+        self._target = port
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, HOST, 0)
         return self

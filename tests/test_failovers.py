@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from streamhub import HubConfig, Status, StreamReplaced
 
+from .faulty_proxy import FaultyProxy
 from .redis_server import RedisServer
 from .redis_stage import BOUND, Stage, assert_whole, chunks, claimed, meta, opened, taken
 
@@ -151,6 +153,28 @@ async def test_g3_what_a_failover_replaced_is_not_glued_to_what_was_read(stage: 
         await anext(ahead)
     late = await opened(reading, "chat")
     assert_whole([chunk async for chunk in late], ["0 ", "1 ", "2 ", "new ", "new ", "new "])
+
+
+async def test_a_server_that_was_demoted_behind_an_address_that_moved_is_left(
+    stage: Stage, make_redis: Callable[..., RedisServer]
+) -> None:
+    """It keeps its connections open and takes no writes: the next ones lead to its successor."""
+    old = make_redis()
+    new = make_redis(replica_of=old)
+    async with FaultyProxy(old.port) as proxy, Redis.from_url(old.url) as before:
+        hub = stage.hub(HubConfig(lease=30.0), url=proxy.url)
+        stream = await claimed(hub, "chat")
+        await stream.publish("1")
+        await stream.flush()
+        async with Redis.from_url(new.url) as after:
+            while (await after.role())[3] != b"connected":
+                await after.ping()
+            await after.replicaof("NO", "ONE")
+            proxy.lead_to(new.port)
+            await before.replicaof("127.0.0.1", new.port)
+            async with stream:
+                await stream.publish("2")
+        assert "12" == await stream.text()
 
 
 async def test_a_claim_right_after_a_removal_begins_another_epoch(stage: Stage) -> None:
