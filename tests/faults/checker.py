@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from . import record
-from .history import History, Session
+from .history import HEARS_WITHIN, History, Session
 
 __all__ = ["READERS", "Violation", "assert_holds", "violations"]
 
@@ -15,8 +15,6 @@ __all__ = ["READERS", "Violation", "assert_holds", "violations"]
 READERS = "main"
 #: G8: how long after its lease a dead producer may look alive.
 _SHOWS_WITHIN = 1.0
-#: How much later than one reader another may hear of the same thing.
-_HEARS_WITHIN = 0.5
 
 
 class Violation(NamedTuple):
@@ -127,17 +125,12 @@ def _ends_complete(
     session: Session, reader: str, position: tuple[int | None, int], at: float
 ) -> Iterator[str]:
     stored = session.stored
-    if session.forfeited or any(claim.base == position[1] for claim in _after_the_end(session, at)):
+    if session.forfeited or any(claim.base == position[1] for claim in session.continued(at)):
         return
     if stored is None or position[0] not in (None, stored.epoch):
         yield f"{reader} ended in epoch {position[0]}, which is not what is stored"
     elif position[1] != len(stored.chunks):
         yield f"{reader} ended after {position[1]} of {len(stored.chunks)} chunks"
-
-
-def _after_the_end(session: Session, at: float) -> list[record.Claimed]:
-    """The claims that continued what had ended by ``at``: a cancelled stream may be."""
-    return [claim for claim in session.claims if claim.at > at - _HEARS_WITHIN]
 
 
 def _is_due(error: str, session: Session) -> bool:
@@ -264,7 +257,7 @@ def _may_be_lost(session: Session, history: History, at: float, lease: float) ->
         return True
     since = at - lease - 2 * _SHOWS_WITHIN
     # A takeover may have come between the end of the lease and this reader's hearing of it.
-    hearing = at - _HEARS_WITHIN - history.lag(since, at)
+    hearing = at - HEARS_WITHIN - history.lag(since, at)
     recent = [one for one in session.claims if one.at <= at]
     recent = recent[-2:] if claim.at >= hearing else recent[-1:]
     if any(history.stop_of(one.process, one.at, at) is not None for one in recent):
@@ -278,7 +271,7 @@ def _cancels_last(session: Session, history: History, lease: float) -> Iterator[
     if session.forfeited or session.stored is None:
         return
     for answer in session.answered:
-        if _after_the_end(session, answer.at):
+        if session.continued(answer.at):
             continue
         if answer.status == "cancelled" != session.stored.status:
             yield f"cancel answered cancelled, and it ended as {session.stored.status}"

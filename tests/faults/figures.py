@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from math import inf
 from statistics import median
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class _Reader:
     def __init__(self, events: Sequence[record.Event]) -> None:
         self.delivered = self.doubled = self.out_of_order = 0
         self._seen: set[tuple[int, int]] = set()
-        self._ended = False
+        self._ended_at: float | None = None
         self._start = 0
         last = 0
         for event in events:
@@ -72,15 +73,20 @@ class _Reader:
                         self.out_of_order += 1
                     self._seen.add((epoch, offset))
                     last = max(last, offset)
-                case record.Ended():
-                    self._ended = True
+                case record.Ended(at=at):
+                    self._ended_at = at
 
     def lost(self, session: Session) -> int:
-        """How many chunks of the log it did not get by its end, of those it should have."""
-        if not self._ended or session.stored is None:
+        """How many chunks it did not get of those that the log held when it came to its end."""
+        if self._ended_at is None or session.stored is None:
             return 0
         epoch = session.stored.epoch
-        return sum((epoch, offset) not in self._seen for offset, _ in session.stored.chunks)
+        end = min((claim.base for claim in session.continued(self._ended_at)), default=inf)
+        return sum(
+            (epoch, offset) not in self._seen
+            for offset, _ in session.stored.chunks
+            if offset <= end
+        )
 
 
 def _recovery(history: History) -> dict[str, list[float]]:

@@ -9,7 +9,11 @@ from typing import NamedTuple
 
 from . import record
 
-__all__ = ["Chunk", "History", "Session", "Window"]
+__all__ = ["HEARS_WITHIN", "Chunk", "History", "Session", "Window"]
+
+
+#: How much later than one reader another may hear of the same thing.
+HEARS_WITHIN = 0.5
 
 
 class Window(NamedTuple):
@@ -79,6 +83,10 @@ class Session:
         """Who claimed last before ``at``."""
         before = [claim for claim in self.claims if claim.at <= at]
         return before[-1] if before else None
+
+    def continued(self, at: float) -> list[record.Claimed]:
+        """The claims that went on with what had ended by ``at``: a cancelled stream may be."""
+        return [claim for claim in self.claims if claim.at > at - HEARS_WITHIN]
 
     def is_stale(self, chunk: Chunk) -> bool:
         """Whether its writer had lost the session where the chunk stands in the log."""

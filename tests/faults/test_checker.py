@@ -313,6 +313,20 @@ def test_figures_count_what_went_wrong() -> None:
     assert (1, 1, 1, 1) == (bad.lost, bad.doubled, bad.out_of_order, bad.stale)
 
 
+def test_what_continues_after_a_cancel_is_not_lost_to_whom_it_ended_for() -> None:
+    """The one who heard the end in between has all that there was; what he lacks of that counts."""
+    after = [
+        record.CancelAsked(at=3.25, session="chat"),
+        *(event for event in GOOD if event.at < 3.25 or event.at > 3.3),
+    ]
+    heard = [event for event in after if getattr(event, "reader", "") != "r" or event.at < 3.05]
+    in_between = [*heard, opened(3.21, after=(EPOCH, 3)), ended(3.22, "cancelled")]
+    ordered = sorted(in_between, key=lambda event: event.at)
+    assert 0 == figures(ordered).lost
+    lacking = [event for event in ordered if event != delivered(1.8, 3, "a3")]
+    assert 1 == figures(lacking).lost
+
+
 def test_events_of_several_processes_are_put_in_order(tmp_path: Path) -> None:
     """Also those of one that was killed in the middle of a line."""
     path = tmp_path / "record"
