@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,8 @@ SLOTS = 16384
 NODE_TIMEOUT = 1000
 _BOUND = 60.0
 _PAUSE = 0.02
+#: How long a node tries to take over, and how often it is told to.
+_HANDING_OVER, _ATTEMPTS = 6.0, 4
 
 
 class RedisCluster:
@@ -157,6 +159,20 @@ class RedisCluster:
         primary.kill()
         until(lambda: self.owner(slot) is not primary and self.is_whole())
 
+    def hand_over(self, primary: RedisServer, replica: RedisServer) -> None:
+        """Let a replica take the slots of its primary, which lives and is not asked; return once
+        both know."""
+
+        def is_demoted() -> bool:
+            return bool(self.ask(primary, "ROLE")[0] == "slave")
+
+        for _ in range(_ATTEMPTS):
+            self.ask(replica, "CLUSTER", "FAILOVER", "FORCE")
+            # A node gives up one that was not voted for in time, and says so to nobody.
+            with suppress(TimeoutError):
+                return until(is_demoted, _HANDING_OVER)
+        raise TimeoutError(f"{replica} did not take over from {primary}")
+
     # -- life --------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
@@ -215,12 +231,12 @@ def slot_of(session_id: str) -> int:
     return key_slot(f"streamhub:{{{session_id}}}:meta".encode())
 
 
-def until(condition: Callable[[], object]) -> None:
+def until(condition: Callable[[], object], seconds: float = _BOUND) -> None:
     """Ask again and again: servers have no event for how they see each other."""
-    give_up = time.monotonic() + _BOUND
+    give_up = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > give_up:
-            raise TimeoutError(f"it took longer than {_BOUND:.0f} s")
+            raise TimeoutError(f"it took longer than {seconds:.0f} s")
         time.sleep(_PAUSE)
 
 

@@ -76,16 +76,12 @@ async def test_g7_what_a_failover_lost_is_put_back(replicated: RedisCluster) -> 
 async def test_a_primary_that_is_demoted_is_left(replicated: RedisCluster) -> None:
     """It lives, and hands its slots to its replica; the hub keeps nothing open to it."""
     old, new = replicated.primaries[2], replicated.replicas[2]
-
-    def fail_over() -> None:
-        replicated.ask(new, "CLUSTER", "FAILOVER")
-        until(lambda: replicated.ask(old, "ROLE")[0] == "slave")
-
     async with load_on(replicated, "?client_name=mine") as load:
-        await load.strike(fail_over)
+        await load.strike(lambda: replicated.hand_over(old, new))
         await load.flow()
-        names = await asyncio.to_thread(replicated.ask, old, "CLIENT", "LIST")
-        assert " name=mine " not in names
+        await asyncio.to_thread(
+            until, lambda: " name=mine " not in replicated.ask(old, "CLIENT", "LIST")
+        )
         figures = await load.finish()
     assert figures.is_whole, figures
 

@@ -46,6 +46,7 @@ class Cluster:
         self._dialer = dialer
         self._seeds = seeds
         self._reachable = reachable
+        self._routes: list[Routes] = []
         self._servers: dict[Address, Server] = {}
         self._slots: list[Server | None] = [None] * _SLOTS
         self._asking = asyncio.Lock()
@@ -56,7 +57,9 @@ class Cluster:
         self.version = 0
 
     def lanes(self, *, retries: bool, scripts: Collection[Script] = ()) -> Routes:
-        return Routes(self, retries=retries, scripts=scripts)
+        routes = Routes(self, retries=retries, scripts=scripts)
+        self._routes.append(routes)
+        return routes
 
     def slot(self, name: bytes) -> int:
         return key_slot(name)
@@ -110,6 +113,8 @@ class Cluster:
             except (RedisError, OSError) as error:
                 raise explained(error, self.name, self.timeout / 2) from error
             self._learn(shares)
+            for routes in self._routes:
+                await routes.prune()
 
     async def _ask(self, server: Server) -> list[tuple[int, int, Address]]:
         connection = await server.connect()

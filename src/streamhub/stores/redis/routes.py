@@ -76,6 +76,17 @@ class Routes:
     async def each(self) -> Sequence[Lane]:
         return [self._lane(server) for server in await self._cluster.servers()]
 
+    async def prune(self) -> None:
+        """Let go of nodes that have left, or have no slots any more; of those that still answer
+        something, another time."""
+        version = self._cluster.version
+        gone = [server for server in self._lanes if not self._cluster.knows(server)]
+        idle = [server for server in gone if self._lanes[server].idle]
+        if gone == idle:
+            self._known_version = version
+        for lane in [self._lanes.pop(server) for server in idle]:
+            await lane.aclose()
+
     async def aclose(self) -> None:
         await asyncio.gather(*(lane.aclose() for lane in self._lanes.values()))
 
@@ -91,7 +102,8 @@ class Routes:
         patient: bool,
     ) -> None:
         """Send what is to be done to where it is to be done now."""
-        await self._prune()
+        if self._known_version != self._cluster.version:
+            await self.prune()
         loads: dict[Server, list[int]] = {}
         sending = []
         for slot, units in todo.items():
@@ -221,16 +233,6 @@ class Routes:
             # It does not try again by itself: somebody else may have the slot meanwhile.
             lane = self._lanes[server] = Lane(server, retries=False, scripts=self._scripts)
         return lane
-
-    async def _prune(self) -> None:
-        """Let go of nodes that have left, or have no slots any more."""
-        if self._known_version == self._cluster.version:
-            return
-        self._known_version = self._cluster.version
-        for server, lane in list(self._lanes.items()):
-            if lane.idle and not self._cluster.knows(server):
-                del self._lanes[server]
-                await lane.aclose()
 
 
 async def _pause(pauses: Iterator[float]) -> bool:
