@@ -20,6 +20,9 @@ SLOTS = 16384
 #: After which a node that is silent is taken for dead, in milliseconds.
 NODE_TIMEOUT = 1000
 _BOUND = 60.0
+#: Apart from those of servers, which are told of a port that is taken, and pick another.
+_BUS_PORTS = range(10_000, 20_000)
+_given_ports: set[int] = set()
 _PAUSE = 0.02
 #: How long a node tries to take over, and how often it is told to.
 _HANDING_OVER, _ATTEMPTS = 6.0, 4
@@ -246,10 +249,18 @@ def _options(certificates: Certificates | None) -> list[str]:
     # A replica takes over whatever the age of its data: losing some is what is tested.
     options += ["--cluster-replica-validity-factor", "0"]
     if has_sharded_channels():
-        options += ["--cluster-port", str(free_port())]
+        options += ["--cluster-port", str(_free_bus_port())]
     if certificates is not None:
         options += ["--tls-cluster", "yes"]
     return options
+
+
+def _free_bus_port() -> int:
+    """One that no other node of this process has been given: it may not have started yet."""
+    while (port := free_port(_BUS_PORTS)) in _given_ports:
+        pass
+    _given_ports.add(port)
+    return port
 
 
 def _bus_port(node: RedisServer) -> list[int]:

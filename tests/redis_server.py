@@ -265,10 +265,10 @@ def _options(
     return options
 
 
-def free_port() -> int:
+def free_port(ports: Sequence[int] = PORTS) -> int:
     """A port that nobody listens on; random, so that runs side by side pick different ones."""
-    for port in random.sample(PORTS, 100):
+    for port in random.sample(ports, 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
             return port
-    raise RuntimeError(f"none of 100 ports tried in {PORTS} is free")
+    raise RuntimeError(f"none of 100 ports tried in {ports} is free")
