@@ -10,7 +10,8 @@ from .rows import Line
 
 __all__ = ["svg"]
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 860, 230, 150, 64, 34
+_WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 860, 230, 60, 48, 36
+_LABEL = 36
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#212529}"
     ".small{font-size:11px}.row{stroke:#dee2e6}.grid{stroke:#f1f3f5}"
@@ -52,7 +53,7 @@ def svg(table: list[Line]) -> str:
             rows.setdefault(line.row.pictured, []).append((line.baseline, factor))
     factors = [factor for dots in rows.values() for _, factor in dots] or [1.0]
     low, high = math.log10(min(*factors, 0.5)), math.log10(max(*factors, 10) * 1.3)
-    height = _TOP + _STEP * len(rows) + 50
+    height = _TOP + _STEP * len(rows) + 56
 
     def x(factor: float) -> float:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (math.log10(factor) - low) / (high - low)
@@ -65,13 +66,18 @@ def svg(table: list[Line]) -> str:
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" class="row"/>',
             f'<circle cx="{x(1):.1f}" cy="{y}" r="6" fill="{_COLOURS["streamhub"]}"/>',
         ]
-        for baseline, factor in dots:
-            colour = _COLOURS[_KINDS[baseline]]
-            place = f'<circle cx="{x(factor):.1f}" cy="{y}" r="5" fill="{colour}">'
-            note = f'<text x="{x(factor) + 6:.1f}" y="{y - 7}" class="small">'
+        labelled = -_WIDTH * 1.0
+        for baseline, factor in sorted(dots, key=lambda dot: dot[1]):
+            colour, at_x = _COLOURS[_KINDS[baseline]], x(factor)
+            # Below the line where the label before would be hit.
+            above = at_x - labelled > _LABEL
+            labelled = at_x if above else labelled
+            place = f'<circle cx="{at_x:.1f}" cy="{y}" r="5" fill="{colour}">'
+            note = f'<text x="{at_x + 4:.1f}" y="{y - 7 if above else y + 16}" class="small">'
+            factor_text = f"{factor:.0f}" if factor >= 10 else f"{factor:.2g}"
             body += [
                 f"{place}<title>{escape(baseline)}: {factor:.3g} times</title></circle>",
-                f"{note}{factor:.2g} x</text>",
+                f"{note}{factor_text} x</text>",
             ]
     size = f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
     label = 'role="img" aria-label="How many times as much as streamhub each baseline takes"'
@@ -86,16 +92,14 @@ def svg(table: list[Line]) -> str:
 
 
 def _axis(x: Callable[[float], float], low: float, high: float, height: int) -> Iterator[str]:
-    bottom = height - 30
+    bottom = height - 44
     for power in range(math.ceil(low), math.floor(high) + 1):
         at = x(10**power)
         yield f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{bottom}" class="grid"/>'
         place = f'x="{at:.1f}" y="{bottom + 16}" text-anchor="middle"'
         yield f'<text {place} class="small">{10**power:g} x</text>'
-    yield (
-        f'<text x="{_WIDTH - _RIGHT + 10}" y="{bottom + 16}" class="small">'
-        "time or cost of streamhub</text>"
-    )
+    note = "how many times the time, processor or commands of streamhub (logarithmic)"
+    yield f'<text x="{_LEFT}" y="{bottom + 34}" class="small">{note}</text>'
 
 
 def _legend() -> Iterator[str]:
@@ -103,4 +107,4 @@ def _legend() -> Iterator[str]:
     for kind, text in _LEGEND.items():
         yield f'<circle cx="{at}" cy="24" r="5" fill="{_COLOURS[kind]}"/>'
         yield f'<text x="{at + 10}" y="28">{escape(text)}</text>'
-        at += 30 + 7 * len(text)
+        at += 40 + 7 * len(text)
