@@ -55,7 +55,7 @@ _APPENDS_PER_ROUND = 8
 # A log that loses what is put back each time is not worth more attempts.
 _MENDINGS_IN_VAIN = 20
 # A source that never waits still has to let the writer run.
-_REST_AFTER = 128
+_REST_AFTER = 64
 
 
 class _Phase(Enum):
