@@ -73,7 +73,7 @@ class Group:
 
 
 def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
-    few, once = max(1, rounds * 3 // 5), 1
+    few, once = (rounds + 1) // 2, 1
     return [
         Group("publish one", _publish_one(url, sizes), rounds),
         Group("publish many", _publish_many(url, sizes), rounds),
