@@ -7,7 +7,10 @@ import logging
 from typing import Any
 
 import pytest
-from starlette.requests import ClientDisconnect
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from streamhub import Hub, HubConfig, LiveStream, Status
 from streamhub.http import SSEResponse, chat_routes, create_app
@@ -82,6 +85,24 @@ async def test_while_it_waits_for_a_session(hub: Hub, url: str, target: str) -> 
     async def waiting() -> bool:
         return "unknown" in hub._runtime.fanout._tails
 
+    await until(waiting)
+    await gone(writer)
+    await nothing_is_held(hub)
+
+
+async def test_while_a_route_of_ones_own_waits_for_a_session(hub: Hub, open_client: Open) -> None:
+    """Without any code for it."""
+
+    async def events(request: Request) -> Response:
+        return SSEResponse(hub.get("unknown", wait=30))
+
+    client = await open_client(Starlette(routes=[Route("/events", events)]))
+    _, writer = await raw_request(str(client.base_url).rstrip("/"), "/events")
+
+    async def waiting() -> bool:
+        return "unknown" in hub._runtime.fanout._tails
+
+    hub._runtime.start()
     await until(waiting)
     await gone(writer)
     await nothing_is_held(hub)

@@ -6,9 +6,13 @@ import json
 from collections.abc import Callable
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from streamhub import HubConfig
-from streamhub.http import create_app
+from streamhub.http import SSEResponse, UIMessageStreamResponse, create_app
 
 from ..redis_server import RedisServer
 from ..redis_stage import Stage
@@ -83,3 +87,33 @@ async def test_a_store_that_goes_away(
         server.start()
         assert 200 == (await client.get("/health")).status_code
         assert 404 == (await client.get(path_of("unknown"))).status_code
+
+
+async def test_a_route_of_ones_own_while_the_store_is_away(
+    make_redis: Callable[..., RedisServer], open_client: Open
+) -> None:
+    """It need not look after that: an EventSource comes back, and so does useChat."""
+    server = make_redis()
+    async with Stage(server) as stage:
+        hub = stage.hub(IMPATIENT)
+
+        async def events_of_a_chat(request: Request) -> Response:
+            return SSEResponse(hub.get("chat:1", wait=5))
+
+        async def answer(request: Request) -> Response:
+            return UIMessageStreamResponse(hub.get("chat:1", wait=5), resume=True)
+
+        client = await open_client(
+            Starlette(routes=[Route("/events", events_of_a_chat), Route("/answer", answer)])
+        )
+        server.kill()
+        asked = await client.get("/events")
+        chat = await client.get("/answer")
+
+    (said,) = events(asked.content)
+    assert (200, "error", "unavailable") == (
+        asked.status_code,
+        said.event,
+        json.loads(said.data)["status"],
+    )
+    assert (503, "unavailable") == (chat.status_code, chat.json()["code"])

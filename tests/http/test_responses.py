@@ -344,7 +344,54 @@ async def test_bad_options_are_refused_when_the_response_is_made(
         StreamResponse(stream, **options)
 
 
-def test_a_missing_stream_is_refused_by_name() -> None:
-    """The commonest mistake is ``hub.get`` without a look at its answer."""
-    with pytest.raises(TypeError, match="stream must be a LiveStream, not NoneType"):
-        SSEResponse(None)  # type: ignore[arg-type]
+def test_what_is_no_stream_is_refused_by_name() -> None:
+    """As an id is, where a session was meant."""
+    with pytest.raises(TypeError, match=r"stream must be a LiveStream.*, not str"):
+        SSEResponse("chat:1")  # type: ignore[arg-type]
+
+
+async def test_a_response_may_find_its_session_itself(
+    hub: Hub, open_client: Open, session_id: str
+) -> None:
+    """It waits for what it is given, and is followed as usual; a session that there is none of is
+    answered with 404."""
+
+    async def awaited(request: Request) -> Response:
+        return SSEResponse(hub.get(request.query_params["session"], wait=0.05))
+
+    async def at_hand(request: Request) -> Response:
+        return SSEResponse(await hub.get(request.query_params["session"]))
+
+    client = await open_client(
+        Starlette(routes=[Route("/awaited", awaited), Route("/at-hand", at_hand)])
+    )
+    await finished(hub, session_id, "a")
+    for path in ("/awaited", "/at-hand"):
+        found = await client.get(path, params={"session": session_id})
+        unknown = await client.get(path, params={"session": "unknown"})
+        impossible = await client.get("/awaited", params={"session": "\n"})
+
+        assert ["a"] == [e.data for e in events(found.content)[:-1]]
+        assert (404, "session_not_found") == (unknown.status_code, unknown.json()["code"])
+        assert (400, "invalid_session_id") == (impossible.status_code, impossible.json()["code"])
+
+
+@pytest.mark.parametrize("error", [ConnectionError, LookupError])
+async def test_what_fails_before_the_response_is_no_client_that_is_gone(
+    error: type[Exception],
+) -> None:
+    """An error of the application's own function reaches the server, whatever its kind."""
+
+    async def find() -> LiveStream | None:
+        raise error("of the application")
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        raise AssertionError
+
+    scope = {"type": "http", "method": "GET", "headers": [], "query_string": b""}
+    with pytest.raises(error, match="of the application"):
+        await within(SSEResponse(find())(scope, receive, send))

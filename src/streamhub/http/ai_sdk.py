@@ -6,22 +6,21 @@ the npm packages ``ai`` 6 and 7.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from ..chunks import Chunk, Cursor, Status
 from ..errors import StreamHubError
 from ..stream import LiveStream
 from .follower import Follower
 from .formats import Ending, Format
-from .problems import NOT_STORED, problem_of
-from .responses import StreamResponse, nothing
+from .problems import problem_of
+from .responses import Found, StreamResponse, nothing
 from .sse import HEARTBEAT
 
 __all__ = ["PART_EVENT", "UIMessageStreamResponse", "message_id_of"]
@@ -48,7 +47,8 @@ class UIMessageStreamResponse(StreamResponse):
     A cancel is an ``abort`` part; a failed or lost producer an ``error`` part, so that it never
     looks like a finished answer. A server that shuts down breaks the connection.
 
-    :param stream: the session; None answers 204, as ``useChat`` expects it of an unknown one.
+    :param stream: as for :class:`StreamResponse`; but None answers 204, as ``useChat`` expects it
+        of an unknown session.
     :param resume: for ``GET {api}/{chat}/stream``: answer 204 for a session that has ended, too.
     :param message_id: of the assistant's message; by default the same for all of one epoch, so
         that a resumed stream replaces what the client has of it.
@@ -58,7 +58,7 @@ class UIMessageStreamResponse(StreamResponse):
 
     def __init__(
         self,
-        stream: LiveStream | None,
+        stream: Found | Awaitable[Found],
         *,
         resume: bool = False,
         message_id: str | None = None,
@@ -68,13 +68,9 @@ class UIMessageStreamResponse(StreamResponse):
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
     ) -> None:
-        self._missing = stream is None
         self._resume = resume
         self._message_id = message_id
         self._error_text = error_text or _error_text
-        if stream is None:
-            Response.__init__(self, status_code=204, headers=NOT_STORED, background=background)
-            return
         super().__init__(
             stream,
             buffer=buffer,
@@ -83,29 +79,23 @@ class UIMessageStreamResponse(StreamResponse):
             background=background,
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Response.__call__ if self._missing else StreamResponse.__call__
-        await call(self, scope, receive, send)
+    async def _found(self) -> Found:
+        stream = await super()._found()
+        if stream is None or not self._resume:
+            return stream
+        status = (await stream.info()).status
+        return stream if status in (Status.ACTIVE, Status.LOST) else None
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._resume:
-            try:
-                info = await self.stream.info()
-            except StreamHubError as error:
-                await problem_of(error)(scope, receive, send)
-                return
-            if info.status not in (Status.ACTIVE, Status.LOST):
-                await nothing()(scope, receive, send)
-                return
-        await super()._respond(scope, receive, send)
+    def _not_found(self) -> Response:
+        return nothing()
 
-    def _refusal(self, scope: Scope, error: StreamHubError) -> Response:
+    def _refusal(self, request: Request, error: StreamHubError) -> Response:
         return problem_of(error)
 
-    def _follower(self, request: Request) -> tuple[Format, Follower]:
+    def _follower(self, stream: LiveStream, request: Request) -> tuple[Format, Follower]:
         parts = _UIMessageStream(self._message_id, self._error_text)
         follower = Follower(
-            self.stream, parts, after=None, batch=False, buffer=self._buffer, shared=False
+            stream, parts, after=None, batch=False, buffer=self._buffer, shared=False
         )
         return parts, follower
 

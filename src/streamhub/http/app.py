@@ -19,14 +19,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..chunks import SessionInfo, Status
-from ..errors import HubClosed, StoreUnavailable, StreamHubError
+from ..errors import StreamHubError
 from ..hub import Hub
 from ..stream import LiveStream
 from .authorization import Action, Authorize, OwnedBy, is_allowed
 from .disconnects import unless_gone
 from .problems import NOT_STORED, BadRequest, Problem, not_found, problem_of
-from .queries import count_of, format_of, seconds_of, status_of
-from .responses import StreamResponse, nothing, refusal
+from .queries import count_of, seconds_of, status_of
+from .responses import StreamResponse, nothing
 
 __all__ = ["create_app"]
 
@@ -124,16 +124,8 @@ class _Api:
 
     async def stream(self, request: Request) -> Response:
         wait = seconds_of(request, "wait", self._max_wait)
-        try:
-            stream = await self._find(request, "read")
-            if stream is None and wait:
-                stream = await unless_gone(request.receive, self._appears(request, wait))
-        except (StoreUnavailable, HubClosed) as error:
-            return refusal(format_of(request), error)
-        if stream is None:
-            return not_found()
         return StreamResponse(
-            stream,
+            self._readable(request, wait),
             heartbeat=self._heartbeat,
             on_reset=lambda: self._is_allowed(request, "read"),
         )
@@ -165,6 +157,10 @@ class _Api:
         if not await self._is_allowed(request, action):
             return None
         return await self._hub.get(_session_of(request))
+
+    async def _readable(self, request: Request, wait: float | None) -> LiveStream | None:
+        stream = await self._find(request, "read")
+        return await self._appears(request, wait) if stream is None and wait else stream
 
     async def _appears(self, request: Request, wait: float) -> LiveStream | None:
         """The session, once there is one that may be read; None after ``wait`` seconds. For one

@@ -134,14 +134,10 @@ class _Chat:
 
     async def resume(self, request: Request) -> Response:
         session_id = self._session_id(request.path_params["chat"])
-        try:
-            # Who may not read it is answered as if there was nothing, and nothing is no error.
-            allowed = await self._is_allowed(request, session_id, "read")
-            stream = await self._hub.get(session_id) if allowed else None
-        except StreamHubError as error:
-            return problem_of(error)
         return UIMessageStreamResponse(
-            stream, resume=self._only_active, error_text=self._error_text
+            self._readable(request, session_id),
+            resume=self._only_active,
+            error_text=self._error_text,
         )
 
     async def stop(self, request: Request) -> Response:
@@ -187,6 +183,11 @@ class _Chat:
                     return None
                 await stream.wait(self._takeover_wait)
         return None
+
+    async def _readable(self, request: Request, session_id: str) -> LiveStream | None:
+        # Who may not read it is answered as if there was nothing, and nothing is no error.
+        allowed = await self._is_allowed(request, session_id, "read")
+        return await self._hub.get(session_id) if allowed else None
 
     async def _is_allowed(self, request: Request, session_id: str, action: Action) -> bool:
         return await is_allowed(self._authorize, request, session_id, action)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -19,13 +20,16 @@ from ..stream import LiveStream, check_buffer
 from .disconnects import unless_gone
 from .follower import Follower
 from .formats import FORMATS, SSE, Ending, Format
-from .problems import NOT_STORED, STORE_AWAY, BadRequest, problem_of
+from .problems import NOT_STORED, STORE_AWAY, BadRequest, not_found, problem_of
 from .queries import cursor_of, flag_of, format_of
 from .sse import encode_retry
 
 __all__ = ["FormatName", "SSEResponse", "StreamResponse"]
 
 FormatName = Literal["sse", "ndjson", "text"]
+
+#: What ``hub.get`` finds.
+Found = LiveStream | None
 
 #: What keeps caches and proxies from holding back what is streamed.
 UNBUFFERED = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
@@ -64,7 +68,9 @@ class StreamResponse(Response):
     acceptable, 410 where the chunks after the cursor have expired, and 503 while the store cannot
     be used (an EventSource, which would give up for good, gets an ``error`` event instead).
 
-    :param stream: from ``hub.get``, ``hub.run`` or ``hub.register``.
+    :param stream: from ``hub.get``, ``hub.run`` or ``hub.register``; or what is still to be awaited
+        for it, as ``hub.get(…, wait=5)``. The response then waits, no longer than its client does,
+        and answers what goes wrong meanwhile, too. None answers 404.
     :param heartbeat: seconds of silence.
     :param retry: how many seconds an EventSource is to wait before it connects again.
     :param on_reset: asked before a new epoch is sent, which may be somebody else's: False ends
@@ -74,7 +80,7 @@ class StreamResponse(Response):
 
     def __init__(
         self,
-        stream: LiveStream,
+        stream: Found | Awaitable[Found],
         *,
         format: FormatName | None = None,  # noqa: A002 - the name that the query has
         after: Cursor | str | None = None,
@@ -93,9 +99,12 @@ class StreamResponse(Response):
         if retry is not None and not 0 <= retry < math.inf:
             raise ValueError(f"retry must be a number of seconds, not {retry!r}")
         check_buffer(buffer)
-        if not isinstance(stream, LiveStream):
-            raise TypeError(f"stream must be a LiveStream, not {type(stream).__name__}")
-        self.stream = stream
+        if not (stream is None or isinstance(stream, LiveStream) or inspect.isawaitable(stream)):
+            kind = type(stream).__name__
+            raise TypeError(
+                f"stream must be a LiveStream, None, or an awaitable of one, not {kind}"
+            )
+        self._stream = stream
         self.background = background
         self.status_code = 200
         self._format = None if format is None else FORMATS[format]
@@ -109,8 +118,7 @@ class StreamResponse(Response):
         self.init_headers({**UNBUFFERED, **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A server may say by an OSError, too, that the client has gone.
-        with suppress(ClientDisconnect, OSError):
+        with suppress(ClientDisconnect):
             await unless_gone(receive, self._respond(scope, receive, send))
         if self.background is not None:
             await self.background()
@@ -118,30 +126,52 @@ class StreamResponse(Response):
     # -- parts -------------------------------------------------------------------------------
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
         try:
-            format_, follower = self._follower(Request(scope))
+            try:
+                opened = await self._open(request)
+            except StreamHubError as error:
+                opened = self._refusal(request, error)
         except BadRequest as error:
-            await error.problem(scope, receive, send)
-            return
-        except StreamHubError as error:
-            await self._refusal(scope, error)(scope, receive, send)
-            return
+            opened = error.problem
+        # A server may say by an OSError, too, that the client has gone.
+        with suppress(OSError):
+            if isinstance(opened, Response):
+                await opened(scope, receive, send)
+                return
+            format_, follower, body = opened
+            try:
+                await self._send(scope, send, format_, follower, body)
+            finally:
+                await follower.aclose()
+
+    async def _open(self, request: Request) -> Response | tuple[Format, Follower, bytes]:
+        """What is to be sent, and the beginning of it; or another answer."""
+        stream = await self._found()
+        if stream is None:
+            return self._not_found()
+        format_, follower = self._follower(stream, request)
         try:
             body = await follower.open()
-        except StreamHubError as error:
-            await self._refusal(scope, error)(scope, receive, send)
-        else:
-            if body is None and format_ is SSE:
-                await nothing()(scope, receive, send)
-            else:
-                await self._send(scope, send, format_, follower, body or b"")
-        finally:
+        except BaseException:
             await follower.aclose()
+            raise
+        if body is None and format_ is SSE:
+            await follower.aclose()
+            return nothing()
+        return format_, follower, body or b""
 
-    def _follower(self, request: Request) -> tuple[Format, Follower]:
+    async def _found(self) -> Found:
+        stream = self._stream
+        return await stream if inspect.isawaitable(stream) else stream
+
+    def _not_found(self) -> Response:
+        return not_found()
+
+    def _follower(self, stream: LiveStream, request: Request) -> tuple[Format, Follower]:
         format_ = self._format or format_of(request)
         follower = Follower(
-            self.stream,
+            stream,
             format_,
             after=cursor_of(request) or self._after,
             batch=self._batch or flag_of(request, "batch"),
@@ -151,8 +181,17 @@ class StreamResponse(Response):
         )
         return format_, follower
 
-    def _refusal(self, scope: Scope, error: StreamHubError) -> Response:
-        return refusal(self._format or format_of(Request(scope)), error, self._more_headers)
+    def _refusal(self, request: Request, error: StreamHubError) -> Response:
+        """The answer to who asks for a session that cannot be followed, because of ``error``."""
+        format_ = self._format or format_of(request)
+        if format_ is not SSE or not isinstance(error, (StoreUnavailable, HubClosed)):
+            return problem_of(error)
+        # Upon any status but 200 an EventSource would give up for good. It is to ask again; from a
+        # server that shuts down it hears nothing more.
+        closed = isinstance(error, HubClosed)
+        body = b"" if closed else SSE.end(Ending("unavailable", None, STORE_AWAY))
+        headers = {**UNBUFFERED, **(self._more_headers or {})}
+        return Response(body, headers=headers, media_type=SSE.media_type)
 
     async def _send(
         self, scope: Scope, send: Send, format_: Format, follower: Follower, body: bytes
@@ -183,19 +222,6 @@ class StreamResponse(Response):
             await send({"type": "http.response.body", "body": b""})
 
 
-def refusal(
-    format_: Format, error: StreamHubError, headers: Mapping[str, str] | None = None
-) -> Response:
-    """The answer to who asked for a session that cannot be followed, because of ``error``."""
-    if format_ is not SSE or not isinstance(error, (StoreUnavailable, HubClosed)):
-        return problem_of(error)
-    # Upon any status but 200 an EventSource would give up for good. It is to ask again; from a
-    # server that shuts down it hears nothing more.
-    closed = isinstance(error, HubClosed)
-    body = b"" if closed else SSE.end(Ending("unavailable", None, STORE_AWAY))
-    return Response(body, headers={**UNBUFFERED, **(headers or {})}, media_type=SSE.media_type)
-
-
 def nothing() -> Response:
     """The answer to who has everything already."""
     return Response(status_code=204, headers=NOT_STORED)
@@ -208,15 +234,12 @@ class SSEResponse(StreamResponse):
 
         @app.get("/chat/{chat}/events")
         async def events(chat: str):
-            stream = await hub.get(f"chat:{chat}", wait=5)
-            if stream is None:
-                raise HTTPException(404)
-            return SSEResponse(stream)
+            return SSEResponse(hub.get(f"chat:{chat}", wait=5))
     """
 
     def __init__(
         self,
-        stream: LiveStream,
+        stream: Found | Awaitable[Found],
         *,
         after: Cursor | str | None = None,
         batch_replay: bool = False,
