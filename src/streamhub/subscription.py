@@ -145,7 +145,7 @@ class Subscription(AsyncIterator[Chunk]):
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` once made under ``key`` for all subscriptions of the session in this
-        process; it lives as long as one of them does."""
+        process; it lives as long as one of them does. For modules of ours, after ``open``."""
         if self._tail is None:
             raise RuntimeError("shared() comes after open()")
         kept = self._tail.shared

@@ -24,7 +24,7 @@ RENAMED = {
     "__anext__": "__next__",
 }
 #: Public among our own modules alone.
-INTERNAL = {"spawn_body"}
+INTERNAL = {"shared", "spawn_body"}
 #: What a thread gives or gets instead.
 RETYPED = {
     "OnCancel | None": "Callable[[], object] | None",

@@ -63,3 +63,13 @@ def test_another_thread_ends_an_iteration(hub: Hub, session_id: str) -> None:
     assert ["a"] == reading.result(PATIENCE)
     assert [] == list(subscription)
     assert Status.ACTIVE is stream.info().status
+
+
+def test_opening_says_how_the_session_stands(hub: Hub, session_id: str) -> None:
+    """``open`` finds the session before the first chunk, and takes none of them."""
+    stream = hub.run(session_id, ["one", "two"])
+    stream.wait()
+    subscription = stream.subscribe()
+
+    assert Status.FINISHED == subscription.open().status
+    assert ["one", "two"] == [chunk.data for chunk in subscription]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from .. import subscription
-from ..chunks import Chunk, Cursor, Status
+from ..chunks import Chunk, Cursor, SessionInfo, Status
 from ..errors import HubClosed
 from .background import Background
 
@@ -69,6 +69,14 @@ class Subscription(Iterator[Chunk]):
         if chunks:
             self._cursor = chunks[-1].cursor
         return chunks
+
+    def open(self) -> SessionInfo:
+        """Find the session and check the start, which iteration does by itself otherwise.
+
+        For those who must know before the first chunk whether there will be one: how the session
+        stands then. Raises what iteration raises.
+        """
+        return self._call(self._followed.open)
 
     def close(self) -> None:
         """Let go of everything; iteration ends, in whichever thread it is. Idempotent."""
