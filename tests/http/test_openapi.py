@@ -40,7 +40,8 @@ SESSIONS = st.sampled_from(["a", "ended", "%FF", "%00", "%", "%2F", "x" * 600]) 
 def client() -> Iterator[TestClient]:
     """In a loop of its own thread, because the requests are made up by plain functions."""
     hub = Hub()
-    with TestClient(create_app(hub, heartbeat=0.05), raise_server_exceptions=True) as client:
+    app = create_app(hub, max_wait=0.01, heartbeat=0.05)
+    with TestClient(app, raise_server_exceptions=True) as client:
         assert client.portal is not None
 
         async def begin() -> None:

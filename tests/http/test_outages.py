@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 
@@ -13,9 +14,10 @@ from starlette.routing import Route
 
 from streamhub import HubConfig
 from streamhub.http import SSEResponse, UIMessageStreamResponse, create_app
+from streamhub.testing.waiting import until, within
 
 from ..redis_server import RedisServer
-from ..redis_stage import Stage
+from ..redis_stage import Stage, claimed
 from .conftest import Open
 from .serving import events, follow, lines, path_of, stored
 
@@ -117,3 +119,31 @@ async def test_a_route_of_ones_own_while_the_store_is_away(
         json.loads(said.data)["status"],
     )
     assert (503, "unavailable") == (chat.status_code, chat.json()["code"])
+
+
+async def test_a_session_that_is_resumed_before_it_was_put_back(
+    make_redis: Callable[..., RedisServer], open_client: Open, session_id: str
+) -> None:
+    """Whoever comes back after the store has lost all and before the producer has mended that is
+    not sent away, as who asks for an unknown session is; the stream goes on without a gap."""
+    server = make_redis()
+    async with Stage(server) as stage:
+        hub, web = stage.hub(), stage.hub()
+        stream = await claimed(hub, session_id)
+        (one,) = await stored(stream, "a")
+        client = await open_client(create_app(web))
+        await stage.client.flushall()
+        assert 404 == (await client.get(path_of(session_id))).status_code
+        resuming = asyncio.create_task(
+            client.get(path_of(session_id), headers={"last-event-id": one})
+        )
+
+        async def waits() -> bool:
+            return session_id in web._runtime.fanout._tails
+
+        await until(waits)
+        await stored(stream, "b")
+        await stream.close()
+        resumed = await within(resuming)
+
+    assert ["b"] == [event.data for event in events(resumed.content)[:-1]]

@@ -31,6 +31,9 @@ from .responses import StreamResponse, nothing
 __all__ = ["create_app"]
 
 _LONGEST_WAIT = 30.0
+# For a session that an EventSource comes back to: a store that has lost it may be about to get it
+# back from its producer, and upon a 404 the EventSource would give up for good.
+_PUT_BACK = 5.0
 _LISTED = 100
 _MOST_LISTED = 1000
 
@@ -124,6 +127,8 @@ class _Api:
 
     async def stream(self, request: Request) -> Response:
         wait = seconds_of(request, "wait", self._max_wait)
+        if wait is None and "last-event-id" in request.headers:
+            wait = min(_PUT_BACK, self._max_wait)
         return StreamResponse(
             self._readable(request, wait),
             heartbeat=self._heartbeat,
