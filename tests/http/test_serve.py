@@ -28,6 +28,13 @@ def test_without_a_token_nobody_else_may_reach_it(host: str) -> None:
         listen(host, 0, public=False)
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, ""])
+def test_what_is_no_address_is_refused(host: str) -> None:
+    """In the words of the option."""
+    with pytest.raises(ValueError, match="host must be an address or a name, not "):
+        listen(host, 0, public=True)
+
+
 def test_a_name_is_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of its addresses count."""
     found = [
@@ -174,6 +181,28 @@ async def test_a_stop_sends_clients_elsewhere(
         two.signal(signal.SIGTERM)
         assert 0 == await two.code()
     assert Status.FINISHED is (await stream.info()).status
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
+async def test_what_is_broken_off_on_purpose_is_not_complained_of(
+    hub: Hub, redis_url: str, session_id: str
+) -> None:
+    """Text of a failed stream is, which says to its reader that it is not complete."""
+    stream, _ = await hub.register(session_id)
+    await stored(stream, "a")
+    await stream.fail("bad luck")
+    async with (
+        start_cli("serve", "--port", "0", url=redis_url) as process,
+        httpx.AsyncClient(timeout=PATIENCE) as client,
+    ):
+        url = await address(process)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(f"{url}{path_of(session_id)}?format=text")
+        process.signal(signal.SIGTERM)
+        said = await process.error_output()
+
+    assert "" == said
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -30,12 +31,15 @@ def listen(host: str, port: int, *, public: bool) -> socket.socket:
 
     :param port: 0 for any that is free.
     :param public: whether an address is allowed that others than this machine can reach.
-    :raises ValueError: it is not allowed.
+    :raises ValueError: it is not allowed, or nothing that an address could be.
     :raises OSError: there is no such address, or it is taken.
     """
     if not host:
         raise ValueError("host must be an address or a name, not empty")
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:
+        raise ValueError(f"host must be an address or a name, not {host!r}") from None
     addresses = [info[4][0] for info in found]
     if not public and not all(is_loopback(str(address)) for address in addresses):
         shown = "" if host in addresses else f" ({', '.join(map(str, addresses))})"
@@ -88,6 +92,7 @@ class HubServer(uvicorn.Server):
                 timeout_graceful_shutdown=_LAST_BYTES,
             )
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._hub = hub
         self._on_started = on_started
 
@@ -100,6 +105,11 @@ class HubServer(uvicorn.Server):
         closing = asyncio.create_task(self._hub.aclose())
         await super().shutdown(sockets)
         await closing
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the server is not about a response that was broken off on purpose."""
+    return "without completing response" not in record.getMessage()
 
 
 class _Token:
