@@ -132,6 +132,18 @@ async def test_a_chat_has_many_turns(demo: Demo) -> None:
         assert text_for(turn["question"]) == (await demo.read(turn["session"])).text
 
 
+async def test_half_a_character_is_no_reason_to_refuse(demo: Demo) -> None:
+    """As a browser sends it, if the question was cut in the middle of an emoji."""
+    asked = await demo.client.post(
+        "/chats/half/ask",
+        content=rb'{"question": "bread \ud83d"}',
+        headers={"content-type": "application/json"},
+    )
+
+    assert 201 == asked.status_code
+    assert "bread ?" == (await demo.turn(asked.json()["session"]))["question"]
+
+
 async def test_the_sessions_are_there_for_other_clients(demo: Demo) -> None:
     """Below /api is the library's own application, on the same sessions."""
     session = await demo.ask(QUESTION)

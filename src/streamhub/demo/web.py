@@ -123,6 +123,8 @@ class Site:
             raise HTTPException(400, "a question is expected")
         if len(question) > _LONGEST_QUESTION:
             raise HTTPException(413, f"a question may have {_LONGEST_QUESTION:,} characters")
+        # JSON can hold half a character, which no text can.
+        question = question.encode(errors="replace").decode()
         # Two tabs must not take the same turn.
         async with self._asking.setdefault(chat, asyncio.Lock()):
             await self._turns(chat)
