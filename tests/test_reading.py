@@ -75,6 +75,70 @@ async def test_text_is_of_one_answer_only(session_id: str) -> None:
         assert "new " * 10 == await reader.text()
 
 
+async def test_a_batch_replay_is_of_one_answer_only(session_id: str) -> None:
+    """A restart between two pages: an error, and nothing of either answer."""
+    restarts: list[int] = []
+
+    class Restarting(MemoryStore):
+        async def read_joined(self, *args: Any, **options: Any) -> list[Chunk]:
+            chunks = await super().read_joined(*args, **options)
+            if not restarts:
+                restarts.append(1)
+                await produce(other, session_id, *["new "] * 5000)
+            return chunks
+
+    store = Restarting()
+    async with Hub(store) as hub, Hub(store) as other:
+        await produce(hub, session_id, *["old "] * 5000)
+        reader = await hub.get(session_id)
+        assert reader is not None
+
+        with pytest.raises(StreamReplaced):
+            await anext(reader.subscribe(batch_replay=True))
+    assert [1] == restarts
+
+
+async def test_batch_replays_at_once_read_the_log_once(session_id: str) -> None:
+    """Those who come back together share each page, as it came from the store."""
+    starts: list[int] = []
+
+    class Counting(MemoryStore):
+        async def read(self, session_id: str, after: Cursor, *args: Any, **options: Any) -> Any:
+            starts.append(after.offset)
+            await asyncio.sleep(0)
+            return await super().read(session_id, after, *args, **options)
+
+    store = Counting()
+    async with Hub(store) as hub:
+        await produce(hub, session_id, *["x"] * 5000)
+        reader = await hub.get(session_id)
+        assert reader is not None
+
+        async def replay() -> list[str]:
+            return [chunk.data async for chunk in reader.subscribe(batch_replay=True)]
+
+        assert [["x" * 5000]] * 50 == await asyncio.gather(*(replay() for _ in range(50)))
+    assert [0, 2048, 4096] == sorted(starts)
+
+
+@on_redis
+async def test_a_batch_replay_ends_at_a_lost_part(
+    make_hub: MakeHub, session_id: str, redis_client: redis.asyncio.Redis
+) -> None:
+    """What stands before the hole is handed out, and nothing of what stands behind it."""
+    hub = make_hub()
+    await produce(hub, session_id, *"abcd")
+    reader = await hub.get(session_id)
+    assert reader is not None
+    epoch = (await reader.info()).epoch
+    await redis_client.xdel(f"streamhub:{{{session_id}}}:chunks", f"{epoch}-3")
+
+    subscription = reader.subscribe(batch_replay=True)
+    assert "ab" == (await anext(subscription)).data
+    with pytest.raises(CursorExpired):
+        await anext(subscription)
+
+
 @on_redis
 async def test_text_with_a_lost_part_is_an_error(
     make_hub: MakeHub, session_id: str, redis_client: redis.asyncio.Redis

@@ -16,6 +16,7 @@ from .errors import (
     StreamReplaced,
 )
 from .fanout import Fanout
+from .rows import join
 from .tail import Tail
 
 __all__ = ["Subscription", "parse_after"]
@@ -319,7 +320,7 @@ class Subscription(AsyncIterator[Chunk]):
         stored: list[Chunk] = []
         position = self._position
         while position is not None and _is_before(position, target):
-            page = await tail.read(position)
+            page = await tail.read_joined(position)
             if page is None:
                 return None
             if not page:
@@ -371,22 +372,6 @@ def parse_after(after: Cursor | str | None) -> Cursor | Now | None:
     except ValueError:
         reason = 'is malformed; a cursor is "<epoch>-<offset>", or "now"'
         raise InvalidCursor(after, reason) from None
-
-
-def join(chunks: list[Chunk]) -> list[Chunk]:
-    """Make one chunk of each row of chunks without event type; the others stay as they are."""
-    joined: list[Chunk] = []
-    row: list[Chunk] = []
-    for chunk in [*chunks, None]:
-        if chunk is not None and chunk.event is None:
-            row.append(chunk)
-            continue
-        if row:
-            joined.append(Chunk("".join([part.data for part in row]), row[-1].cursor))
-            row = []
-        if chunk is not None:
-            joined.append(chunk)
-    return joined
 
 
 def _is_before(one: Cursor, other: Cursor) -> bool:

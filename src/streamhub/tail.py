@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -12,7 +13,9 @@ from msgspec.structs import replace
 
 from .chunks import Chunk, Cursor, SessionInfo, Status
 from .config import HubConfig
-from .errors import SessionCorrupted, SessionNotFound, StoreUnavailable, StreamHubError
+from .errors import SessionCorrupted, SessionNotFound, StreamHubError
+from .pages import Pages, Spawn
+from .rows import right_after
 from .stores.base import Appended, Claimed, Ended, LiveEvent, Removed, Store, Synced, Unsynced
 from .waiters import Waiters
 from .window import Window
@@ -20,9 +23,8 @@ from .window import Window
 __all__ = ["Tail"]
 
 _PAGE = 512
-_PAGES_KEPT = 8
-# So many pages are on their way while the ones before are delivered, unless readers are all over.
-_PAGES_AHEAD = 2
+# Fewer round trips, and yet no more entries in memory at once than the garbage collector minds.
+_JOINED_PAGE = 2048
 # A lease is taken for lapsed this long after it, so that a renewal on its way still counts.
 _LAPSE_MARGIN = 0.05
 # How long a lapse is not believed after the store was away: producers need a moment as well. They
@@ -36,11 +38,6 @@ _FASTEST_POLL = 0.02
 _SLOWEST_POLL = 1.0
 # How long the end of a cancelled session whose producer died may take to be stored.
 _RETRY_END = 1.0
-# Between two attempts to read from a store that is away.
-_FIRST_PAUSE = 0.05
-_LAST_PAUSE = 1.0
-
-Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
 class Tail:
@@ -81,7 +78,6 @@ class Tail:
         self.end = 0
         self._store = store
         self._lease = config.lease
-        self._give_up_after = config.give_up_after
         self._spawn = spawn
         self._schedule = schedule
         self._loop = asyncio.get_running_loop()
@@ -94,9 +90,20 @@ class Tail:
         self._distrust_until = 0.0
         self._lapsed_since = inf
         self._poll = _FASTEST_POLL
-        self._pages: dict[Cursor, list[Chunk]] = {}
-        self._reading: dict[Cursor, asyncio.Task[list[Chunk]]] = {}
-        self._wanted = Cursor(0, 0)
+        self._pages = Pages(
+            _PAGE,
+            read=partial(store.read, session_id),
+            row=right_after,
+            spawn=spawn,
+            give_up_after=config.give_up_after,
+        )
+        self._joined_pages = Pages(
+            _JOINED_PAGE,
+            read=partial(store.read_joined, session_id),
+            row=_whole,
+            spawn=spawn,
+            give_up_after=config.give_up_after,
+        )
         #: Brings to who was up to date all that is new to it, or None where it must look itself.
         self.news = Waiters[list[Chunk]]()
         self._watch = store.watch(session_id, self._on_event)
@@ -133,26 +140,14 @@ class Tail:
 
         Empty where the log has a hole or ends; None if what was read is not current any more.
         """
-        counted = self._foreign is None
-        start = Cursor(after.epoch, after.offset - after.offset % _PAGE) if counted else after
-        pages = self._pages
-        page = pages.get(start)
-        joined = False
-        if counted:
-            self._wanted = start
-        if page is None or page[-1].cursor.offset <= after.offset:
-            reading = self._reading.get(start)
-            joined = reading is not None
-            if reading is None:
-                reading = self._reading[start] = self._spawn(self._load(start, keep=counted))
-            page = await self._share(reading)
-        else:
-            self._read_ahead()
-        found = _right_after(page, after) if counted else page
-        # A read that others had begun may have been too early for this reader.
-        if pages is not self._pages or (joined and not found):
-            return None
-        return found
+        return await self._pages.read(after, end=self.end, generation=self._foreign)
+
+    async def read_joined(self, after: Cursor) -> list[Chunk] | None:
+        """Like ``read``, with rows of chunks without event type as one, where that saves work."""
+        # Joined pages cannot be entered in the middle, and those of cursors all over not be shared.
+        if self._foreign is None and after.offset % _JOINED_PAGE == 0:
+            return await self._joined_pages.read(after, end=self.end)
+        return await self.read(after)
 
     @property
     def _foreign(self) -> str | None:
@@ -165,7 +160,7 @@ class Tail:
         before = Cursor(cursor.epoch, cursor.offset - 1)
         if cursor.offset == 0:
             before = Cursor(cursor.epoch - 1, 2**64 - 1)
-        chunks = await self._read_patiently(before, 1)
+        chunks = await self._pages.load(before, 1, self._foreign)
         return bool(chunks) and chunks[0].cursor == cursor
 
     def look_soon(self, delay: float = 0.0) -> None:
@@ -264,7 +259,8 @@ class Tail:
         self.turn += 1
         if forget:
             self.window.clear()
-            self._pages, self._reading = {}, {}
+            self._pages.forget()
+            self._joined_pages.forget()
         self.look_soon()
 
     def _take(self, found: SessionInfo) -> None:
@@ -337,69 +333,11 @@ class Tail:
 
     # -- parts -------------------------------------------------------------------------------
 
-    async def _load(self, start: Cursor, *, keep: bool) -> list[Chunk]:
-        pages, reading = self._pages, self._reading
-        try:
-            page = await self._read_patiently(start, _PAGE)
-        finally:
-            reading.pop(start, None)
-        # A page with a hole is not kept: it may be mended.
-        if keep and page and len(_right_after(page, start)) == len(page):
-            pages.pop(start, None)
-            pages[start] = page
-            if len(pages) > _PAGES_KEPT:
-                del pages[next(iter(pages))]
-            if pages is self._pages:
-                self._read_ahead()
-        return page
-
-    def _read_ahead(self) -> None:
-        """Ask for what follows the page that was wanted last, before a reader does."""
-        epoch, wanted = self._wanted.epoch, self._wanted.offset
-        for ahead in range(1, _PAGES_AHEAD + 1):
-            start = Cursor(epoch, wanted + ahead * _PAGE)
-            if start.offset >= self.end or len(self._reading) >= _PAGES_AHEAD:
-                return
-            if start not in self._pages and start not in self._reading:
-                self._reading[start] = self._spawn(self._load(start, keep=True))
-
     async def _end_cancelled(self, info: SessionInfo) -> None:
         with suppress(StreamHubError):
             await self._store.cancel(self.session_id, generation=info.generation, epoch=info.epoch)
 
-    async def _share(self, reading: asyncio.Task[list[Chunk]]) -> list[Chunk]:
-        """Wait for a read that others may wait for, too."""
-        try:
-            return await asyncio.shield(reading)
-        except asyncio.CancelledError:
-            if self.failure is not None and reading.cancelled():
-                raise self.failure.with_traceback(None) from None
-            raise
 
-    async def _read_patiently(self, start: Cursor, limit: int) -> list[Chunk]:
-        """Read the log, again and again while the store is unavailable and may come back."""
-        give_up_at = self._loop.time() + self._give_up_after
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return await self._store.read(
-                    self.session_id, start, limit, generation=self._foreign
-                )
-            except StoreUnavailable:
-                if self._loop.time() + pause > give_up_at:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LAST_PAUSE)
-
-
-def _right_after(page: list[Chunk], after: Cursor) -> list[Chunk]:
-    """The unbroken row of chunks in ``page`` that begins right after ``after``; maybe none."""
-    if not page or page[0].cursor.epoch != after.epoch:
-        return []
-    if page[0].cursor.offset > after.offset + 1:
-        return []
-    first = page[0].cursor
-    if page[-1].cursor.offset - first.offset == len(page) - 1:
-        return page[after.offset + 1 - first.offset :]
-    row = [chunk for chunk in page if chunk.cursor.offset > after.offset]
-    return [chunk for n, chunk in enumerate(row, after.offset + 1) if chunk.cursor.offset == n]
+def _whole(joined: list[Chunk], _: Cursor) -> list[Chunk]:
+    """Joined pages end at a hole, and are read from their start."""
+    return joined

@@ -332,6 +332,16 @@ class Store(Protocol):
         """
         ...
 
+    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        """What the next ``limit`` places after ``after`` hold, up to the first that is empty.
+
+        Each row of chunks without event type comes as one chunk, of their data in order, under the
+        cursor of the last; chunks with an event type stay single, in their place. Short only at
+        the end of the log or at a hole; none where ``read`` finds none. Not for sessions of the Go
+        library.
+        """
+        ...
+
     def sessions(self) -> AsyncIterator[str]:
         """The ids of all sessions; one that comes or goes meanwhile may be seen or not."""
         ...

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from ..chunks import Chunk, Cursor, SessionInfo, Status
 from ..config import HubConfig
 from ..errors import SessionCorrupted
+from ..rows import join
 from .base import (
     Append,
     Appended,
@@ -359,6 +360,9 @@ class MemoryStore:
         if generation is not None and record.claim.generation != generation:
             return []
         return record.log[after.offset : after.offset + limit]
+
+    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        return join(await self.read(session_id, after, limit))
 
     async def sessions(self) -> AsyncIterator[str]:
         for session_id in list(self._records):

@@ -79,6 +79,9 @@ class Passing(Store):
     ) -> list[Chunk]:
         return await self.store.read(session_id, after, limit, generation=generation)
 
+    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        return await self.store.read_joined(session_id, after, limit)
+
     def sessions(self) -> AsyncIterator[str]:
         return self.store.sessions()
 
@@ -121,6 +124,11 @@ class Fails(Passing):
         if self.failing:
             raise self._fail()
         return await super().read(session_id, after, limit, generation=generation)
+
+    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        if self.failing:
+            raise self._fail()
+        return await super().read_joined(session_id, after, limit)
 
     def _fail(self) -> StoreUnavailable:
         self.failed.set()

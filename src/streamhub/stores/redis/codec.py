@@ -10,6 +10,7 @@ import msgspec
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...errors import SessionCorrupted
+from ...rows import join, right_after
 from ..base import (
     Appended,
     Behind,
@@ -31,6 +32,7 @@ __all__ = [
     "encode_items",
     "entries",
     "is_foreign",
+    "joined",
     "live_event",
     "record",
     "write_result",
@@ -127,6 +129,24 @@ def entries(session_id: str, raw: Sequence[Any]) -> list[Chunk]:
         ]
     except (ValueError, KeyError, TypeError, IndexError) as problem:
         raise SessionCorrupted(session_id, f"unreadable log entry: {problem!r}") from problem
+
+
+def joined(session_id: str, raw: Sequence[Any], after: Cursor) -> list[Chunk]:
+    """What of an XRANGE reply follows ``after`` without a hole, its rows joined.
+
+    :raises SessionCorrupted: an entry is none of ours.
+    """
+    try:
+        plain = [fields[1] for _, fields in raw if len(fields) == 2 and fields[0] == b"d"]
+    except (ValueError, TypeError) as problem:
+        raise SessionCorrupted(session_id, f"unreadable log entry: {problem!r}") from problem
+    count = len(raw)
+    if count and count == len(plain):
+        last = Cursor(after.epoch, after.offset + count)
+        # Ids only grow: from the cursor to this one there is room for just so many.
+        if raw[-1][0] == str(last).encode():
+            return [Chunk(b"".join(plain).decode("utf-8", "replace"), last)]
+    return join(right_after(entries(session_id, raw), after))
 
 
 def _cursor(key: bytes) -> Cursor:

@@ -298,6 +298,11 @@ class RedisStore:
             return [chunk for chunk in chunks if chunk.cursor.epoch == after.epoch]
         return chunks
 
+    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        chunks = self._keys(session_id).chunks
+        request = (b"XRANGE", chunks, f"({after}", b"+", b"COUNT", limit)
+        return codec.joined(session_id, await self._ask(self._reads, session_id, request), after)
+
     async def sessions(self) -> AsyncIterator[str]:
         seen: set[str] = set()
         for lane in await self._claims.each():

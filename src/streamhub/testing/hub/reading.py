@@ -189,6 +189,26 @@ class ReadingTests(Stage):
         expected = "".join(f"{n} " for n in range(10, 3000))
         assert [Chunk(expected, Cursor(epoch, 3000))] == await drain(subscription)
 
+    async def test_g3_a_long_batch_replay_is_whole(
+        self, hub: Hub, elsewhere: Hub, session: str
+    ) -> None:
+        """However the log is divided on its way, rows end at chunks with an event type only."""
+        texts = [f"{n} " for n in range(5000)]
+        events = (2047, 2048, 4000)
+        stream, _ = await hub.register(session)
+        for n, text in enumerate(texts):
+            await stream.publish(text, event="tool" if n in events else None)
+        await within(stream.close())
+        replay = await drain((await reader(elsewhere, session)).subscribe(batch_replay=True))
+        assert [
+            ("".join(texts[:2047]), None),
+            (texts[2047], "tool"),
+            (texts[2048], "tool"),
+            ("".join(texts[2049:4000]), None),
+            (texts[4000], "tool"),
+            ("".join(texts[4001:]), None),
+        ] == [(chunk.data, chunk.event) for chunk in replay]
+
     async def test_g3_sessions_are_not_mixed(self, hub: Hub, elsewhere: Hub, session: str) -> None:
         """Many streams at the same time each hold their own chunks only."""
 

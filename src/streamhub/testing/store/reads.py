@@ -94,6 +94,49 @@ class ReadTests(Scene):
         assert [] == await read(store, claimed, after=99)
         assert [] == await store.read(f"{session}:unknown", Cursor(1, 0), 10)
 
+    async def test_a_joined_read_makes_one_chunk_of_each_row(
+        self, store: Store, session: str
+    ) -> None:
+        """Rows end at chunks with an event type, which stay in their place, and at the limit."""
+        claimed = await claim(store, session)
+        await append(store, claimed, ["a", "é😀", ("x", "tool"), ("", "tool"), "", "c\n", "d"])
+        epoch = claimed.epoch
+        tools = [Chunk("x", Cursor(epoch, 3), "tool"), Chunk("", Cursor(epoch, 4), "tool")]
+
+        async def joined(after: int, limit: int) -> list[Chunk]:
+            return await store.read_joined(session, Cursor(epoch, after), limit)
+
+        first, rest = Chunk("aé😀", Cursor(epoch, 2)), Chunk("c\nd", Cursor(epoch, 7))
+        assert [first, *tools, rest] == await joined(0, 100)
+        assert [first, *tools, rest] == await joined(0, 7)
+        assert [first, *tools, Chunk("c\n", Cursor(epoch, 6))] == await joined(0, 6)
+        assert [first] == await joined(0, 2)
+        assert [Chunk("a", Cursor(epoch, 1))] == await joined(0, 1)
+        assert [Chunk("é😀", Cursor(epoch, 2)), *tools] == await joined(1, 3)
+        assert [rest] == await joined(4, 100)
+
+    async def test_a_joined_read_is_of_one_epoch(self, store: Store, session: str) -> None:
+        """Behind the end, in an unknown session and in another epoch it finds nothing."""
+        first = await claim(store, session)
+        await append(store, first, ["old"] * 5)
+        await store.write([Release(first, last=5)])
+        second = await claim(store, session)
+        await append(store, second, ["new"] * 3)
+        start = Cursor(second.epoch, 0)
+        assert [Chunk("new" * 3, Cursor(second.epoch, 3))] == await store.read_joined(
+            session, start, 10
+        )
+        assert [] == await store.read_joined(f"{session}:unknown", start, 10)
+        for cursor in (
+            Cursor(second.epoch, 3),
+            Cursor(second.epoch, 99),
+            Cursor(first.epoch, 0),
+            Cursor(first.epoch, 5),
+            Cursor(second.epoch + 1, 0),
+            Cursor(0, 0),
+        ):
+            assert [] == await store.read_joined(session, cursor, 10)
+
     # -- sessions ------------------------------------------------------------------------------
 
     async def test_there_is_nothing_after_a_cursor_of_another_epoch(
