@@ -31,8 +31,8 @@ time each (0.7 and 1 us a chunk), so that the bare batches, which are packed onc
 only as far as the two overlap on free processors; with 256 sources the event loop goes round too
 slowly for that. One chunk on its own passes a script of ten commands, where the bare hop is one
 PUBLISH. Half of what 1,000 streams of 10 chunks a second cost is the script call per chunk, which
-only `linger` saves. A joined replay still has to parse every entry of the log, which is all
-that `xrange` does."""
+only `linger` saves. A joined replay still has Redis list and
+hiredis parse every entry, one page after the other, which is most of what `xrange` does."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -143,7 +143,7 @@ class _LocalOnly:
         if scope["type"] == "http":
             request = Request(scope)
             host, origin = request.headers.get("host", ""), request.headers.get("origin")
-            own = f"{request.url.scheme}://{host}"
+            own = f"{scope['scheme']}://{host}"
             if not _names_this_machine(host) or (
                 origin is not None and origin != own and origin not in self._origins
             ):
