@@ -13,7 +13,7 @@ import pytest
 import streamhub
 
 PACKAGE = Path(streamhub.__file__).parent
-VALUES = {"chunks": set[str](), "config": set[str](), "errors": {"chunks"}}
+VALUES = {"chunks": set[str](), "config": set[str](), "errors": {"chunks"}, "rows": {"chunks"}}
 #: Where hubs are put together from their parts.
 MAY_NAME_A_STORE = ("hub", "cli", "demo", "testing")
 OWNERS = {
