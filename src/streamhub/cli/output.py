@@ -41,6 +41,7 @@ class Output:
         self._fd = fd
         self._limit = limit
         self._loop = asyncio.get_running_loop()
+        self._telling: set[asyncio.Event] = set()
         self._moved = asyncio.Event()
         self._lock = threading.Lock()
         self._waiting = bytearray()
@@ -171,6 +172,15 @@ class Output:
         self._tell(self._moved)
 
     def _tell(self, event: asyncio.Event) -> None:
+        # One call on its way is enough: each takes room where signals arrive, too, and one that
+        # finds none is lost.
+        if event in self._telling:
+            return
+        self._telling.add(event)
         # The loop may be closed already when the last word comes.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(event.set)
+            self._loop.call_soon_threadsafe(self._told, event)
+
+    def _told(self, event: asyncio.Event) -> None:
+        self._telling.discard(event)
+        event.set()
