@@ -149,6 +149,7 @@ async def subscribe(url: str, *, subscribers: int, chunks: int) -> Figures:
     async with asyncio.TaskGroup() as group:
         for at in range(len(received)):
             group.create_task(follow(at))
+        # Until the blocking reads have begun; one that has not shows in its own delay.
         await asyncio.sleep(0.3)
         await ready(url)
         cost = Cost(url)
@@ -176,6 +177,7 @@ async def idle(url: str, *, sessions: int, seconds: float) -> Figures:
 
     async with connected(url) as asking:
         tasks = [asyncio.create_task(follow(client)) for client in clients]
+        # Past the beginning, which is not idle.
         await asyncio.sleep(2.0)
         before = (await asking.info("stats"))["total_commands_processed"]
         start = perf_counter()

@@ -192,6 +192,7 @@ async def idle(url: str) -> Figures:
             stream = await hub.get(session_id)
             assert stream is not None
             tasks.append(asyncio.create_task(_read(stream)))
+        # Past the beginning, which is not idle.
         await asyncio.sleep(1.0)
         connections = await _connections(url) - connections
         taken = (allocated() - before) / len(session_ids)

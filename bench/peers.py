@@ -71,6 +71,7 @@ async def follow(url: str, *, subscribers: int, chunks: int) -> Figures:
     async with asyncio.TaskGroup() as group:
         for into in received:
             group.create_task(read(into))
+        # Until the readers poll; one that does not shows in its own delay.
         await asyncio.sleep(0.3)
         await ready(url)
     await client.aclose()
