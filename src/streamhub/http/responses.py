@@ -22,6 +22,7 @@ from .follower import Follower
 from .formats import FORMATS, SSE, Ending, Format
 from .problems import NOT_STORED, STORE_AWAY, BadRequest, not_found, problem_of
 from .queries import cursor_of, flag_of, format_of
+from .silence import Silence
 from .sse import encode_retry
 
 __all__ = ["FormatName", "SSEResponse", "StreamResponse"]
@@ -207,17 +208,25 @@ class StreamResponse(Response):
         if not body and not follower.over:
             # Some servers and middleware keep the headers back until there is a body.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-        while True:
-            for start in range(0, len(body), _PIECE):
-                piece = body if len(body) <= _PIECE else body[start : start + _PIECE]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            if follower.over:
-                break
-            try:
-                async with asyncio.timeout(self._heartbeat):
+        silence = Silence(self._heartbeat)
+        try:
+            while True:
+                for start in range(0, len(body), _PIECE):
+                    piece = body if len(body) <= _PIECE else body[start : start + _PIECE]
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if follower.over:
+                    break
+                silence.begin()
+                try:
                     body = await follower.next()
-            except TimeoutError:
-                body = format_.heartbeat
+                except asyncio.CancelledError:
+                    if not silence.end():
+                        raise
+                    body = format_.heartbeat
+                else:
+                    silence.end()
+        finally:
+            silence.close()
         if not follower.broken:
             await send({"type": "http.response.body", "body": b""})
 
