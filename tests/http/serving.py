@@ -162,9 +162,11 @@ async def nothing_is_held(hub: Hub) -> None:
 
 
 def tasks_of_clients() -> list[str]:
-    """The server's, and those that wait for the client of a response to go."""
-    names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
-    return [one for one in names if one.endswith((".run_asgi", "_cancel_when_gone"))]
+    """The server's, and those that do the work of a response."""
+    tasks = asyncio.all_tasks()
+    names = [getattr(task.get_coro(), "__qualname__", "") for task in tasks]
+    names += [task.get_name() for task in tasks]
+    return [one for one in names if one.endswith((".run_asgi", ".disconnects._finish"))]
 
 
 async def raw_request(

@@ -250,8 +250,8 @@ async def test_a_request_that_is_cancelled_lets_go(hub: Hub, stream: LiveStream)
 
 
 async def test_work_for_nobody_is_given_up() -> None:
-    """Its result, its error, or its end when the client goes; what the client still sends is
-    passed over."""
+    """Its result, its error, or its end when the client goes, be it before it has begun; what the
+    client still sends is passed over."""
     messages = asyncio.Queue[Any]()
 
     async def value() -> int:
@@ -268,6 +268,9 @@ async def test_work_for_nobody_is_given_up() -> None:
     messages.put_nowait({"type": "http.disconnect"})
     with pytest.raises(ClientDisconnect):
         await within(working)
+    messages.put_nowait({"type": "http.disconnect"})
+    with pytest.raises(ClientDisconnect):
+        await within(unless_gone(messages.get, asyncio.Event().wait()))
 
 
 async def test_a_client_that_leaves_is_no_reader_that_holds_memory(

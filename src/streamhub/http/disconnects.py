@@ -15,26 +15,31 @@ __all__ = ["unless_gone"]
 T = TypeVar("T")
 
 
-async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    """Wait for the client to go, then cancel ``scope``. What it still sends is dropped."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
 async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
-    """What ``work`` comes to.
+    """What ``work`` comes to, in a task of its own.
 
     :raises ClientDisconnect: the client went away first.
     """
     outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     async with anyio.create_task_group() as group:
-        group.start_soon(_cancel_when_gone, receive, group.cancel_scope)
-        try:
-            outcome.set_result(await work)
-        except Exception as error:
-            outcome.set_exception(error)
+        # Not the other way round: whatever wakes a task passes through all that called it, which is
+        # a dozen coroutines of servers and frameworks here, and the work is woken for each chunk.
+        group.start_soon(_finish, work, outcome, group.cancel_scope)
+        # What the client still sends is dropped.
+        while (await receive())["type"] != "http.disconnect":
+            pass
         group.cancel_scope.cancel()
     if not outcome.done():
         raise ClientDisconnect
     return outcome.result()
+
+
+async def _finish(
+    work: Awaitable[T], outcome: asyncio.Future[T], waiting: anyio.CancelScope
+) -> None:
+    """Do ``work``, then end the waiting for the client to go."""
+    try:
+        outcome.set_result(await work)
+    except Exception as error:
+        outcome.set_exception(error)
+    waiting.cancel()
