@@ -23,8 +23,8 @@ class Encoding:
 
     def __init__(self, format_: Format) -> None:
         self._format = format_
-        # With the chunks themselves: after a failover a cursor can come to name another chunk.
-        self._pieces: dict[Cursor, tuple[Chunk, bytes]] = {}
+        # By the chunks themselves: after a failover a cursor can come to name another one.
+        self._pieces: dict[Chunk, bytes] = {}
         self._bytes = 0
         self._rows: dict[tuple[Cursor, Cursor], tuple[Chunk, Chunk, bytes]] = {}
 
@@ -45,14 +45,10 @@ class Encoding:
         return row
 
     def _piece(self, chunk: Chunk) -> bytes:
-        kept = self._pieces.get(chunk.cursor)
-        if kept is not None:
-            if kept[0] is chunk or kept[0] == chunk:
-                return kept[1]
-            self._bytes -= len(kept[1])
-        piece = self._format.chunk(chunk)
-        self._pieces[chunk.cursor] = (chunk, piece)
-        self._bytes += len(piece)
-        while self._bytes > _KEPT_BYTES and len(self._pieces) > 1:
-            self._bytes -= len(self._pieces.pop(next(iter(self._pieces)))[1])
+        piece = self._pieces.get(chunk)
+        if piece is None:
+            self._pieces[chunk] = piece = self._format.chunk(chunk)
+            self._bytes += len(piece)
+            while self._bytes > _KEPT_BYTES and len(self._pieces) > 1:
+                self._bytes -= len(self._pieces.pop(next(iter(self._pieces))))
         return piece
