@@ -21,8 +21,9 @@ from streamhub import (
     StreamHubError,
 )
 from streamhub.chunks import Chunk
-from streamhub.stores.base import Granted, Refused
+from streamhub.stores.base import Appended, Granted, Refused
 from streamhub.stores.memory import MemoryStore
+from streamhub.testing.waiting import until, within
 
 
 class Gate:
@@ -160,6 +161,35 @@ async def test_take_hands_out_what_is_ready_together(hub: Hub, session_id: str) 
     assert len(takes) < 20
     assert Status.FINISHED is subscription.status
     assert [] == await subscription.take()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_take_catches_up_at_once(hub: Hub, session_id: str, is_cancelled: bool) -> None:
+    """Who is woken by a message, and has its turn after the next ones, gets the chunks of all of
+    them together; a take that is cancelled at that moment leaves them for the next one."""
+    stream, _ = await hub.register(session_id)
+    epoch = (await stream.publish("1")).epoch
+    await stream.flush()
+    subscription = stream.subscribe()
+    await subscription.take()
+    taking = asyncio.create_task(subscription.take())
+    tail = hub._runtime.fanout._tails[session_id]
+
+    async def waits() -> bool:
+        return bool(tail.news._waiting)
+
+    await until(waits)
+    for offset in (2, 3):
+        chunk = Chunk(str(offset), Cursor(epoch, offset))
+        tail._on_event(Appended(epoch, offset - 1, [chunk], bytes=1, lease=15.0))
+    if is_cancelled:
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        taking = asyncio.create_task(subscription.take())
+
+    assert ["2", "3"] == [chunk.data for chunk in await within(taking)]
+    assert Cursor(epoch, 3) == subscription.cursor
 
 
 @pytest.mark.parametrize(

@@ -118,11 +118,28 @@ class Subscription(AsyncIterator[Chunk]):
 
         For those who pass them on together. Raises what iteration raises.
         """
-        try:
-            first = await anext(self)
-        except StopAsyncIteration:
-            return []
-        chunks = [first, *self._ready]
+        chunks = [*self._ready]
+        while not chunks:
+            tail = self._tail
+            if tail is None or tail.turn != self._turn or tail.end != self._reached:
+                try:
+                    await self._fetch()
+                except StopAsyncIteration:
+                    return []
+                chunks = [*self._ready]
+                continue
+            # The quick way of __anext__, but to all that came until this reader had its turn.
+            assert self._position is not None
+            self._waiter = waiter = tail.news.join()
+            try:
+                news = await waiter
+            except asyncio.CancelledError:
+                tail.news.leave(waiter)
+                raise
+            if news is not None and tail.turn == self._turn:
+                chunks = tail.window.after(self._position) or [*news]
+                self._position = chunks[-1].cursor
+                self._reached = chunks[-1].cursor.offset
         self._cursor = chunks[-1].cursor
         return chunks
 

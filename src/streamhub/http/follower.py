@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from ..chunks import Chunk, Cursor, Status
 from ..errors import (
@@ -59,7 +59,7 @@ class Follower:
         self._subscription = self._subscribe(after)
         self._fresh = True
         # Taken, and not sent yet.
-        self._ready: list[Chunk] = []
+        self._ready: Sequence[Chunk] = ()
         # By what was read so far, until the client knows.
         self._replaced: StreamReplaced | None = None
         #: Whether nothing more is to be sent.
@@ -78,7 +78,7 @@ class Follower:
             stored = self._subscription.cursor != info.last
             if self._resumes and not stored and info.status in _ENDED:
                 return None
-            return await self._take() if stored else b""
+            return self._row(await self._subscription.take()) if stored else b""
         except StreamReplaced as replaced:
             self._begin_anew(replaced)
             return await self._begun()
@@ -93,7 +93,7 @@ class Follower:
         try:
             if self._replaced is None:
                 try:
-                    return await self._take()
+                    return self._row(self._ready or await self._subscription.take())
                 except StreamReplaced as replaced:
                     self._begin_anew(replaced)
             return await self._begun()
@@ -119,12 +119,12 @@ class Follower:
     def _subscribe(self, after: Cursor | str | None) -> Subscription:
         return self._stream.subscribe(after=after, batch_replay=self._batch, buffer=self._buffer)
 
-    async def _take(self) -> bytes:
-        chunks = self._ready or await self._subscription.take()
+    def _row(self, chunks: Sequence[Chunk]) -> bytes:
+        """What is sent of ``chunks`` at once; none of them is the end."""
         if not chunks:
             return self._say(Ending(self._subscription.status.value, self._subscription.cursor))
         end = _row_end(chunks)
-        row, self._ready = chunks[:end], chunks[end:]
+        row, self._ready = (chunks, ()) if end == len(chunks) else (chunks[:end], chunks[end:])
         fresh, self._fresh = self._fresh, False
         if not self._shared or (fresh and self._batch):
             return b"".join([self._format.chunk(chunk) for chunk in row])
@@ -144,7 +144,7 @@ class Follower:
         """Go on with the epoch that the session has now."""
         self._replaced = replaced
         self._subscription = self._subscribe(None)
-        self._encoding, self._fresh, self._ready = None, True, []
+        self._encoding, self._fresh, self._ready = None, True, ()
 
     async def _begun(self) -> bytes:
         """The beginning of the new epoch, if the format can say so."""
@@ -165,8 +165,10 @@ class Follower:
         return b""
 
 
-def _row_end(chunks: list[Chunk]) -> int:
+def _row_end(chunks: Sequence[Chunk]) -> int:
     """How many of ``chunks`` are sent together; one at least."""
+    if len(chunks) == 1:
+        return 1
     size = 0
     for count, chunk in enumerate(chunks):
         size += len(chunk.data)
