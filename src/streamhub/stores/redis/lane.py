@@ -1,5 +1,4 @@
-"""One connection on which commands travel together: what comes while a round trip is under way
-goes with the next."""
+"""One connection on which commands travel together, and do not wait for each other's answers."""
 
 from __future__ import annotations
 
@@ -22,8 +21,8 @@ __all__ = ["Call", "Command", "Lane", "Request"]
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
 
-# What one round trip carries at most; the rest waits for the next.
-_COMMANDS_PER_ROUND = 2048
+# How many requests for answers may be under way; the rest waits, with replies that take memory.
+_UNDER_WAY = 64
 _PAUSES = (0.05, 0.2)
 
 
@@ -53,9 +52,10 @@ class Lane:
     """Carries requests out in order. An error reply is an answer; a broken connection fails all
     that was under way, or, where ``retries`` is set, has it repeated: all requests may be.
 
-    :param undisturbed: there is one who asks most of the time, and is cancelled at its end only.
-        Its requests go out at once, in its own task; a task in between would cost each round trip
-        two turns of the event loop, in which the server has nothing to do.
+    Nobody waits for the answers of others. What is asked for in one turn of the event loop is sent
+    together.
+
+    :param prompt: there is one who asks for much at once: what it asks for is sent right away.
     """
 
     def __init__(
@@ -64,30 +64,29 @@ class Lane:
         *,
         retries: bool,
         scripts: Collection[Script] = (),
-        undisturbed: bool = False,
+        prompt: bool = False,
     ) -> None:
         self._server = server
         self._scripts = scripts
         self._pauses = _PAUSES if retries else ()
-        self._undisturbed = undisturbed
-        # Whoever else asks waits: two at once would take each other's answers.
-        self._turn = asyncio.Lock()
-        self._connection: Any = None
-        self._waiting: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []
-        self._pump: asyncio.Task[None] | None = None
-        self._sent_at = 0.0
+        self._prompt = prompt
+        self._room = asyncio.Semaphore(_UNDER_WAY)
+        self._connecting: asyncio.Task[Wire] | None = None
+        self._wire: Wire | None = None
+        #: Since when each of those who ask has been waiting, the oldest first.
+        self._asking: dict[object, float] = {}
         self._closed = False
 
     @property
     def idle(self) -> bool:
-        return self._pump is None
+        return not self._asking
 
     @property
     def waiting_for(self) -> float:
-        """Seconds since what is under way was sent; 0 if nothing is."""
-        if self._pump is None:
-            return 0.0
-        return asyncio.get_running_loop().time() - self._sent_at
+        """For how many seconds the oldest request has been under way; 0 if none is."""
+        for since in self._asking.values():
+            return asyncio.get_running_loop().time() - since
+        return 0.0
 
     async def ask(self, requests: Sequence[Request], *, patient: bool = False) -> list[Any]:
         """The answers in the same order; an error reply stands where its answer would.
@@ -96,125 +95,104 @@ class Lane:
         """
         if self._closed:
             raise HubClosed
-        if self._undisturbed:
-            return await self._ask_undisturbed(requests)
-        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((requests, answer))
-        if self._pump is None:
-            self._sent_at = asyncio.get_running_loop().time()
-            self._pump = asyncio.create_task(self._run(), name="streamhub lane")
-        return await answer
+        async with self._room:
+            asking = object()
+            self._asking[asking] = asyncio.get_running_loop().time()
+            try:
+                return await self._ask(requests)
+            except Exception as error:
+                if self._closed:
+                    raise HubClosed from None
+                raise self._server.error(error) from error
+            finally:
+                del self._asking[asking]
 
     async def each(self) -> Sequence[Lane]:
         return (self,)
 
     async def aclose(self) -> None:
         self._closed = True
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
-        for _, answer in self._waiting:
-            if not answer.done():
-                answer.set_exception(HubClosed())
-        await self._disconnect()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._wire is not None:
+            await self._leave(self._wire)
 
-    async def _ask_undisturbed(self, requests: Sequence[Request]) -> list[Any]:
-        async with self._turn:
-            if self._closed:
-                raise HubClosed
-            try:
-                return await self._exchange_with_retries(requests)
-            except Exception as error:
-                if self._closed:
-                    raise HubClosed from None
-                raise self._server.error(error) from error
-
-    async def _run(self) -> None:
-        batch: list[tuple[Sequence[Request], asyncio.Future[list[Any]]]] = []
-        try:
-            while self._waiting:
-                batch = self._next_batch()
-                requests = [request for asked, _ in batch for request in asked]
-                self._sent_at = asyncio.get_running_loop().time()
-                try:
-                    answers = await self._exchange_with_retries(requests)
-                except Exception as error:
-                    for _, answer in batch:
-                        if not answer.done():
-                            answer.set_exception(self._server.error(error))
-                    continue
-                start = 0
-                for asked, answer in batch:
-                    if not answer.done():
-                        answer.set_result(answers[start : start + len(asked)])
-                    start += len(asked)
-        finally:
-            self._pump = None
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(HubClosed())
-
-    def _next_batch(self) -> list[tuple[Sequence[Request], asyncio.Future[list[Any]]]]:
-        count = taken = 0
-        for asked, answer in self._waiting:
-            if taken and count + len(asked) > _COMMANDS_PER_ROUND:
-                break
-            taken += 1
-            count += 0 if answer.done() else len(asked)
-        batch = self._waiting[:taken]
-        del self._waiting[:taken]
-        # Nobody waits any more for what was given up meanwhile.
-        return [(asked, answer) for asked, answer in batch if not answer.done()]
-
-    async def _exchange_with_retries(self, requests: Sequence[Request]) -> list[Any]:
+    async def _ask(self, requests: Sequence[Request]) -> list[Any]:
         for pause in self._pauses:
             try:
-                answers = await self._exchange(requests)
+                answers, last = await self._exchange(requests)
             except RedisConnectionError as error:
-                if type(error) is not RedisConnectionError:
+                if type(error) is not RedisConnectionError or self._closed:
                     raise
             else:
-                if self._connection is not None:
+                if not last:
                     return answers
             await asyncio.sleep(pause)
-        return await self._exchange(requests)
+        answers, _ = await self._exchange(requests)
+        return answers
 
-    async def _exchange(self, requests: Sequence[Request]) -> list[Any]:
+    async def _exchange(self, requests: Sequence[Request]) -> tuple[list[Any], bool]:
+        """The answers, and whether the connection that they came by is good for no more."""
+        wire = self._wire
+        if wire is None or wire.lost:
+            wire = await self._connected()
+        answers = await self._send(
+            wire, [one.by_sha if isinstance(one, Call) else one for one in requests]
+        )
+        for at, answer in enumerate(answers):
+            if isinstance(answer, NoScriptError):
+                # All that follows is repeated, too, so that the order is kept.
+                answers[at:] = await self._send(wire, _loading(requests[at:]))
+                break
+        # It was demoted: a new connection may lead to the server that took its place. Or it
+        # closes this one, which is not for whoever comes next to find out.
+        last = any(is_read_only(answer) or is_last(answer) for answer in answers)
+        if last:
+            await self._leave(wire)
+        return answers, last
+
+    async def _connected(self) -> Wire:
+        """A new wire, or the reason why there is none, for all who wait for it."""
+        if self._closed:
+            raise HubClosed
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name="streamhub connects")
+            self._connecting.add_done_callback(self._on_connected)
+        connecting = self._connecting
         try:
-            async with asyncio.timeout(self._server.timeout):
-                answers = await self._round_trip(
-                    [one.by_sha if isinstance(one, Call) else one for one in requests]
-                )
-                for at, answer in enumerate(answers):
-                    if isinstance(answer, NoScriptError):
-                        # All that follows is repeated, too, so that the order is kept.
-                        answers[at:] = await self._round_trip(_loading(requests[at:]))
-                        break
-        except BaseException:
-            # Answers may still be on their way: they must not be taken for those of others.
-            await self._disconnect()
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            # Only closing cancels it; all else cancels the one who waits.
+            if connecting.cancelled():
+                raise HubClosed from None
             raise
-        if any(is_read_only(answer) or is_last(answer) for answer in answers):
-            # It was demoted: a new connection may lead to the server that took its place. Or it
-            # closes this one, which is not for whoever comes next to find out.
-            await self._disconnect()
-        return answers
 
-    async def _round_trip(self, commands: list[Command]) -> list[Any]:
-        if self._connection is None:
-            self._connection = Wire(await self._server.connect())
-            await self._send([(b"SCRIPT", b"LOAD", script.text) for script in self._scripts])
-        return await self._send(commands)
+    def _on_connected(self, connecting: asyncio.Task[Wire]) -> None:
+        self._connecting = None
+        if not connecting.cancelled() and connecting.exception() is None:
+            self._wire = connecting.result()
 
-    async def _send(self, commands: list[Command]) -> list[Any]:
+    async def _connect(self) -> Wire:
+        if self._wire is not None:
+            await self._leave(self._wire)
+        async with asyncio.timeout(self._server.timeout):
+            wire = Wire(await self._server.connect(), timeout=self._server.timeout)
+        try:
+            await self._send(wire, [(b"SCRIPT", b"LOAD", script.text) for script in self._scripts])
+        except BaseException:
+            await disconnect(wire)
+            raise
+        return wire
+
+    async def _send(self, wire: Wire, commands: list[Command]) -> list[Any]:
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        answers: list[Any] = await self._connection.exchange(packed)
-        return answers
+        return await wire.exchange(packed, at_once=self._prompt)
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await disconnect(connection)
+    async def _leave(self, wire: Wire) -> None:
+        if self._wire is wire:
+            self._wire = None
+        await disconnect(wire)
 
 
 def _loading(requests: Sequence[Request]) -> list[Command]:

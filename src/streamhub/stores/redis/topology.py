@@ -83,8 +83,8 @@ class OneServer:
         self._server = server
 
     def lanes(self, *, retries: bool, scripts: Collection[Script] = ()) -> Lane:
-        # Without retries: the writer's, which does them itself, one round trip after the other.
-        return Lane(self._server, retries=retries, scripts=scripts, undisturbed=not retries)
+        # Without retries: the writer's, which does them itself.
+        return Lane(self._server, retries=retries, scripts=scripts, prompt=not retries)
 
     def slot(self, name: bytes) -> int:
         return 0

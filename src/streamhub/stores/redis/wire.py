@@ -7,6 +7,7 @@ which cost a switch of tasks per read and much time per reply, are left out from
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,14 +21,26 @@ __all__ = ["Wire"]
 _INCOMPLETE = object()
 
 
+class _Asked:
+    """Commands that were sent together, and their replies as they come."""
+
+    __slots__ = ("answered", "expected", "replies")
+
+    def __init__(self, answered: asyncio.Future[list[Any]], expected: int) -> None:
+        self.answered = answered
+        self.expected = expected
+        self.replies: list[Any] = []
+
+
 class Wire(asyncio.Protocol):
     """Takes over a connection that redis-py has opened and logged in.
 
-    Its replies either answer commands (``exchange``, one at a time) or come by themselves
-    (``listen``). Once it is lost, both raise.
+    Its replies either answer commands (``exchange``) or come by themselves (``listen``). Once it
+    is lost, both raise.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, *, timeout: float | None = None) -> None:
+        """:param timeout: how long the server may be silent, in seconds, while replies are due."""
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(
@@ -36,32 +49,57 @@ class Wire(asyncio.Protocol):
             notEnoughData=_INCOMPLETE,
         )
         self._on_reply: Callable[[Any], None] | None = None
-        self._answers: list[Any] = []
-        self._expected = 0
-        self._answered: asyncio.Future[list[Any]] | None = None
+        #: What is under way, in the order in which it will be answered.
+        self._asked: deque[_Asked] = deque()
+        self._outgoing: list[bytes] = []
+        self._timeout = timeout
+        #: One timer for all that is under way, and since when nothing has been heard of it.
+        self._watch: asyncio.TimerHandle | None = None
+        self._silent_since = 0.0
         self._ended: Exception | None = None
+        self._listening: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport = connection._writer.transport
         self._transport.set_protocol(self)
 
-    async def exchange(self, commands: Sequence[bytes]) -> list[Any]:
+    @property
+    def lost(self) -> bool:
+        return self._ended is not None
+
+    async def exchange(self, commands: Sequence[bytes], *, at_once: bool = False) -> list[Any]:
         """Send the packed commands, and wait for as many replies; an error reply is one of them.
 
-        :raises RedisError, OSError: the connection is lost, or not usable.
+        Several may do so at the same time: nobody waits for the answers of others. Who is
+        cancelled does not hear the replies.
+
+        :param at_once: do not wait, until the end of this turn of the loop, for others to send
+            along with.
+        :raises RedisError, OSError, TimeoutError: the connection is lost, or not usable.
         """
         if not commands:
             return []
-        self.send(commands)
-        self._answers, self._expected = [], len(commands)
-        self._answered = self._loop.create_future()
-        return await self._answered
+        if self._ended is not None:
+            raise self._ended
+        if not self._asked:
+            self._silent_since = self._loop.time()
+            if self._watch is None and self._timeout is not None:
+                self._watch = self._loop.call_later(self._timeout, self._check)
+        asked = _Asked(self._loop.create_future(), len(commands))
+        self._asked.append(asked)
+        if at_once and not self._outgoing:
+            self._transport.write(b"".join(commands))
+        else:
+            if not self._outgoing:
+                self._loop.call_soon(self._flush)
+            self._outgoing += commands
+        return await asked.answered
 
     async def listen(self, on_reply: Callable[[Any], None]) -> None:
         """Call ``on_reply`` with each reply, until the connection is lost or it raises."""
         self._on_reply = on_reply
         if self._ended is not None:
             raise self._ended
-        self._answered = self._loop.create_future()
-        await self._answered
+        self._listening = self._loop.create_future()
+        await self._listening
 
     def send(self, commands: Sequence[bytes]) -> None:
         """Send the packed commands; what cannot be sent at once is kept and sent later.
@@ -79,17 +117,17 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
+            self._silent_since = self._loop.time()
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _INCOMPLETE:
                 if self._on_reply is not None:
                     self._on_reply(reply)
                 elif isinstance(reply, RedisConnectionError):
                     raise reply
-                elif self._expected:
-                    self._answer(reply)
+                elif self._asked:
+                    self._take(reply)
         except Exception as error:
-            self._end(error)
-            self._transport.abort()
+            self._break_off(error)
 
     def connection_lost(self, error: Exception | None) -> None:
         lost = RedisConnectionError(f"the connection was lost: {error or 'closed by the server'}")
@@ -98,15 +136,43 @@ class Wire(asyncio.Protocol):
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _answer(self, reply: Any) -> None:
-        self._answers.append(reply)
-        if len(self._answers) == self._expected:
-            self._expected = 0
-            if self._answered is not None and not self._answered.done():
-                self._answered.set_result(self._answers)
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if self._ended is None:
+            self._transport.write(b"".join(outgoing))
+
+    def _take(self, reply: Any) -> None:
+        asked = self._asked[0]
+        asked.replies.append(reply)
+        if len(asked.replies) == asked.expected:
+            self._asked.popleft()
+            if not asked.answered.done():
+                asked.answered.set_result(asked.replies)
+
+    def _check(self) -> None:
+        """Give the connection up if it has been silent for too long."""
+        self._watch = None
+        if not self._asked or self._timeout is None:
+            return
+        due = self._silent_since + self._timeout
+        if due <= self._loop.time():
+            self._break_off(TimeoutError())
+        else:
+            self._watch = self._loop.call_at(due, self._check)
+
+    def _break_off(self, error: Exception) -> None:
+        self._end(error)
+        self._transport.abort()
 
     def _end(self, error: Exception) -> None:
-        if self._ended is None:
-            self._ended = error
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(self._ended)
+        if self._ended is not None:
+            return
+        self._ended = error
+        if self._watch is not None:
+            self._watch.cancel()
+        for asked in self._asked:
+            if not asked.answered.done():
+                asked.answered.set_exception(error)
+        self._asked.clear()
+        if self._listening is not None and not self._listening.done():
+            self._listening.set_exception(error)
