@@ -98,7 +98,10 @@ class Producer:
         self._sizes = array("Q", [0])
         for item in past:
             self._sizes.append(self._sizes[-1] + _size_of(item))
-        self._stored = len(self._items)
+        #: How many chunks are stored, and how many are stored or on their way to the store.
+        self._stored = self._sent = len(self._items)
+        #: Operations that are under way.
+        self._under_way = 0
         self._metadata = granted.metadata
         self._metadata_set = 0
         self._metadata_stored = 0
@@ -157,12 +160,13 @@ class Producer:
             raise StreamTooLarge(self.claim.session_id, total, self._max_stream)
         items.append(data if event is None else (data, event))
         sizes.append(total)
-        if self._stored == last:
+        if self._sent == last:
             self.on_work(self)
         return Cursor(self.claim.epoch, last + 1)
 
     async def publish(self, data: str, event: str | None) -> Cursor:
         """Take a chunk in, as soon as there is room for it."""
+        self._have_sent()
         await asyncio.sleep(0)
         while (cursor := self.accept(data, event, rested=True)) is None:
             await self._stored_more()
@@ -224,9 +228,13 @@ class Producer:
         """Wait until the store has answered something, or the phase changes."""
         await self._waiters.wait()
 
+    def _have_sent(self) -> None:
+        if self._sent < len(self._items):
+            self.on_work(self)
+
     async def _stored_more(self) -> None:
         self._waiting += 1
-        self.on_work(self)
+        self._have_sent()
         try:
             await self.changed()
         finally:
@@ -238,10 +246,15 @@ class Producer:
     def has_work(self) -> bool:
         return not self.done and (
             self._restore
-            or self._stored < len(self._items)
+            or self._sent < len(self._items)
             or self._metadata_stored < self._metadata_set
             or self._phase is not _Phase.OPEN
         )
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether there are chunks that are not on their way to the store yet."""
+        return self._sent < len(self._items)
 
     @property
     def urgent(self) -> bool:
@@ -252,27 +265,39 @@ class Producer:
             or self._phase is not _Phase.OPEN
             or self._restore
             or self._metadata_stored < self._metadata_set
-            or len(self._items) - self._stored >= _APPEND_CHUNKS
+            or len(self._items) - self._sent >= _APPEND_CHUNKS
         )
 
     @property
     def pending_bytes(self) -> int:
-        return self._sizes[-1] - self._sizes[self._stored]
+        return self._sizes[-1] - self._sizes[self._sent]
 
     def next_ops(self) -> list[WriteOp]:
-        """What to write next, in order; bounded, so more may follow."""
+        """What to write next, in order; bounded, so more may follow. Each is answered with
+        ``apply``.
+
+        Chunks may follow others that are still under way: the store takes no chunk without the one
+        before. All else waits for what was written before it.
+        """
+        ops = self._next_ops()
+        self._under_way += len(ops)
+        return ops
+
+    def _next_ops(self) -> list[WriteOp]:
         if not self.has_work:
             return []
         if self._restore:
-            return [Restore(self.claim, self._metadata)]
+            return [] if self._under_way else [Restore(self.claim, self._metadata)]
         ops: list[WriteOp] = []
-        base, last = self._stored, len(self._items)
+        base, last = self._sent, len(self._items)
         for _ in range(_APPENDS_PER_ROUND):
             if base == last:
                 break
             end = self._batch_end(base)
             ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end]))
-            base = end
+            base = self._sent = end
+        if self._under_way:
+            return ops
         if self._metadata_stored < self._metadata_set and self._metadata is not None:
             ops.append(SetMetadata(self.claim, self._metadata))
         if base == last:
@@ -291,6 +316,8 @@ class Producer:
 
     def apply(self, op: WriteOp, result: WriteResult | Exception, metadata_set: int = 0) -> None:
         """Take in the answer to ``op``; ``metadata_set`` is its count from before the write."""
+        if not isinstance(op, Renew):
+            self._under_way -= 1
         if self.done:
             return
         if isinstance(result, Exception):
@@ -304,11 +331,11 @@ class Producer:
                 self._apply_stored(op, result, metadata_set)
             case Behind(last):
                 # The answer to a Restore, or to the loss of the newest writes: go on from there.
-                self._stored = min(last, len(self._items))
+                self._stored = self._sent = min(last, len(self._items))
                 if isinstance(op, Restore):
                     self._restore = False
                     self._metadata_stored = max(self._metadata_stored, metadata_set)
-            case Gone():
+            case Gone() if not self._restore:
                 self._restore = True
                 self._mendings += 1
                 if self._mendings > _MENDINGS_IN_VAIN:
@@ -342,7 +369,8 @@ class Producer:
         self._mendings = 0
         match op:
             case Append(_, base, items):
-                self._stored = base + len(items)
+                self._stored = max(self._stored, base + len(items))
+                self._sent = max(self._sent, self._stored)
             case SetMetadata():
                 self._metadata_stored = max(self._metadata_stored, metadata_set)
             case Release():
@@ -353,6 +381,7 @@ class Producer:
             self._notice_cancel()
 
     def _apply_failure(self, error: Exception) -> None:
+        self._sent = self._stored
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now
@@ -377,7 +406,8 @@ class Producer:
         if self.done:
             return
         self._phase = phase
-        self._items, self._sizes, self._stored = [], array("Q", [0]), 0
+        self._items, self._sizes = [], array("Q", [0])
+        self._stored = self._sent = 0
         self._waiters.wake()
         self.on_done()
 

@@ -1,15 +1,16 @@
 """One per hub: gathers what is pending across all streams into one round trip to the store.
 
 While a round trip is under way, chunks gather for the next: no delay when idle, batches under
-load. Streams take turns, and each one's errors are its own. One whose chunks break the connection
-each time would fail all of its round trip with it: whoever fails though the store takes renewals
-goes alone.
+load, and two round trips at a time under heavy load. Streams take turns, and each one's errors are
+its own. One whose chunks break the connection each time would fail all that is under way with it:
+whoever fails though the store takes renewals goes alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from math import inf
 
 from .producer import Producer
 from .stores.base import Append, Store, WriteOp, WriteResult
@@ -20,6 +21,10 @@ __all__ = ["Writer"]
 _ROUND_CHUNKS = 16 * 1024
 _ROUND_BYTES = 8 * 1024 * 1024
 _ROUND_OPS = 1024
+# What is under way at the same time, so that the store need not wait while the next is made ready.
+# More than one only where there is plenty to do: else more chunks should gather for each.
+_ROUNDS = 2
+_PLENTY = 64
 # Many streams with a chunk now and then would keep both sides busy with round trips of one chunk.
 _DISTANCE = 0.001
 _FIRST_BACKOFF = 0.05
@@ -35,10 +40,17 @@ class Writer:
         self._ready: dict[Producer, None] = {}
         self._failed: dict[Producer, None] = {}
         self._alone: set[Producer] = set()
-        self._work = asyncio.Event()
-        self._urgent = asyncio.Event()
+        #: How often work was reported since the last round: a sign of how much there is.
+        self._marks = 0
+        self._urgent = False
+        #: What may put an end to waiting has happened.
+        self._news = asyncio.Event()
+        #: How many rounds are under way, and whether one of them is of a stream that goes alone.
+        self._rounds = 0
+        self._lonely = False
         # When the oldest chunk that is not written came at the earliest, and when a round began.
         self._since = self._began = 0.0
+        self._turn = asyncio.Lock()
         self._backoff = _FIRST_BACKOFF
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
@@ -49,39 +61,58 @@ class Writer:
             return
         if not self._ready:
             self._since = self._loop.time()
-            self._work.set()
+            self._news.set()
         self._ready[producer] = None
+        self._marks += 1
         if producer.urgent:
-            self._urgent.set()
+            self._urgent = True
+            self._news.set()
+        elif self._marks == _PLENTY:
+            self._news.set()
 
     async def run(self) -> None:
         try:
-            while True:
-                await self._work.wait()
-                await self._let_gather()
-                await self._round()
+            async with asyncio.TaskGroup() as carriers:
+                for _ in range(_ROUNDS):
+                    carriers.create_task(self._carry(), name="streamhub writer")
         finally:
             if self._retry is not None:
                 self._retry.cancel()
 
-    async def _let_gather(self) -> None:
-        """Wait for more chunks, as long as they may wait themselves."""
-        due = max(self._since + self._linger, self._began + _DISTANCE)
-        if not self._urgent.is_set() and due > self._loop.time():
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._urgent.wait()
+    async def _carry(self) -> None:
+        while True:
+            async with self._turn:
+                while (delay := self._delay()) > 0:
+                    self._news.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(None if delay == inf else delay):
+                            await self._news.wait()
+                work = self._gather()
+            if work:
+                await self._round(work)
 
-    async def _round(self) -> None:
-        began = self._began = self._loop.time()
-        work = self._gather()
+    def _delay(self) -> float:
+        """For how many seconds what is ready may gather yet, unless there is news."""
         if not self._ready:
-            self._work.clear()
-            self._urgent.clear()
-        if not work:
-            return
+            return inf
+        if self._rounds:
+            alone = self._lonely or next(iter(self._ready)) in self._alone
+            return 0.0 if self._marks >= _PLENTY and not alone else inf
+        if self._urgent or self._marks >= _PLENTY:
+            return 0.0
+        due = max(self._since + self._linger, self._began + _DISTANCE)
+        return due - self._loop.time()
+
+    async def _round(self, work: list[tuple[Producer, WriteOp]]) -> None:
+        began = self._began = self._loop.time()
         counts = {producer: producer.metadata_set for producer, _ in work}
-        answers, broke_off = await self._write([op for _, op in work])
+        self._rounds += 1
+        try:
+            answers, broke_off = await self._write([op for _, op in work])
+        finally:
+            self._rounds -= 1
+            self._lonely = False
+            self._news.set()
         if broke_off:
             self._alone.update(one for one in counts if one.renewed)
         failed = False
@@ -104,6 +135,7 @@ class Writer:
 
     def _gather(self) -> list[tuple[Producer, WriteOp]]:
         work: list[tuple[Producer, WriteOp]] = []
+        more: list[Producer] = []
         chunks = size = 0
         while (
             self._ready
@@ -118,12 +150,19 @@ class Writer:
             del self._ready[producer]
             self._alone.discard(producer)
             size += producer.pending_bytes
-            for op in producer.next_ops():
-                work.append((producer, op))
-                if isinstance(op, Append):
-                    chunks += len(op.items)
+            ops = producer.next_ops()
+            work += [(producer, op) for op in ops]
+            appends = [op for op in ops if isinstance(op, Append)]
+            chunks += sum(len(append.items) for append in appends)
+            if appends and producer.has_chunks:
+                more.append(producer)
             if alone:
+                self._lonely = True
                 break
+        self._marks = _PLENTY if more else len(self._ready)
+        self._ready.update(dict.fromkeys(more))
+        if not self._ready:
+            self._urgent = False
         return work
 
     async def _write(self, ops: list[WriteOp]) -> tuple[list[WriteResult | Exception], bool]:
