@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from math import inf
 
 from .chunks import Cursor, Status
 from .config import HubConfig
@@ -52,6 +53,8 @@ _APPEND_CHUNKS = 512
 _APPEND_BYTES = 256 * 1024
 # How much of one stream may travel in one round trip: the rest waits, so that others get theirs.
 _APPENDS_PER_ROUND = 8
+# Appends renew the lease no more often. Nobody takes notice of the rest of a lease before it lapses.
+_RENEWALS_PER_LEASE = 4
 # A log that loses what is put back each time is not worth more attempts.
 _MENDINGS_IN_VAIN = 20
 # A source that never waits still has to let the writer run.
@@ -102,6 +105,8 @@ class Producer:
         self._stored = self._sent = len(self._items)
         #: Operations that are under way.
         self._under_way = 0
+        #: When an append is to renew the lease again, on the monotonic clock.
+        self._renew_after = -inf
         self._metadata = granted.metadata
         self._metadata_set = 0
         self._metadata_stored = 0
@@ -294,7 +299,8 @@ class Producer:
             if base == last:
                 break
             end = self._batch_end(base)
-            ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end]))
+            renew = self._renews()
+            ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end], renew))
             base = self._sent = end
         if self._under_way:
             return ops
@@ -311,6 +317,14 @@ class Producer:
                 ops.append(Release(self.claim, last))
         return ops
 
+    def _renews(self) -> bool:
+        """Whether the next append is to renew the lease: that costs as much as a chunk."""
+        now = time.monotonic()
+        due = now >= self._renew_after
+        if due:
+            self._renew_after = now + self.claim.lease / _RENEWALS_PER_LEASE
+        return due
+
     def next_renewal(self) -> Renew:
         return Renew(self.claim, self._stored)
 
@@ -326,6 +340,8 @@ class Producer:
         if not isinstance(op, Renew):
             self._failing_since = None
         self.renewed = self._failing_since is not None
+        if not isinstance(result, Stored):
+            self._renew_after = -inf
         match result:
             case Stored():
                 self._apply_stored(op, result, metadata_set)
@@ -381,7 +397,7 @@ class Producer:
             self._notice_cancel()
 
     def _apply_failure(self, error: Exception) -> None:
-        self._sent = self._stored
+        self._sent, self._renew_after = self._stored, -inf
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now

@@ -95,7 +95,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True):
-    """Store ``items`` as the chunks ``base + 1`` … of the claim's epoch, and renew the lease.
+    """Store ``items`` as the chunks ``base + 1`` … of the claim's epoch.
 
     Safe to repeat: chunks that the log has already are not stored again.
     """
@@ -105,6 +105,8 @@ class Append(msgspec.Struct, frozen=True):
     items: Sequence[Item]
     #: UTF-8 bytes of the epoch once these are stored.
     total_bytes: int
+    #: Whether the lease is extended as well. What was renewed a moment ago can do without.
+    renew: bool = True
 
 
 class SetMetadata(msgspec.Struct, frozen=True):

@@ -266,7 +266,8 @@ class MemoryStore:
             if offset > last:
                 data, event = (item, None) if isinstance(item, str) else item
                 new.append(Chunk(data, Cursor(epoch, offset), event))
-        record.renew(now)
+        if op.renew:
+            record.renew(now)
         if new:
             added = op.total_bytes - record.bytes
             record.log.extend(new)

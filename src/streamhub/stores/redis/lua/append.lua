@@ -1,9 +1,10 @@
--- Store chunks after `base`, renew the lease, tell the live channel.
+-- Store chunks after `base`, renew the lease if asked to, tell the live channel.
 -- KEYS: meta, chunks
--- ARGV: generation, base, bytes of the epoch afterwards, lease ms, ttl ms,
+-- ARGV: generation, base, bytes of the epoch afterwards, lease ms, ttl ms, whether to renew ('1'),
 --       chunks (msgpack: an array of data, or of [data, event]), live channel
 -- Answers: stored, last, cancelling | behind, last | gone | fenced, generation | over, outcome
-local meta, chunks, live = KEYS[1], KEYS[2], ARGV[7]
+local meta, chunks, live = KEYS[1], KEYS[2], ARGV[8]
+local renews = ARGV[6] == '1'
 local base, lease_ms, ttl_ms = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
 local record = load(meta)
@@ -16,20 +17,21 @@ elseif record.last < base then
   return {'behind', int(record.last)}
 end
 
-local items = cmsgpack.unpack(ARGV[6])
+local items = cmsgpack.unpack(ARGV[7])
 local last = base + #items
 if last > record.last then
   local id = int(record.epoch) .. '-%d'
-  local pcall, format = redis.pcall, string.format
+  local pcall, format, type = redis.pcall, string.format, type
   for offset = record.last + 1, last do
     local item = items[offset - base]
+    local entry = format(id, offset)
     local added
     if type(item) == 'table' then
-      added = pcall('XADD', chunks, format(id, offset), 'd', item[1], 'e', item[2])
+      added = pcall('XADD', chunks, entry, 'd', item[1], 'e', item[2])
     else
-      added = pcall('XADD', chunks, format(id, offset), 'd', item)
+      added = pcall('XADD', chunks, entry, 'd', item)
     end
-    if type(added) == 'table' then
+    if added ~= entry then
       if offset == record.last + 1 and string.find(added.err, 'equal or smaller', 1, true) then
         return {'gone'}
       end
@@ -37,12 +39,21 @@ if last > record.last then
       return added
     end
   end
-  extend(meta, chunks, lease_ms, ttl_ms, 'last', int(last), 'bytes', ARGV[3])
+  if renews then
+    extend(meta, chunks, lease_ms, ttl_ms, 'last', int(last), 'bytes', ARGV[3])
+  else
+    if record.last == 0 then
+      redis.call('PEXPIRE', chunks, ttl_ms)
+    end
+    redis.call('HSET', meta, 'last', int(last), 'bytes', ARGV[3])
+  end
   -- Chunks are told last: they must be stored first, and are, if this fails.
   tell(live,
-    table.concat({'a', int(record.epoch), ARGV[2], ARGV[4], ARGV[6]}, ' '))
+    table.concat({'a', int(record.epoch), ARGV[2], ARGV[4], ARGV[7]}, ' '))
 else
   last = record.last
-  extend(meta, chunks, lease_ms, ttl_ms)
+  if renews then
+    extend(meta, chunks, lease_ms, ttl_ms)
+  end
 end
 return {'stored', int(last), record.cancelling and '1' or '0'}

@@ -16,14 +16,13 @@ end
 -- the Go library, which leaves our fields as they are. Raises where a field of ours is damaged:
 -- nothing may be concluded from it.
 local function load(meta)
-  local f = redis.call('HMGET', meta, 'gen', 'status', 'claim', 'epoch', 'last', 'lease', 'outcome',
-    'cancel', 'reason')
+  local f = redis.call('HMGET', meta, 'gen', 'status', 'claim', 'epoch', 'last', 'lease', 'cancel')
   if not f[1] and not f[2] then
     return nil
   end
   local record = {
     gen = f[1] or '', done = f[2] == 'done', ours = f[3] and f[3] == f[1], last = 0,
-    outcome = f[7] or 'finished', cancelling = f[8] == '1', reason = f[9] or '',
+    cancelling = f[7] == '1', reason = '',
   }
   if record.ours then
     record.epoch, record.last = tonumber(f[4]), tonumber(f[5])
@@ -31,6 +30,10 @@ local function load(meta)
     if not (record.epoch and record.last and (record.done or record.lease)) then
       error('damaged record')
     end
+  end
+  if record.done or record.cancelling then
+    f = redis.call('HMGET', meta, 'outcome', 'reason')
+    record.outcome, record.reason = f[1] or 'finished', f[2] or ''
   end
   return record
 end
