@@ -107,6 +107,10 @@ class Lane:
             finally:
                 del self._asking[asking]
 
+    def expect(self, key: str) -> None:
+        if self._wire is None and not self._closed:
+            self._start_connecting()
+
     async def each(self) -> Sequence[Lane]:
         return (self,)
 
@@ -156,10 +160,7 @@ class Lane:
         """A new wire, or the reason why there is none, for all who wait for it."""
         if self._closed:
             raise HubClosed
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(self._connect(), name="streamhub connects")
-            self._connecting.add_done_callback(self._on_connected)
-        connecting = self._connecting
+        connecting = self._start_connecting()
         try:
             return await asyncio.shield(connecting)
         except asyncio.CancelledError:
@@ -167,6 +168,12 @@ class Lane:
             if connecting.cancelled():
                 raise HubClosed from None
             raise
+
+    def _start_connecting(self) -> asyncio.Task[Wire]:
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name="streamhub connects")
+            self._connecting.add_done_callback(self._on_connected)
+        return self._connecting
 
     def _on_connected(self, connecting: asyncio.Task[Wire]) -> None:
         self._connecting = None

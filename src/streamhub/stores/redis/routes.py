@@ -73,6 +73,11 @@ class Routes:
                 self._give_up(waiting, todo, answers)
         return answers
 
+    def expect(self, key: str) -> None:
+        server = self._cluster.holder(self._cluster.slot(key.encode()))
+        if server is not None:
+            self._lane(server).expect(key)
+
     async def each(self) -> Sequence[Lane]:
         return [self._lane(server) for server in await self._cluster.servers()]
 

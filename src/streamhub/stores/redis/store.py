@@ -122,6 +122,7 @@ class RedisStore:
         _, epoch, base, replaced, owner_now, created, size, metadata_now = answer
         if not (created.isdigit() and size.isdigit()):
             raise SessionCorrupted(session_id, f"created {created!r}, bytes {size!r}")
+        self._writes.expect(keys.meta)
         claim = Claim(
             session_id=session_id,
             generation=generation,

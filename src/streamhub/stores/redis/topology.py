@@ -27,6 +27,10 @@ class Lanes(Protocol):
         """
         ...
 
+    def expect(self, key: str) -> None:
+        """Requests for the key are to come: connect to its server meanwhile."""
+        ...
+
     async def each(self) -> Sequence[Lane]:
         """One lane to each server that has keys."""
         ...
