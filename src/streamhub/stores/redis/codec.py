@@ -191,11 +191,13 @@ def cancel_event(_: bytes) -> LiveEvent:
     return CancelRequested()
 
 
-def write_result(session_id: str, answer: Sequence[bytes]) -> WriteResult | SessionCorrupted:
+def write_result(session_id: str, answer: Any) -> WriteResult | SessionCorrupted:
     """What a write script answered; damage is the answer of that session alone."""
-    if len(answer) == 3 and answer[0] == b"stored":
-        return Stored(int(answer[1]), answer[2] == b"1")
+    if type(answer) is int:
+        return Stored(answer, cancelling=False)
     match answer:
+        case [b"cancelling", last]:
+            return Stored(int(last), cancelling=True)
         case [b"behind", last]:
             return Behind(int(last))
         case [b"gone"]:

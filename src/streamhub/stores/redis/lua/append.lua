@@ -2,7 +2,7 @@
 -- KEYS: meta, chunks
 -- ARGV: generation, base, bytes of the epoch afterwards, lease ms, ttl ms, whether to renew ('1'),
 --       chunks (msgpack: an array of data, or of [data, event]), live channel
--- Answers: stored, last, cancelling | behind, last | gone | fenced, generation | over, outcome
+-- Answers: last | cancelling, last | behind, last | gone | fenced, generation | over, outcome
 local meta, chunks, live = KEYS[1], KEYS[2], ARGV[8]
 local renews = ARGV[6] == '1'
 local base, lease_ms, ttl_ms = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -20,7 +20,7 @@ end
 local items = cmsgpack.unpack(ARGV[7])
 local last = base + #items
 if last > record.last then
-  local id = int(record.epoch) .. '-%d'
+  local id = record.epoch_text .. '-%d'
   local pcall, format, type = redis.pcall, string.format, type
   for offset = record.last + 1, last do
     local item = items[offset - base]
@@ -40,20 +40,19 @@ if last > record.last then
     end
   end
   if renews then
-    extend(meta, chunks, lease_ms, ttl_ms, 'last', int(last), 'bytes', ARGV[3])
+    extend(meta, chunks, lease_ms, ttl_ms, 'last', last, 'bytes', ARGV[3])
   else
     if record.last == 0 then
       redis.call('PEXPIRE', chunks, ttl_ms)
     end
-    redis.call('HSET', meta, 'last', int(last), 'bytes', ARGV[3])
+    redis.call('HSET', meta, 'last', last, 'bytes', ARGV[3])
   end
   -- Chunks are told last: they must be stored first, and are, if this fails.
-  tell(live,
-    table.concat({'a', int(record.epoch), ARGV[2], ARGV[4], ARGV[7]}, ' '))
+  tell(live, table.concat({'a', record.epoch_text, ARGV[2], ARGV[4], ARGV[7]}, ' '))
 else
   last = record.last
   if renews then
     extend(meta, chunks, lease_ms, ttl_ms)
   end
 end
-return {'stored', int(last), record.cancelling and '1' or '0'}
+return stored(record, last)

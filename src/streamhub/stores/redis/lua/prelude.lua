@@ -25,7 +25,7 @@ local function load(meta)
     cancelling = f[7] == '1', reason = '',
   }
   if record.ours then
-    record.epoch, record.last = tonumber(f[4]), tonumber(f[5])
+    record.epoch, record.last, record.epoch_text = tonumber(f[4]), tonumber(f[5]), f[4]
     record.lease = not record.done and tonumber(f[6]) or nil
     if not (record.epoch and record.last and (record.done or record.lease)) then
       error('damaged record')
@@ -53,6 +53,11 @@ local function refusal(record, gen)
     return {'over', record.outcome}
   end
   return nil
+end
+
+-- What the producer is told who wrote something.
+local function stored(record, last)
+  return record.cancelling and {'cancelling', int(last)} or last
 end
 
 -- Messages of a sharded channel stay with the nodes that have its slot. Redis knows them since 7.0.

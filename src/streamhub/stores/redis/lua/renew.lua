@@ -1,7 +1,7 @@
 -- Extend the lease, or (with a lease of 0) give it up.
 -- KEYS: meta, chunks
 -- ARGV: generation, last acknowledged offset, lease ms, ttl ms
--- Answers: stored, last, cancelling | behind, last | gone | fenced, generation | over, outcome
+-- Answers: last | cancelling, last | behind, last | gone | fenced, generation | over, outcome
 local record = load(KEYS[1])
 local no = refusal(record, ARGV[1])
 if no then
@@ -15,4 +15,4 @@ end
 if record.lease ~= 0 then
   extend(KEYS[1], KEYS[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
 end
-return {'stored', int(record.last), record.cancelling and '1' or '0'}
+return stored(record, record.last)
