@@ -180,16 +180,16 @@ async def test_a_log_that_is_lost_again_each_time_is_given_up() -> None:
     def mend_in_vain(times: int) -> None:
         for _ in range(times):
             (append,) = producer.next_ops()
-            producer.apply(append, Gone(), 0)
+            producer.apply(append, Gone())
             if producer.done:
                 return
             (restore,) = producer.next_ops()
             assert isinstance(restore, Restore)
-            producer.apply(restore, Behind(0), 0)
+            producer.apply(restore, Behind(0))
 
     mend_in_vain(15)
     (append,) = producer.next_ops()
-    producer.apply(append, Stored(1), 0)
+    producer.apply(append, Stored(1))
     await producer.publish("2", None)
     mend_in_vain(15)
     assert not producer.done

@@ -38,7 +38,7 @@ def carry_out(producer: Producer, ops: list[WriteOp]) -> None:
     """Answer as a store does that stores everything."""
     for op in ops:
         last = op.base + len(op.items) if isinstance(op, Append) else 0
-        producer.apply(op, Stored(last), producer.metadata_set)
+        producer.apply(op, Stored(last))
 
 
 def ranges(ops: list[WriteOp]) -> list[tuple[int, int]]:
@@ -82,7 +82,7 @@ async def test_lost_chunks_are_written_again_under_their_offsets() -> None:
     carry_out(producer, producer.next_ops())
     assert not producer.has_work
 
-    producer.apply(producer.next_renewal(), Behind(4), 0)
+    producer.apply(producer.next_renewal(), Behind(4))
 
     assert [(4, 10)] == ranges(producer.next_ops())
 
@@ -92,11 +92,11 @@ async def test_a_lost_claim_is_put_back_first(answer: Gone | Fenced) -> None:
     """The session is gone, or belongs to the one before again: a failover lost the claim."""
     producer = await producing(3)
     (op,) = producer.next_ops()
-    producer.apply(op, answer, 0)
+    producer.apply(op, answer)
 
     (restore,) = producer.next_ops()
     assert isinstance(restore, Restore)
-    producer.apply(restore, Behind(0), 0)
+    producer.apply(restore, Behind(0))
     assert [(0, 3)] == ranges(producer.next_ops())
 
 
@@ -105,7 +105,7 @@ async def test_any_other_generation_fences(current: str | None) -> None:
     """A successor, or a removal: the next call raises, and nothing is written any more."""
     producer = await producing(3)
     (op,) = producer.next_ops()
-    producer.apply(op, Fenced(current), 0)
+    producer.apply(op, Fenced(current))
 
     assert [] == producer.next_ops()
     with pytest.raises(ProducerFenced) as caught:
@@ -118,7 +118,7 @@ async def test_a_log_that_cannot_be_mended_is_an_error_after_some_attempts() -> 
     producer = await producing(3)
     for _ in range(100):
         for op in producer.next_ops():
-            producer.apply(op, Behind(0) if isinstance(op, Restore) else Gone(), 0)
+            producer.apply(op, Behind(0) if isinstance(op, Restore) else Gone())
     with pytest.raises(SessionCorrupted, match="could not be mended"):
         await producer.flush()
 
@@ -128,9 +128,9 @@ async def test_renewals_do_not_hide_that_nothing_can_be_written() -> None:
     producer = await producing(1, HubConfig(give_up_after=1e-9))
     failure = StoreUnavailable("store", "is full")
     (op,) = producer.next_ops()
-    producer.apply(op, failure, 0)
-    producer.apply(Renew(CLAIM, 0), Stored(0), 0)
-    producer.apply(op, failure, 0)
+    producer.apply(op, failure)
+    producer.apply(Renew(CLAIM, 0), Stored(0))
+    producer.apply(op, failure)
 
     with pytest.raises(StoreUnavailable, match="stored up to offset 0 of 1"):
         await producer.flush()
@@ -142,15 +142,14 @@ async def test_metadata_is_written_once_and_the_newest_last() -> None:
     first = asyncio.ensure_future(producer.set_metadata("1"))
     await asyncio.sleep(0)
     (op,) = producer.next_ops()
-    seen = producer.metadata_set
     second = asyncio.ensure_future(producer.set_metadata("2"))
     await asyncio.sleep(0)
-    producer.apply(op, Stored(0), seen)
+    producer.apply(op, Stored(0))
     await first
 
     (op,) = producer.next_ops()
     assert isinstance(op, SetMetadata)
     assert "2" == op.metadata
-    producer.apply(op, Stored(0), producer.metadata_set)
+    producer.apply(op, Stored(0))
     await second
     assert not producer.has_work

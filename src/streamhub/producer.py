@@ -17,9 +17,7 @@ from math import inf
 from .chunks import Cursor, Status
 from .config import HubConfig
 from .errors import (
-    ChunkTooLarge,
     HubClosed,
-    InvalidChunk,
     ProducerFenced,
     SessionCorrupted,
     StoreUnavailable,
@@ -27,6 +25,7 @@ from .errors import (
     StreamHubError,
     StreamTooLarge,
 )
+from .sizes import measured, size_of
 from .stores.base import (
     Append,
     Behind,
@@ -53,7 +52,7 @@ _APPEND_CHUNKS = 512
 _APPEND_BYTES = 256 * 1024
 # How much of one stream may travel in one round trip: the rest waits, so that others get theirs.
 _APPENDS_PER_ROUND = 8
-# Appends renew the lease no more often. Nobody takes notice of the rest of a lease before it lapses.
+# Appends renew the lease no more often: how much of it is left matters to nobody until it lapses.
 _RENEWALS_PER_LEASE = 4
 # A log that loses what is put back each time is not worth more attempts.
 _MENDINGS_IN_VAIN = 20
@@ -69,9 +68,6 @@ class _Phase(Enum):
     RELEASED = auto()
     FENCED = auto()
     BROKEN = auto()
-
-
-_DONE = frozenset({_Phase.ENDED, _Phase.RELEASED, _Phase.FENCED, _Phase.BROKEN})
 
 
 class Producer:
@@ -100,7 +96,7 @@ class Producer:
         # _sizes[n] is what the first n chunks take together.
         self._sizes = array("Q", [0])
         for item in past:
-            self._sizes.append(self._sizes[-1] + _size_of(item))
+            self._sizes.append(self._sizes[-1] + size_of(item))
         #: How many chunks are stored, and how many are stored or on their way to the store.
         self._stored = self._sent = len(self._items)
         #: Operations that are under way.
@@ -108,9 +104,11 @@ class Producer:
         #: When an append is to renew the lease again, on the monotonic clock.
         self._renew_after = -inf
         self._metadata = granted.metadata
-        self._metadata_set = 0
-        self._metadata_stored = 0
+        #: How often the metadata was set, and which time is on its way and which is stored.
+        self._metadata_set = self._metadata_sent = self._metadata_stored = 0
         self._phase = _Phase.OPEN
+        #: Whether nothing can be written any more.
+        self.done = False
         self._end = (Status.FINISHED, "")
         self._current: str | None = None
         self._broken: StreamHubError | None = None
@@ -139,10 +137,6 @@ class Producer:
         return len(self._items)
 
     @property
-    def done(self) -> bool:
-        return self._phase in _DONE
-
-    @property
     def open(self) -> bool:
         return self._phase is _Phase.OPEN
 
@@ -153,7 +147,7 @@ class Producer:
         if event is None and type(data) is str and data.isascii() and len(data) <= self._max_chunk:
             size = len(data) or 1
         else:
-            size = self._measure(data, event)
+            size = measured(self.claim.session_id, data, event, limit=self._max_chunk)
         items, sizes = self._items, self._sizes
         last, total = len(items), sizes[-1] + size
         if not (rested or last % _REST_AFTER):
@@ -284,16 +278,21 @@ class Producer:
         Chunks may follow others that are still under way: the store takes no chunk without the one
         before. All else waits for what was written before it.
         """
-        ops = self._next_ops()
+        ops: list[WriteOp] = []
+        if self.done:
+            return ops
+        if self._restore:
+            if not self._under_way:
+                self._metadata_sent = self._metadata_set
+                ops.append(Restore(self.claim, self._metadata))
+        else:
+            self._add_appends(ops)
+            if not self._under_way:
+                self._add_others(ops)
         self._under_way += len(ops)
         return ops
 
-    def _next_ops(self) -> list[WriteOp]:
-        if not self.has_work:
-            return []
-        if self._restore:
-            return [] if self._under_way else [Restore(self.claim, self._metadata)]
-        ops: list[WriteOp] = []
+    def _add_appends(self, ops: list[WriteOp]) -> None:
         base, last = self._sent, len(self._items)
         for _ in range(_APPENDS_PER_ROUND):
             if base == last:
@@ -302,20 +301,21 @@ class Producer:
             renew = self._renews()
             ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end], renew))
             base = self._sent = end
-        if self._under_way:
-            return ops
+
+    def _add_others(self, ops: list[WriteOp]) -> None:
         if self._metadata_stored < self._metadata_set and self._metadata is not None:
+            self._metadata_sent = self._metadata_set
             ops.append(SetMetadata(self.claim, self._metadata))
-        if base == last:
-            if self._phase is _Phase.ENDING:
-                status, error = self._end
-                if self._cancelling:
-                    # The store may have lost that a cancel was asked for.
-                    status, error = Status.CANCELLED, ""
-                ops.append(End(self.claim, last, status, error))
-            elif self._phase is _Phase.RELEASING:
-                ops.append(Release(self.claim, last))
-        return ops
+        if self._phase is _Phase.OPEN or self._sent < len(self._items):
+            return
+        if self._phase is _Phase.ENDING:
+            status, error = self._end
+            if self._cancelling:
+                # The store may have lost that a cancel was asked for.
+                status, error = Status.CANCELLED, ""
+            ops.append(End(self.claim, self._sent, status, error))
+        elif self._phase is _Phase.RELEASING:
+            ops.append(Release(self.claim, self._sent))
 
     def _renews(self) -> bool:
         """Whether the next append is to renew the lease: that costs as much as a chunk."""
@@ -328,29 +328,51 @@ class Producer:
     def next_renewal(self) -> Renew:
         return Renew(self.claim, self._stored)
 
-    def apply(self, op: WriteOp, result: WriteResult | Exception, metadata_set: int = 0) -> None:
-        """Take in the answer to ``op``; ``metadata_set`` is its count from before the write."""
-        if not isinstance(op, Renew):
+    def apply(self, op: WriteOp, result: WriteResult | Exception) -> None:
+        """Take in the answer to an operation, those of ``next_renewal`` included."""
+        renewal = type(op) is Renew
+        if not renewal:
             self._under_way -= 1
         if self.done:
             return
         if isinstance(result, Exception):
             self._apply_failure(result)
             return
-        if not isinstance(op, Renew):
+        if not renewal:
             self._failing_since = None
         self.renewed = self._failing_since is not None
-        if not isinstance(result, Stored):
+        if type(result) is Stored:
+            self._apply_stored(op, result)
+        else:
             self._renew_after = -inf
+            self._apply_refusal(op, result)
+        self._waiters.wake()
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _apply_stored(self, op: WriteOp, result: Stored) -> None:
+        self._mendings = 0
+        match op:
+            case Append(_, base, items):
+                self._stored = max(self._stored, base + len(items))
+                self._sent = max(self._sent, self._stored)
+            case SetMetadata():
+                self._metadata_stored = self._metadata_sent
+            case Release():
+                self._finish_phase(_Phase.RELEASED)
+            case _:
+                pass
+        if result.cancelling:
+            self._notice_cancel()
+
+    def _apply_refusal(self, op: WriteOp, result: WriteResult) -> None:
         match result:
-            case Stored():
-                self._apply_stored(op, result, metadata_set)
             case Behind(last):
                 # The answer to a Restore, or to the loss of the newest writes: go on from there.
                 self._stored = self._sent = min(last, len(self._items))
                 if isinstance(op, Restore):
                     self._restore = False
-                    self._metadata_stored = max(self._metadata_stored, metadata_set)
+                    self._metadata_stored = self._metadata_sent
             case Gone() if not self._restore:
                 self._restore = True
                 self._mendings += 1
@@ -368,33 +390,11 @@ class Producer:
                 if status is Status.CANCELLED:
                     self._notice_cancel()
                 self._finish_phase(_Phase.ENDED)
-        self._waiters.wake()
-
-    @property
-    def metadata_set(self) -> int:
-        return self._metadata_set
-
-    # -- parts -------------------------------------------------------------------------------
 
     def _lost_claim(self, op: WriteOp, current: str | None) -> bool:
         """Whether the store went back to before this claim: a failover lost its newest writes."""
         replaced = self.claim.replaced
         return replaced is not None and current == replaced and not isinstance(op, Restore)
-
-    def _apply_stored(self, op: WriteOp, result: Stored, metadata_set: int) -> None:
-        self._mendings = 0
-        match op:
-            case Append(_, base, items):
-                self._stored = max(self._stored, base + len(items))
-                self._sent = max(self._sent, self._stored)
-            case SetMetadata():
-                self._metadata_stored = max(self._metadata_stored, metadata_set)
-            case Release():
-                self._finish_phase(_Phase.RELEASED)
-            case _:
-                pass
-        if result.cancelling:
-            self._notice_cancel()
 
     def _apply_failure(self, error: Exception) -> None:
         self._sent, self._renew_after = self._stored, -inf
@@ -421,7 +421,7 @@ class Producer:
     def _finish_phase(self, phase: _Phase) -> None:
         if self.done:
             return
-        self._phase = phase
+        self._phase, self.done = phase, True
         self._items, self._sizes = [], array("Q", [0])
         self._stored = self._sent = 0
         self._waiters.wake()
@@ -436,24 +436,6 @@ class Producer:
         while not self.done:
             await self.changed()
 
-    def _measure(self, data: str, event: str | None) -> int:
-        session_id = self.claim.session_id
-        if type(data) is not str and not isinstance(data, str):
-            raise InvalidChunk(session_id, f"a chunk must be str, not {type(data).__name__}")
-        try:
-            size = len(data) if data.isascii() else len(data.encode())
-            if event is not None:
-                size += _event_size(session_id, event)
-        except UnicodeEncodeError as error:
-            raise InvalidChunk(
-                session_id,
-                f"a chunk must be encodable as UTF-8, but holds a lone surrogate "
-                f"({error.object[error.start]!r} at {error.start})",
-            ) from None
-        if size > self._max_chunk:
-            raise ChunkTooLarge(session_id, size, self._max_chunk)
-        return size or 1
-
     def _batch_end(self, base: int) -> int:
         """The offset up to which chunks after ``base`` fit into one append; at least one does."""
         end = min(base + _APPEND_CHUNKS, len(self._items))
@@ -461,21 +443,6 @@ class Producer:
         if self._sizes[end] <= limit:
             return end
         return max(base + 1, bisect_right(self._sizes, limit, base, end + 1) - 1)
-
-
-def _event_size(session_id: str, event: str) -> int:
-    if not isinstance(event, str):
-        raise InvalidChunk(session_id, f"an event type must be str, not {type(event).__name__}")
-    if not event or any(sign in event for sign in "\r\n\0"):
-        raise InvalidChunk(
-            session_id, f"an event type must be text without line breaks and NUL, not {event!r}"
-        )
-    return len(event.encode())
-
-
-def _size_of(item: Item) -> int:
-    size = len(item.encode()) if isinstance(item, str) else sum(len(s.encode()) for s in item)
-    return size or 1
 
 
 def _ignore(_: Producer) -> None:

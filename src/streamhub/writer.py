@@ -105,7 +105,7 @@ class Writer:
 
     async def _round(self, work: list[tuple[Producer, WriteOp]]) -> None:
         began = self._began = self._loop.time()
-        counts = {producer: producer.metadata_set for producer, _ in work}
+        producers = dict.fromkeys([producer for producer, _ in work])
         self._rounds += 1
         try:
             answers, broke_off = await self._write([op for _, op in work])
@@ -114,20 +114,20 @@ class Writer:
             self._lonely = False
             self._news.set()
         if broke_off:
-            self._alone.update(one for one in counts if one.renewed)
+            self._alone.update(one for one in producers if one.renewed)
         failed = False
         for (producer, op), answer in zip(work, answers, strict=True):
-            producer.apply(op, answer, counts[producer])
+            producer.apply(op, answer)
             if isinstance(answer, Exception):
                 failed = True
                 self._failed[producer] = None
-        if failed and len(counts) == 1:
-            self._alone.update(counts)
+        if failed and len(producers) == 1:
+            self._alone.update(producers)
         if failed:
             self._back_off()
         elif not self._failed:
             self._backoff = _FIRST_BACKOFF
-        for producer in counts:
+        for producer in producers:
             if producer.has_work:
                 self.mark(producer)
         # What came during the round came at its beginning at the earliest.
@@ -150,11 +150,12 @@ class Writer:
             del self._ready[producer]
             self._alone.discard(producer)
             size += producer.pending_bytes
-            ops = producer.next_ops()
-            work += [(producer, op) for op in ops]
-            appends = [op for op in ops if isinstance(op, Append)]
-            chunks += sum(len(append.items) for append in appends)
-            if appends and producer.has_chunks:
+            before = len(work)
+            for op in producer.next_ops():
+                work.append((producer, op))
+                if type(op) is Append:
+                    chunks += len(op.items)
+            if producer.has_chunks and len(work) > before and type(work[-1][1]) is Append:
                 more.append(producer)
             if alone:
                 self._lonely = True

@@ -29,20 +29,16 @@ _PAUSES = (0.05, 0.2)
 class Call:
     """A script call: by its SHA, or in full where the server has forgotten that."""
 
-    __slots__ = ("_rest", "key", "script")
+    __slots__ = ("by_sha", "key", "script")
 
     def __init__(self, script: Script, keys: Sequence[str], *arguments: Argument) -> None:
         self.script = script
         self.key = keys[0]
-        self._rest = (len(keys), *keys, *arguments)
-
-    @property
-    def by_sha(self) -> Command:
-        return (b"EVALSHA", self.script.sha, *self._rest)
+        self.by_sha: Command = (b"EVALSHA", script.sha, len(keys), *keys, *arguments)
 
     @property
     def in_full(self) -> Command:
-        return (b"EVAL", self.script.text, *self._rest)
+        return (b"EVAL", self.script.text, *self.by_sha[2:])
 
 
 Request = Command | Call
@@ -144,14 +140,17 @@ class Lane:
         answers = await self._send(
             wire, [one.by_sha if isinstance(one, Call) else one for one in requests]
         )
-        for at, answer in enumerate(answers):
-            if isinstance(answer, NoScriptError):
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        for error in errors:
+            if isinstance(error, NoScriptError):
                 # All that follows is repeated, too, so that the order is kept.
+                at = answers.index(error)
                 answers[at:] = await self._send(wire, _loading(requests[at:]))
+                errors = [answer for answer in answers if isinstance(answer, Exception)]
                 break
         # It was demoted: a new connection may lead to the server that took its place. Or it
         # closes this one, which is not for whoever comes next to find out.
-        last = any(is_read_only(answer) or is_last(answer) for answer in answers)
+        last = any(is_read_only(error) or is_last(error) for error in errors)
         if last:
             await self._leave(wire)
         return answers, last

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -378,6 +378,7 @@ class RedisStore:
         }
 
 
+@lru_cache(maxsize=64)
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
