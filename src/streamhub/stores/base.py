@@ -94,7 +94,7 @@ class Refused(msgspec.Struct, frozen=True):
 # -- writing ---------------------------------------------------------------------------------
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """Store ``items`` as the chunks ``base + 1`` … of the claim's epoch.
 
     Safe to repeat: chunks that the log has already are not stored again.
@@ -109,21 +109,21 @@ class Append(msgspec.Struct, frozen=True):
     renew: bool = True
 
 
-class SetMetadata(msgspec.Struct, frozen=True):
+class SetMetadata(msgspec.Struct, frozen=True, gc=False):
     """Replace the session's metadata by this JSON text."""
 
     claim: Claim
     metadata: str
 
 
-class Renew(msgspec.Struct, frozen=True):
+class Renew(msgspec.Struct, frozen=True, gc=False):
     """Extend the lease. ``last`` is the newest offset that the store has acknowledged."""
 
     claim: Claim
     last: int
 
 
-class Release(msgspec.Struct, frozen=True):
+class Release(msgspec.Struct, frozen=True, gc=False):
     """Let the lease lapse now, so that somebody else can continue; the session stays active.
 
     Given up for good: a renewal that arrives later does not revive it.
@@ -133,7 +133,7 @@ class Release(msgspec.Struct, frozen=True):
     last: int
 
 
-class End(msgspec.Struct, frozen=True):
+class End(msgspec.Struct, frozen=True, gc=False):
     """End the session, once its log reaches ``last``.
 
     A session whose cancel was asked for before ends as ``CANCELLED``, whatever ``status`` says.
@@ -146,7 +146,7 @@ class End(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-class Restore(msgspec.Struct, frozen=True):
+class Restore(msgspec.Struct, frozen=True, gc=False):
     """Put back a claim that the store has lost, or mend a log that has holes.
 
     Takes effect where the session is gone, or still belongs to this generation or to the one
