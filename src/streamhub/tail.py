@@ -61,7 +61,9 @@ class Tail:
         self.session_id = session_id
         self.references = 0
         self.due = asyncio.get_running_loop().time() + _FIRST_LOOK
-        self.info: SessionInfo | None = None
+        self._info: SessionInfo | None = None
+        #: Whether chunks have come since, of which ``end`` knows already.
+        self._grown = False
         self.trusted = False
         self.missing = False
         self.failure: StreamHubError | None = None
@@ -109,6 +111,16 @@ class Tail:
         self._watch = store.watch(session_id, self._on_event)
 
     # -- for subscribers ---------------------------------------------------------------------
+
+    @property
+    def info(self) -> SessionInfo | None:
+        info = self._info
+        if info is not None and info.epoch is not None and self._grown:
+            # Made when it is asked for: each chunk would have to pay for it otherwise.
+            last = Cursor(info.epoch, self.end)
+            self._info = info = replace(info, status=Status.ACTIVE, last=last)
+            self._grown = False
+        return info
 
     async def changed(self) -> None:
         """Wait for news: chunks, an end, the result of a look."""
@@ -228,16 +240,14 @@ class Tail:
 
     def _on_appended(self, event: Appended) -> None:
         self._heard = True
-        self.window.extend(event.epoch, event.base, event.chunks, event.bytes)
-        info = self.info
+        end = self.window.extend(event.epoch, event.base, event.chunks, event.bytes)
         if not self.trusted:
             return
-        if info is None or info.epoch != event.epoch:
+        if self._info is None or self._info.epoch != event.epoch:
             self._doubt(forget=False)
             return
         follows = event.base == self.end
-        last = Cursor(event.epoch, max(self.end, self.window.end))
-        self._stands(replace(info, status=Status.ACTIVE, last=last))
+        self.end, self._grown = max(self.end, end), True
         self.due = self._loop.time() + event.lease + _LAPSE_MARGIN
         self.news.wake(event.chunks if follows else None)
 
@@ -316,7 +326,7 @@ class Tail:
         if past is not None and left <= 0:
             self._take(past)
             return
-        self.info = None
+        self._info = None
         self.missing = self.missing or self._removed or self._known is None or left <= 0
         pause = self._lease / 3 if self.missing else min(left, self._lease / 4)
         self.due = now + min(pause, _DEGRADED_POLL if not self._synced else pause)
@@ -325,7 +335,7 @@ class Tail:
         self._turn_over()
 
     def _stands(self, info: SessionInfo) -> None:
-        self.info, self.end = info, info.last.offset
+        self._info, self._grown, self.end = info, False, info.last.offset
 
     def _turn_over(self) -> None:
         self.turn += 1

@@ -28,25 +28,30 @@ class Window:
     def clear(self) -> None:
         self._start(epoch=-1, base=0)
 
-    def extend(self, epoch: int, base: int, chunks: list[Chunk], size: int) -> None:
-        """Take in the chunks ``base + 1`` …; known ones are skipped, a hole starts it anew."""
-        known = self.end - base
+    def extend(self, epoch: int, base: int, chunks: list[Chunk], size: int) -> int:
+        """Take in the chunks ``base + 1`` …; known ones are skipped, a hole starts it anew. Answers
+        where it ends then."""
+        end = self._base + len(self._chunks)
+        known = end - base
         if epoch != self.epoch or known < 0:
             self._start(epoch, base)
-            known = 0
-        if known >= len(chunks):
-            return
+            end, known = base, 0
+        count = len(chunks) - known
+        if count <= 0:
+            return end
         self._chunks += chunks[known:] if known else chunks
-        self._batches.append((len(chunks) - known, size))
+        self._batches.append((count, size))
         self._bytes += size
-        while len(self._batches) > 1:
-            count, oldest = self._batches[0]
-            if self._bytes <= self._max_bytes and len(self._chunks) - count < self.max_chunks:
+        while self._bytes > self._max_bytes or len(self._chunks) > self.max_chunks:
+            oldest, size = self._batches[0]
+            spare = len(self._chunks) - oldest
+            if not spare or (self._bytes <= self._max_bytes and spare < self.max_chunks):
                 break
             self._batches.popleft()
-            self._bytes -= oldest
-            self._base += count
-            del self._chunks[:count]
+            self._bytes -= size
+            self._base += oldest
+            del self._chunks[:oldest]
+        return end + count
 
     def after(self, cursor: Cursor) -> list[Chunk]:
         """The chunks right after ``cursor``; none if it is at the end or outside."""

@@ -21,6 +21,7 @@ __all__ = ["Channel", "Decode", "Line"]
 logger = logging.getLogger("streamhub")
 
 Decode = Callable[[bytes], LiveEvent | None]
+Sink = Callable[[LiveEvent], None]
 
 # A silent connection is asked for a sign of life, and given up without one.
 _PING_AFTER = 5.0
@@ -39,13 +40,14 @@ class Channel:
         self.name = name
         self.slot = slot
         self.decode = decode
-        self.sinks: dict[Callable[[LiveEvent], None], None] = {}
+        #: Built anew where it changes, for it may while it is gone through.
+        self.sinks: tuple[Sink, ...] = ()
         self.synced = False
         #: Where it is listened to; None until that is known.
         self.line: Line | None = None
 
     def send(self, event: LiveEvent) -> None:
-        for sink in list(self.sinks):
+        for sink in self.sinks:
             sink(event)
 
     def unsync(self) -> None:
@@ -83,7 +85,6 @@ class Line:
         self._wanted: dict[bytes, None] = {}
         self._unwanted: dict[bytes, None] = {}
         self._changed = asyncio.Event()
-        self._heard = 0.0
         #: Whether this connection has answered anything yet.
         self._hearing = False
         self._task = asyncio.create_task(self._run(), name="streamhub listener")
@@ -150,7 +151,6 @@ class Line:
         self._unwanted.clear()
         self._wanted = dict.fromkeys(self.channels)
         self._changed.set()
-        self._heard = asyncio.get_running_loop().time()
         speaking = asyncio.create_task(self._speak(connection), name="streamhub listener speaks")
         try:
             await connection.listen(self._on_reply)
@@ -171,7 +171,7 @@ class Line:
                     async with asyncio.timeout(_PING_AFTER):
                         await self._changed.wait()
                 except TimeoutError:
-                    silence = loop.time() - self._heard
+                    silence = loop.time() - connection.heard
                     if silence > _GIVE_UP_AFTER:
                         raise ConnectionError(f"silent for {silence:.0f} s") from None
                     if silence > _PING_AFTER / 2:
@@ -205,12 +205,11 @@ class Line:
         connection.send([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]
 
     def _on_reply(self, reply: Any) -> None:
-        if isinstance(reply, MovedError):
-            self._move(self._unheard(reply.slot_id), reply)
-            return
         if isinstance(reply, Exception):
+            if isinstance(reply, MovedError):
+                self._move(self._unheard(reply.slot_id), reply)
+                return
             raise reply
-        self._heard = asyncio.get_running_loop().time()
         self._hearing = True
         if not isinstance(reply, list):
             return

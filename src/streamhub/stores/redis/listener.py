@@ -32,7 +32,7 @@ class _Watch:
         self._listener = listener
         self._channel = channel
         self._sink: Callable[[LiveEvent], None] | None = sink
-        channel.sinks[self.send] = None
+        channel.sinks = (*channel.sinks, self.send)
 
     def send(self, event: LiveEvent) -> None:
         if self._sink is not None:
@@ -41,7 +41,7 @@ class _Watch:
     def close(self) -> None:
         if self._sink is not None:
             self._sink = None
-            self._channel.sinks.pop(self.send, None)
+            self._channel.sinks = tuple(one for one in self._channel.sinks if one != self.send)
             if not self._channel.sinks:
                 self._listener.drop(self._channel)
 

@@ -53,9 +53,10 @@ class Wire(asyncio.Protocol):
         self._asked: deque[_Asked] = deque()
         self._outgoing: list[bytes] = []
         self._timeout = timeout
-        #: One timer for all that is under way, and since when nothing has been heard of it.
+        #: When the server was last heard of, by the loop's clock, or was expected to be.
+        self.heard = self._loop.time()
+        #: One timer for all that is under way.
         self._watch: asyncio.TimerHandle | None = None
-        self._silent_since = 0.0
         self._ended: Exception | None = None
         self._listening: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport = connection._writer.transport
@@ -80,7 +81,7 @@ class Wire(asyncio.Protocol):
         if self._ended is not None:
             raise self._ended
         if not self._asked:
-            self._silent_since = self._loop.time()
+            self.heard = self._loop.time()
             if self._watch is None and self._timeout is not None:
                 self._watch = self._loop.call_later(self._timeout, self._check)
         asked = _Asked(self._loop.create_future(), len(commands))
@@ -117,7 +118,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            self._silent_since = self._loop.time()
+            self.heard = self._loop.time()
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _INCOMPLETE:
                 if self._on_reply is not None:
@@ -154,7 +155,7 @@ class Wire(asyncio.Protocol):
         self._watch = None
         if not self._asked or self._timeout is None:
             return
-        due = self._silent_since + self._timeout
+        due = self.heard + self._timeout
         if due <= self._loop.time():
             self._break_off(TimeoutError())
         else:
