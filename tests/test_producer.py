@@ -76,6 +76,54 @@ async def test_appends_are_bounded_in_chunks_and_in_bytes() -> None:
     assert [(0, 1), (1, 3), (3, 4), (4, 5)] == ranges(large.next_ops())
 
 
+async def test_chunks_follow_those_that_are_under_way() -> None:
+    """The next need not wait for the answer; each is written once."""
+    producer = await producing(6000)
+    first, second = producer.next_ops(), producer.next_ops()
+    assert [4096, 6000] == [ranges(ops)[-1][1] for ops in (first, second)]
+    assert ranges(second)[0][0] == 4096
+    assert [] == producer.next_ops()
+    carry_out(producer, first)
+    carry_out(producer, second)
+    await producer.flush()
+    assert not producer.has_work
+
+
+async def test_all_else_waits_for_the_chunks_that_are_under_way() -> None:
+    """An end or metadata that overtook chunks would be stored without them."""
+    producer = await producing(600)
+    chunks = producer.next_ops()
+    setting = asyncio.ensure_future(producer.set_metadata("1"))
+    ending = asyncio.ensure_future(producer.finish(Status.FINISHED))
+    await asyncio.sleep(0)
+    assert [] == producer.next_ops()
+    carry_out(producer, chunks[:1])
+    assert [] == producer.next_ops()
+    carry_out(producer, chunks[1:])
+    assert [SetMetadata, End] == [type(op) for op in producer.next_ops()]
+    for task in (setting, ending):
+        task.cancel()
+
+
+@pytest.mark.parametrize("late", [Behind(2), Stored(6000)])
+async def test_what_was_under_way_behind_a_loss_is_written_again(late: Behind | Stored) -> None:
+    """The store has lost chunks of the first round: it takes nothing of the second, or has taken
+    it already and is asked once more."""
+    producer = await producing(6000)
+    first, second = producer.next_ops(), producer.next_ops()
+    for op in first:
+        producer.apply(op, Behind(2))
+    again = producer.next_ops()
+    assert ranges(again)[0][0] == 2
+    for op in second:
+        producer.apply(op, late)
+    carry_out(producer, again)
+    while ops := producer.next_ops():
+        carry_out(producer, ops)
+    await producer.flush()
+    assert not producer.has_work
+
+
 async def test_lost_chunks_are_written_again_under_their_offsets() -> None:
     """The store says how far it is, and the producer goes on from there."""
     producer = await producing(10)

@@ -12,7 +12,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from math import inf
 
 from .chunks import Cursor, Status
 from .config import HubConfig
@@ -52,8 +51,6 @@ _APPEND_CHUNKS = 512
 _APPEND_BYTES = 256 * 1024
 # How much of one stream may travel in one round trip: the rest waits, so that others get theirs.
 _APPENDS_PER_ROUND = 8
-# Appends renew the lease no more often: how much of it is left matters to nobody until it lapses.
-_RENEWALS_PER_LEASE = 4
 # A log that loses what is put back each time is not worth more attempts.
 _MENDINGS_IN_VAIN = 20
 # A source that never waits still has to let the writer run.
@@ -101,8 +98,6 @@ class Producer:
         self._stored = self._sent = len(self._items)
         #: Operations that are under way.
         self._under_way = 0
-        #: When an append is to renew the lease again, on the monotonic clock.
-        self._renew_after = -inf
         self._metadata = granted.metadata
         #: How often the metadata was set, and which time is on its way and which is stored.
         self._metadata_set = self._metadata_sent = self._metadata_stored = 0
@@ -298,8 +293,7 @@ class Producer:
             if base == last:
                 break
             end = self._batch_end(base)
-            renew = self._renews()
-            ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end], renew))
+            ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end]))
             base = self._sent = end
 
     def _add_others(self, ops: list[WriteOp]) -> None:
@@ -316,14 +310,6 @@ class Producer:
             ops.append(End(self.claim, self._sent, status, error))
         elif self._phase is _Phase.RELEASING:
             ops.append(Release(self.claim, self._sent))
-
-    def _renews(self) -> bool:
-        """Whether the next append is to renew the lease: that costs as much as a chunk."""
-        now = time.monotonic()
-        due = now >= self._renew_after
-        if due:
-            self._renew_after = now + self.claim.lease / _RENEWALS_PER_LEASE
-        return due
 
     def next_renewal(self) -> Renew:
         return Renew(self.claim, self._stored)
@@ -344,7 +330,6 @@ class Producer:
         if type(result) is Stored:
             self._apply_stored(op, result)
         else:
-            self._renew_after = -inf
             self._apply_refusal(op, result)
         self._waiters.wake()
 
@@ -397,7 +382,7 @@ class Producer:
         return replaced is not None and current == replaced and not isinstance(op, Restore)
 
     def _apply_failure(self, error: Exception) -> None:
-        self._sent, self._renew_after = self._stored, -inf
+        self._sent = self._stored
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now

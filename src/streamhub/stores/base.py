@@ -95,7 +95,8 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):
-    """Store ``items`` as the chunks ``base + 1`` … of the claim's epoch.
+    """Store ``items`` as the chunks ``base + 1`` … of the claim's epoch. Renews the lease if
+    a quarter of it has passed: more often would cost as much as a chunk, and change nothing.
 
     Safe to repeat: chunks that the log has already are not stored again.
     """
@@ -105,8 +106,6 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     items: Sequence[Item]
     #: UTF-8 bytes of the epoch once these are stored.
     total_bytes: int
-    #: Whether the lease is extended as well. What was renewed a moment ago can do without.
-    renew: bool = True
 
 
 class SetMetadata(msgspec.Struct, frozen=True, gc=False):
@@ -291,6 +290,9 @@ class Store(Protocol):
 
         The answers stand in the same order. One operation's error is its own answer
         (``StoreUnavailable``: worth repeating) and leaves the others alone.
+
+        It is called again before it has answered, with appends that follow those under way: it
+        should carry them out in that order. One that comes too early is ``Behind``, and repeated.
         """
         ...
 

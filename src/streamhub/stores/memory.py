@@ -44,6 +44,9 @@ from .base import (
 
 __all__ = ["MemoryStore"]
 
+# An append renews a lease of which less than this is left.
+_FRESH = 0.75
+
 
 # How many removed generations of one session are known at most.
 _MOST_REMOVED = 100
@@ -83,9 +86,9 @@ class _Record:
         self.lease_until = 0.0
         self.expires = 0.0
 
-    def renew(self, now: float) -> None:
-        self.lease_until = now + self.claim.lease
-        self.expires = self.lease_until + self.claim.retention
+    def renew(self, now: float, claim: Claim) -> None:
+        self.lease_until = now + claim.lease
+        self.expires = self.lease_until + claim.retention
 
     def end(self, now: float, status: Status, error: str | None = None) -> None:
         self.status = Status.CANCELLED if self.cancelling else status
@@ -177,7 +180,7 @@ class MemoryStore:
         old = self._get(session_id, now)
         if old is not None:
             if old.claim.generation == generation and old.status is Status.ACTIVE:
-                old.renew(now)
+                old.renew(now, old.claim)
                 return Granted(old.claim, old.bytes, old.metadata)
             standing = old.standing(now)
             complete = standing is Status.FINISHED and takeover == "continue"
@@ -213,7 +216,7 @@ class MemoryStore:
         )
         if continues and old is not None:
             record.log, record.bytes = old.log, old.bytes
-        record.renew(now)
+        record.renew(now, record.claim)
         self._records[session_id] = record
         self._tell(session_id, Claimed(epoch, base, base, lease, generation))
         return Granted(record.claim, record.bytes, record.metadata)
@@ -244,7 +247,7 @@ class MemoryStore:
             case SetMetadata():
                 record.metadata = op.metadata
             case Renew() if record.lease_until > 0:
-                record.renew(now)
+                record.renew(now, record.claim)
             case Release():
                 record.lease_until = 0.0
                 record.expires = now + claim.retention
@@ -266,8 +269,8 @@ class MemoryStore:
             if offset > last:
                 data, event = (item, None) if isinstance(item, str) else item
                 new.append(Chunk(data, Cursor(epoch, offset), event))
-        if op.renew:
-            record.renew(now)
+        if record.lease_until < now + _FRESH * op.claim.lease:
+            record.renew(now, op.claim)
         if new:
             added = op.total_bytes - record.bytes
             record.log.extend(new)
@@ -291,7 +294,7 @@ class MemoryStore:
         kept = record is not None and record.claim.epoch == claim.epoch
         if record is not None and kept and len(record.log) <= claim.base:
             restored.log, restored.bytes = record.log, record.bytes
-        restored.renew(now)
+        restored.renew(now, restored.claim)
         self._records[claim.session_id] = restored
         last = len(restored.log)
         self._tell(

@@ -168,7 +168,6 @@ class RedisStore:
                 op.total_bytes,
                 lease,
                 ttl,
-                int(op.renew),
                 codec.encode_items(op.items),
                 keys.live,
             )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ...chunks import Chunk, Cursor, Status
 from ...stores.base import (
@@ -131,6 +132,19 @@ class WriteTests(Scene):
         assert {"a": 1} == (await look(other, session, metadata=True)).metadata
         assert Stored(0) == await write(store, SetMetadata(claimed, '{"b": ["é", null]}'))
         assert {"b": ["é", None]} == (await look(other, session, metadata=True)).metadata
+
+    async def test_an_append_renews_a_lease_that_runs_out(self, store: Store, session: str) -> None:
+        """A producer whose renewals fail holds its claim as long as its chunks are stored."""
+        claimed = await claim(store, session, lease=10.0)
+        await append(store, replace(claimed, lease=100.0), ["a"])
+        renewed = (await look(store, session)).lease
+        await append(store, replace(claimed, lease=1.0), ["b"], after=["a"])
+        fresh = (await look(store, session)).lease
+
+        assert renewed is not None
+        assert 75 < renewed <= 100
+        assert fresh is not None
+        assert 75 < fresh <= 100
 
     async def test_a_renewal_tells_how_far_the_log_reaches(
         self, store: Store, session: str

@@ -1,10 +1,9 @@
--- Store chunks after `base`, renew the lease if asked to, tell the live channel.
+-- Store chunks after `base`, renew the lease if a quarter of it has passed, tell the live channel.
 -- KEYS: meta, chunks
--- ARGV: generation, base, bytes of the epoch afterwards, lease ms, ttl ms, whether to renew ('1'),
+-- ARGV: generation, base, bytes of the epoch afterwards, lease ms, ttl ms,
 --       chunks (msgpack: an array of data, or of [data, event]), live channel
 -- Answers: last | cancelling, last | behind, last | gone | fenced, generation | over, outcome
-local meta, chunks, live = KEYS[1], KEYS[2], ARGV[8]
-local renews = ARGV[6] == '1'
+local meta, chunks, live = KEYS[1], KEYS[2], ARGV[7]
 local base, lease_ms, ttl_ms = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
 local record = load(meta)
@@ -17,7 +16,7 @@ elseif record.last < base then
   return {'behind', int(record.last)}
 end
 
-local items = cmsgpack.unpack(ARGV[7])
+local items = cmsgpack.unpack(ARGV[6])
 local last = base + #items
 if last > record.last then
   local id = record.epoch_text .. '-%d'
@@ -39,20 +38,19 @@ if last > record.last then
       return added
     end
   end
-  if renews then
+  if record.lease < now_ms() + 0.75 * lease_ms then
     extend(meta, chunks, lease_ms, ttl_ms, 'last', last, 'bytes', ARGV[3])
   else
     if record.last == 0 then
+      -- The log is new.
       redis.call('PEXPIRE', chunks, ttl_ms)
     end
     redis.call('HSET', meta, 'last', last, 'bytes', ARGV[3])
   end
   -- Chunks are told last: they must be stored first, and are, if this fails.
-  tell(live, table.concat({'a', record.epoch_text, ARGV[2], ARGV[4], ARGV[7]}, ' '))
+  tell(live, table.concat({'a', record.epoch_text, ARGV[2], ARGV[4], ARGV[6]}, ' '))
 else
   last = record.last
-  if renews then
-    extend(meta, chunks, lease_ms, ttl_ms)
-  end
+  extend(meta, chunks, lease_ms, ttl_ms)
 end
 return stored(record, last)

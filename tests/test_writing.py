@@ -1,0 +1,76 @@
+"""How the writer shares the store between streams: what it writes when, and with what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from streamhub import Hub, HubConfig
+from streamhub.stores.base import Append, Store, WriteOp, WriteResult
+from streamhub.stores.memory import MemoryStore
+from streamhub.testing.faults import Passing
+from streamhub.testing.waiting import within
+
+CONFIG = HubConfig(lease=3600.0)
+
+
+class Holds(Passing):
+    """Keeps all writes waiting until ``go`` is set, and remembers how many chunks each brought."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.go = asyncio.Event()
+        self.rounds: list[int] = []
+        self.at_once = self.most_at_once = 0
+        self._turn = asyncio.Lock()
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        self.rounds.append(sum(len(op.items) for op in ops if isinstance(op, Append)))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        async with self._turn:
+            await self.go.wait()
+            self.at_once -= 1
+            return await super().write(ops)
+
+
+async def turns() -> None:
+    """Let everything run that can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_a_few_chunks_wait_for_the_round_that_is_under_way(session_id: str) -> None:
+    """The next round trip then carries them together."""
+    store = Holds(MemoryStore())
+    async with Hub(store, config=CONFIG) as hub:
+        stream, _ = await hub.register(session_id)
+        for text in "abc":
+            await stream.publish(text)
+            await turns()
+        under_way = list(store.rounds)
+        store.go.set()
+        await within(stream.flush())
+
+    assert [1] == under_way
+    assert [1, 2] == store.rounds[:2]
+
+
+async def test_much_does_not_wait_for_the_round_that_is_under_way(session_id: str) -> None:
+    """The store has the next chunks already when it has stored the first; but never all of them."""
+    store = Holds(MemoryStore())
+    async with Hub(store, config=CONFIG) as hub:
+        stream, _ = await hub.register(session_id)
+        for _ in range(30_000):
+            await stream.publish("x")
+        await turns()
+        under_way = list(store.rounds)
+        store.go.set()
+        await within(stream.flush())
+        info = await stream.info()
+
+    assert len(under_way) > 1
+    assert sum(under_way) < 30_000
+    assert store.most_at_once == len(under_way)
+    assert 30_000 == info.last.offset
+    assert 30_000 == sum(store.rounds)
