@@ -19,6 +19,9 @@ from redis.exceptions import InvalidResponse
 __all__ = ["Wire"]
 
 _INCOMPLETE = object()
+# What is read from the socket at once. A protocol that is handed bytes gets a new object each time,
+# for which asyncio has 256 KiB allocated.
+_BUFFER = 64 * 1024
 
 
 class _Asked:
@@ -32,7 +35,7 @@ class _Asked:
         self.replies: list[Any] = []
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.BufferedProtocol):
     """Takes over a connection that redis-py has opened and logged in.
 
     Its replies either answer commands (``exchange``) or come by themselves (``listen``). Once it
@@ -48,6 +51,7 @@ class Wire(asyncio.Protocol):
             replyError=BaseParser.parse_error,
             notEnoughData=_INCOMPLETE,
         )
+        self._buffer = memoryview(bytearray(_BUFFER))
         self._on_reply: Callable[[Any], None] | None = None
         #: What is under way, in the order in which it will be answered.
         self._asked: deque[_Asked] = deque()
@@ -116,10 +120,13 @@ class Wire(asyncio.Protocol):
 
     # -- what the transport calls ------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
             self.heard = self._loop.time()
-            self._reader.feed(data)
+            self._reader.feed(self._buffer, 0, nbytes)  # type: ignore[arg-type]
             while (reply := self._reader.gets()) is not _INCOMPLETE:
                 if self._on_reply is not None:
                     self._on_reply(reply)
