@@ -9,7 +9,6 @@ whoever fails though the store takes renewals goes alone.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from math import inf
 
 from .producer import Producer
@@ -25,8 +24,11 @@ _ROUND_OPS = 1024
 # More than one only where there is plenty to do: else more chunks should gather for each.
 _ROUNDS = 2
 _PLENTY = 64
-# Many streams with a chunk now and then would keep both sides busy with round trips of one chunk.
-_DISTANCE = 0.001
+# Many streams with a chunk now and then would keep both sides busy with round trips of one chunk:
+# the more of them share a round, the longer the next one waits for more.
+_SHORTEST = 0.00025
+_LONGEST = 0.004
+_PER_STREAM = 0.001
 _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 1.0
 
@@ -43,13 +45,16 @@ class Writer:
         #: How often work was reported since the last round: a sign of how much there is.
         self._marks = 0
         self._urgent = False
-        #: What may put an end to waiting has happened.
-        self._news = asyncio.Event()
+        #: A round may begin.
+        self._go = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         #: How many rounds are under way, and whether one of them is of a stream that goes alone.
         self._rounds = 0
         self._lonely = False
-        # When the oldest chunk that is not written came at the earliest, and when a round began.
+        # When the oldest chunk that is not written came at the earliest; when a round began, and how
+        # many seconds after that the next one may.
         self._since = self._began = 0.0
+        self._distance = _SHORTEST
         self._turn = asyncio.Lock()
         self._backoff = _FIRST_BACKOFF
         self._loop = asyncio.get_running_loop()
@@ -59,16 +64,15 @@ class Writer:
         """This producer has something to write."""
         if producer in self._failed:
             return
-        if not self._ready:
+        first = not self._ready
+        if first:
             self._since = self._loop.time()
-            self._news.set()
         self._ready[producer] = None
         self._marks += 1
-        if producer.urgent:
-            self._urgent = True
-            self._news.set()
-        elif self._marks == _PLENTY:
-            self._news.set()
+        urgent = producer.urgent
+        self._urgent = self._urgent or urgent
+        if first or urgent or self._marks == _PLENTY:
+            self._see_to_it()
 
     async def run(self) -> None:
         try:
@@ -76,43 +80,56 @@ class Writer:
                 for _ in range(_ROUNDS):
                     carriers.create_task(self._carry(), name="streamhub writer")
         finally:
-            if self._retry is not None:
-                self._retry.cancel()
+            for timer in (self._timer, self._retry):
+                if timer is not None:
+                    timer.cancel()
 
     async def _carry(self) -> None:
         while True:
             async with self._turn:
-                while (delay := self._delay()) > 0:
-                    self._news.clear()
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(None if delay == inf else delay):
-                            await self._news.wait()
+                while self._delay() > 0:
+                    self._go.clear()
+                    self._see_to_it()
+                    await self._go.wait()
                 work = self._gather()
             if work:
                 await self._round(work)
 
+    def _see_to_it(self) -> None:
+        """Have a round begin as soon as it may."""
+        delay = self._delay()
+        if delay <= 0:
+            self._go.set()
+        elif delay < inf and self._timer is None:
+            self._timer = self._loop.call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._see_to_it()
+
     def _delay(self) -> float:
-        """For how many seconds what is ready may gather yet, unless there is news."""
+        """For how many seconds what is ready may gather yet; endless until something happens."""
         if not self._ready:
             return inf
-        if self._rounds:
-            alone = self._lonely or next(iter(self._ready)) in self._alone
-            return 0.0 if self._marks >= _PLENTY and not alone else inf
-        if self._urgent or self._marks >= _PLENTY:
+        if self._rounds and (
+            self._marks < _PLENTY or self._lonely or next(iter(self._ready)) in self._alone
+        ):
+            return inf
+        if self._urgent:
             return 0.0
-        due = max(self._since + self._linger, self._began + _DISTANCE)
+        due = max(self._since + self._linger, self._began + self._distance)
         return due - self._loop.time()
 
     async def _round(self, work: list[tuple[Producer, WriteOp]]) -> None:
         began = self._began = self._loop.time()
         producers = dict.fromkeys([producer for producer, _ in work])
+        self._distance = min(max(_SHORTEST, _PER_STREAM * (len(producers) - 1)), _LONGEST)
         self._rounds += 1
         try:
             answers, broke_off = await self._write([op for _, op in work])
         finally:
             self._rounds -= 1
             self._lonely = False
-            self._news.set()
         if broke_off:
             self._alone.update(one for one in producers if one.renewed)
         failed = False
@@ -132,6 +149,7 @@ class Writer:
                 self.mark(producer)
         # What came during the round came at its beginning at the earliest.
         self._since = min(self._since, began)
+        self._see_to_it()
 
     def _gather(self) -> list[tuple[Producer, WriteOp]]:
         work: list[tuple[Producer, WriteOp]] = []
