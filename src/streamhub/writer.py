@@ -51,8 +51,8 @@ class Writer:
         #: How many rounds are under way, and whether one of them is of a stream that goes alone.
         self._rounds = 0
         self._lonely = False
-        # When the oldest chunk that is not written came at the earliest; when a round began, and how
-        # many seconds after that the next one may.
+        # When the oldest chunk that is not written came at the earliest; when a round began, and
+        # how many seconds after that the next one may.
         self._since = self._began = 0.0
         self._distance = _SHORTEST
         self._turn = asyncio.Lock()
