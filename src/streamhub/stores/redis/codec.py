@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -31,10 +32,13 @@ __all__ = [
     "cancel_event",
     "encode_items",
     "entries",
+    "given",
     "is_foreign",
     "joined",
     "live_event",
+    "ms",
     "record",
+    "taken",
     "write_result",
 ]
 
@@ -220,6 +224,22 @@ def _foreign_status(status: bytes | None, cancel: bytes | None) -> Status:
     if status != b"done":
         return Status.ACTIVE
     return Status.CANCELLED if cancel == b"1" else Status.FINISHED
+
+
+@lru_cache(maxsize=64)
+def ms(seconds: float) -> int:
+    """A duration as scripts have it."""
+    return max(1, round(seconds * 1000))
+
+
+def given(value: str | None) -> str:
+    """An optional argument of a script: marked, so that an empty one is not taken for none."""
+    return "" if value is None else f"={value}"
+
+
+def taken(value: bytes) -> str | None:
+    """An optional answer of a script, marked in the same way."""
+    return value[1:].decode() if value else None
 
 
 def _number(value: bytes | None) -> int:

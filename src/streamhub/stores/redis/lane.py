@@ -148,12 +148,9 @@ class Lane:
                 answers[at:] = await self._send(wire, _loading(requests[at:]))
                 errors = [answer for answer in answers if isinstance(answer, Exception)]
                 break
-        # It was demoted: a new connection may lead to the server that took its place. Or it
-        # closes this one, which is not for whoever comes next to find out.
-        last = any(is_read_only(error) or is_last(error) for error in errors)
-        if last:
+        if wire.unfit:
             await self._leave(wire)
-        return answers, last
+        return answers, any(is_read_only(error) or is_last(error) for error in errors)
 
     async def _connected(self) -> Wire:
         """A new wire, or the reason why there is none, for all who wait for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -14,22 +14,18 @@ from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...config import HubConfig
 from ...errors import SessionCorrupted, StoreUnavailable, StreamHubError
 from ..base import (
-    Append,
     Claim,
-    End,
     Granted,
     LiveEvent,
     Refused,
-    Release,
     Renew,
-    Restore,
-    SetMetadata,
     Takeover,
     Watch,
     WriteOp,
     WriteResult,
 )
 from . import codec
+from .calls import Calls, results
 from .failures import explained
 from .keys import Keys, meta_pattern, session_of
 from .lane import Call, Command
@@ -41,6 +37,8 @@ from .url import of_client, of_url
 __all__ = ["RedisStore"]
 
 _SCAN_COUNT = 500
+# Of how many sessions one call stores chunks. In a cluster its keys would have to be of one slot.
+_TOGETHER = 16
 _load_scripts = cache(load_scripts)
 
 
@@ -73,6 +71,7 @@ class RedisStore:
         self._scripts = _load_scripts(sharded=not topology.single)
         # Claims and renewals are not kept waiting by chunks, nor chunks by replays.
         scripts = self._scripts.values()
+        self._calls = Calls(self._scripts, self._keys, together=_TOGETHER if topology.single else 1)
         self._writes = topology.lanes(retries=False, scripts=scripts)
         self._claims = topology.lanes(retries=True, scripts=scripts)
         self._reads = topology.lanes(retries=True)
@@ -103,10 +102,10 @@ class RedisStore:
             (keys.meta, keys.chunks, keys.removed),
             generation,
             takeover,
-            _ms(lease),
-            _ms(retention),
-            _given(owner),
-            _given(metadata),
+            codec.ms(lease),
+            codec.ms(retention),
+            codec.given(owner),
+            codec.given(metadata),
             keys.live,
         )
         while True:
@@ -131,10 +130,10 @@ class RedisStore:
             replaced=replaced.decode() or None,
             lease=lease,
             retention=retention,
-            owner=_taken(owner_now),
+            owner=codec.taken(owner_now),
             created_ms=int(created),
         )
-        return Granted(claim, int(size), _taken(metadata_now))
+        return Granted(claim, int(size), codec.taken(metadata_now))
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -145,70 +144,12 @@ class RedisStore:
         return await self._write(self._claims, ops)
 
     async def _write(self, lanes: Lanes, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
-        answers = await lanes.ask([self._call(op) for op in ops])
+        calls = self._calls.of(ops)
+        answers = await lanes.ask([call for call, _ in calls])
         return [
-            self._error(answer, op.claim.session_id)
-            if isinstance(answer, Exception)
-            else codec.write_result(op.claim.session_id, answer)
-            for op, answer in zip(ops, answers, strict=True)
+            self._error(result, op.claim.session_id) if isinstance(result, Exception) else result
+            for op, result in results(calls, answers)
         ]
-
-    def _call(self, op: WriteOp) -> Call:
-        claim = op.claim
-        keys = self._keys(claim.session_id)
-        lease = _ms(claim.lease)
-        ttl = lease + _ms(claim.retention)
-        scripts = self._scripts
-        if isinstance(op, Append):
-            return Call(
-                scripts["append"],
-                (keys.meta, keys.chunks),
-                claim.generation,
-                op.base,
-                op.total_bytes,
-                lease,
-                ttl,
-                codec.encode_items(op.items),
-                keys.live,
-            )
-        match op:
-            case SetMetadata(_, metadata):
-                return Call(scripts["set_metadata"], (keys.meta,), claim.generation, metadata)
-            case Renew(_, last):
-                return Call(
-                    scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, lease, ttl
-                )
-            case Release(_, last):
-                ttl = _ms(claim.retention)
-                return Call(
-                    scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, 0, ttl
-                )
-            case End(_, last, status, error):
-                return Call(
-                    scripts["end"],
-                    (keys.meta, keys.chunks),
-                    claim.generation,
-                    last,
-                    status.value,
-                    error or "",
-                    _ms(claim.retention),
-                    keys.live,
-                )
-            case Restore(_, metadata):
-                return Call(
-                    scripts["restore"],
-                    (keys.meta, keys.chunks, keys.removed),
-                    claim.generation,
-                    claim.epoch,
-                    claim.base,
-                    claim.replaced or "",
-                    lease,
-                    _ms(claim.retention),
-                    _given(claim.owner),
-                    claim.created_ms,
-                    _given(metadata),
-                    keys.live,
-                )
 
     # -- cancelling, removing ----------------------------------------------------------------
 
@@ -377,19 +318,5 @@ class RedisStore:
         }
 
 
-@lru_cache(maxsize=64)
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
-
-
 def _time_ms(time: Sequence[bytes]) -> int:
     return int(time[0]) * 1000 + int(time[1]) // 1000
-
-
-def _given(value: str | None) -> str:
-    """An optional argument of a script: marked, so that an empty one is not taken for none."""
-    return "" if value is None else f"={value}"
-
-
-def _taken(value: bytes) -> str | None:
-    return value[1:].decode() if value else None

@@ -16,6 +16,8 @@ from redis._parsers import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
+from .failures import is_last, is_read_only
+
 __all__ = ["Wire"]
 
 _INCOMPLETE = object()
@@ -48,9 +50,11 @@ class Wire(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(
             protocolError=InvalidResponse,
-            replyError=BaseParser.parse_error,
+            replyError=self._error,
             notEnoughData=_INCOMPLETE,
         )
+        #: Whether the server has said, be it within an answer, that it is good for no more.
+        self.unfit = False
         self._buffer = memoryview(bytearray(_BUFFER))
         self._on_reply: Callable[[Any], None] | None = None
         #: What is under way, in the order in which it will be answered.
@@ -148,6 +152,13 @@ class Wire(asyncio.BufferedProtocol):
         outgoing, self._outgoing = self._outgoing, []
         if self._ended is None:
             self._transport.write(b"".join(outgoing))
+
+    def _error(self, text: str) -> Exception:
+        error: Exception = BaseParser.parse_error(text)  # type: ignore[no-untyped-call]
+        # It was demoted: a new connection may lead to the server that took its place. Or it closes
+        # this one, which is not for whoever comes next to find out.
+        self.unfit = self.unfit or is_read_only(error) or is_last(error)
+        return error
 
     def _take(self, reply: Any) -> None:
         asked = self._asked[0]

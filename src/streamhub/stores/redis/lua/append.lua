@@ -1,24 +1,29 @@
--- Store chunks after `base`, renew the lease if a quarter of it has passed, tell the live channel.
--- KEYS: meta, chunks
--- ARGV: generation, base, bytes of the epoch afterwards, lease ms, ttl ms,
+-- Store chunks of one or more sessions: each after its `base`. Renew the lease if a quarter of it has
+-- passed, tell the live channel.
+-- KEYS: of each session: meta, chunks
+-- ARGV: of each session: generation, base, bytes of the epoch afterwards, lease ms, ttl ms,
 --       chunks (msgpack: an array of data, or of [data, event]), live channel
--- Answers: last | cancelling, last | behind, last | gone | fenced, generation | over, outcome
-local meta, chunks, live = KEYS[1], KEYS[2], ARGV[7]
-local base, lease_ms, ttl_ms = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
+-- Answers: of each session: last | cancelling, last | behind, last | gone | fenced, generation |
+--          over, outcome | an error
 
-local record = load(meta)
-local no = refusal(record, ARGV[1])
-if no then
-  return no
-elseif not whole(chunks, record.last) then
-  return {'gone'}
-elseif record.last < base then
-  return {'behind', int(record.last)}
-end
+local function append(meta, chunks, gen, base_text, bytes, lease_text, ttl_ms, packed, live)
+  local base, lease_ms = tonumber(base_text), tonumber(lease_text)
+  local record = load(meta)
+  local no = refusal(record, gen)
+  if no then
+    return no
+  elseif not whole(chunks, record.last) then
+    return {'gone'}
+  elseif record.last < base then
+    return {'behind', int(record.last)}
+  end
 
-local items = cmsgpack.unpack(ARGV[6])
-local last = base + #items
-if last > record.last then
+  local items = cmsgpack.unpack(packed)
+  local last = base + #items
+  if last <= record.last then
+    extend(meta, chunks, lease_ms, ttl_ms)
+    return stored(record, record.last)
+  end
   local id = record.epoch_text .. '-%d'
   local pcall, format, type = redis.pcall, string.format, type
   for offset = record.last + 1, last do
@@ -39,18 +44,23 @@ if last > record.last then
     end
   end
   if record.lease < now_ms() + 0.75 * lease_ms then
-    extend(meta, chunks, lease_ms, ttl_ms, 'last', last, 'bytes', ARGV[3])
+    extend(meta, chunks, lease_ms, ttl_ms, 'last', last, 'bytes', bytes)
   else
     if record.last == 0 then
       -- The log is new.
       redis.call('PEXPIRE', chunks, ttl_ms)
     end
-    redis.call('HSET', meta, 'last', last, 'bytes', ARGV[3])
+    redis.call('HSET', meta, 'last', last, 'bytes', bytes)
   end
   -- Chunks are told last: they must be stored first, and are, if this fails.
-  tell(live, table.concat({'a', record.epoch_text, ARGV[2], ARGV[4], ARGV[6]}, ' '))
-else
-  last = record.last
-  extend(meta, chunks, lease_ms, ttl_ms)
+  tell(live, table.concat({'a', record.epoch_text, base_text, lease_text, packed}, ' '))
+  return stored(record, last)
 end
-return stored(record, last)
+
+-- What is wrong with one session is its own answer. Before Redis 7.0 an error is a text.
+local answers = {}
+for i = 1, #KEYS / 2 do
+  local done, answer = pcall(append, KEYS[2 * i - 1], KEYS[2 * i], unpack(ARGV, 7 * i - 6, 7 * i))
+  answers[i] = (done or type(answer) == 'table') and answer or {err = 'ERR ' .. answer}
+end
+return answers
