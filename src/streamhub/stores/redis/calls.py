@@ -17,10 +17,11 @@ from ..base import (
 )
 from . import codec
 from .keys import Keys
-from .lane import Argument, Call
+from .lane import Call
 from .scripts import Script
+from .wire import Argument
 
-__all__ = ["Calls", "results"]
+__all__ = ["Calls", "Carrying", "results"]
 
 #: A call, and the operations that it carries out.
 Carrying = tuple[Call, Sequence[WriteOp]]

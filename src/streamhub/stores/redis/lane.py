@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
@@ -14,15 +13,10 @@ from ...errors import HubClosed
 from .connection import Server, disconnect
 from .failures import is_last, is_read_only
 from .scripts import Script
-from .wire import Wire
+from .wire import Argument, Command, Wire
 
 __all__ = ["Call", "Command", "Lane", "Request"]
 
-Argument = bytes | str | int
-Command = tuple[Argument, ...]
-
-# How many requests for answers may be under way; the rest waits, with replies that take memory.
-_UNDER_WAY = 64
 _PAUSES = (0.05, 0.2)
 
 
@@ -66,7 +60,6 @@ class Lane:
         self._scripts = scripts
         self._pauses = _PAUSES if retries else ()
         self._prompt = prompt
-        self._room = asyncio.Semaphore(_UNDER_WAY)
         self._connecting: asyncio.Task[Wire] | None = None
         self._wire: Wire | None = None
         #: Since when each of those who ask has been waiting, the oldest first.
@@ -91,17 +84,16 @@ class Lane:
         """
         if self._closed:
             raise HubClosed
-        async with self._room:
-            asking = object()
-            self._asking[asking] = asyncio.get_running_loop().time()
-            try:
-                return await self._ask(requests)
-            except Exception as error:
-                if self._closed:
-                    raise HubClosed from None
-                raise self._server.error(error) from error
-            finally:
-                del self._asking[asking]
+        asking = object()
+        self._asking[asking] = asyncio.get_running_loop().time()
+        try:
+            return await self._ask(requests)
+        except Exception as error:
+            if self._closed:
+                raise HubClosed from None
+            raise self._server.error(error) from error
+        finally:
+            del self._asking[asking]
 
     def expect(self, key: str) -> None:
         if self._wire is None and not self._closed:
@@ -137,15 +129,16 @@ class Lane:
         wire = self._wire
         if wire is None or wire.lost:
             wire = await self._connected()
-        answers = await self._send(
-            wire, [one.by_sha if isinstance(one, Call) else one for one in requests]
+        answers = await wire.exchange(
+            [one.by_sha if isinstance(one, Call) else one for one in requests],
+            at_once=self._prompt,
         )
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         for error in errors:
             if isinstance(error, NoScriptError):
                 # All that follows is repeated, too, so that the order is kept.
                 at = answers.index(error)
-                answers[at:] = await self._send(wire, _loading(requests[at:]))
+                answers[at:] = await wire.exchange(_loading(requests[at:]))
                 errors = [answer for answer in answers if isinstance(answer, Exception)]
                 break
         if wire.unfit:
@@ -182,15 +175,11 @@ class Lane:
         async with asyncio.timeout(self._server.timeout):
             wire = Wire(await self._server.connect(), timeout=self._server.timeout)
         try:
-            await self._send(wire, [(b"SCRIPT", b"LOAD", script.text) for script in self._scripts])
+            await wire.exchange([(b"SCRIPT", b"LOAD", one.text) for one in self._scripts])
         except BaseException:
             await disconnect(wire)
             raise
         return wire
-
-    async def _send(self, wire: Wire, commands: list[Command]) -> list[Any]:
-        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        return await wire.exchange(packed, at_once=self._prompt)
 
     async def _leave(self, wire: Wire) -> None:
         if self._wire is wire:

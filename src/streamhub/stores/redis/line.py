@@ -7,14 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-import hiredis
 import msgspec
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from ...errors import StreamHubError
 from ..base import LiveEvent, Synced, Unsynced
 from .connection import Server, disconnect
-from .wire import Wire
+from .wire import Command, Wire
 
 __all__ = ["Channel", "Decode", "Line"]
 
@@ -175,20 +174,18 @@ class Line:
                     if silence > _GIVE_UP_AFTER:
                         raise ConnectionError(f"silent for {silence:.0f} s") from None
                     if silence > _PING_AFTER / 2:
-                        self._send(connection, [(b"PING",)])
+                        connection.send([(b"PING",)])
                     continue
                 self._changed.clear()
                 wanted, self._wanted = list(self._wanted), {}
                 unwanted, self._unwanted = list(self._unwanted), {}
-                self._send(connection, self._commands(unwanted, wanted))
+                connection.send(self._commands(unwanted, wanted))
         except BaseException:
             # The reader must wake up to this.
             await disconnect(connection)
             raise
 
-    def _commands(
-        self, unwanted: Iterable[bytes], wanted: Iterable[bytes]
-    ) -> list[tuple[bytes, ...]]:
+    def _commands(self, unwanted: Iterable[bytes], wanted: Iterable[bytes]) -> list[Command]:
         if self._sharded:
             # The channels of one command would have to be of one slot.
             return [
@@ -200,9 +197,6 @@ class Line:
             for verb, names in ((b"UNSUBSCRIBE", list(unwanted)), (b"SUBSCRIBE", list(wanted)))
             for start in range(0, len(names), _CHANNELS_PER_COMMAND)
         ]
-
-    def _send(self, connection: Wire, commands: list[tuple[bytes, ...]]) -> None:
-        connection.send([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]
 
     def _on_reply(self, reply: Any) -> None:
         if isinstance(reply, Exception):

@@ -25,7 +25,7 @@ from ..base import (
     WriteResult,
 )
 from . import codec
-from .calls import Calls, results
+from .calls import Calls, Carrying, results
 from .failures import explained
 from .keys import Keys, meta_pattern, session_of
 from .lane import Call, Command
@@ -37,6 +37,8 @@ from .url import of_client, of_url
 __all__ = ["RedisStore"]
 
 _SCAN_COUNT = 500
+# How many pages of logs may be on their way to this process, for the memory that they take.
+_PAGES = 64
 # Of how many sessions one call stores chunks. In a cluster its keys would have to be of one slot.
 _TOGETHER = 16
 _load_scripts = cache(load_scripts)
@@ -75,6 +77,7 @@ class RedisStore:
         self._writes = topology.lanes(retries=False, scripts=scripts)
         self._claims = topology.lanes(retries=True, scripts=scripts)
         self._reads = topology.lanes(retries=True)
+        self._pages = asyncio.Semaphore(_PAGES)
         self._listener = Listener(topology)
 
     def __repr__(self) -> str:
@@ -138,14 +141,16 @@ class RedisStore:
     # -- writing -----------------------------------------------------------------------------
 
     async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
-        return await self._write(self._writes, ops)
+        calls = self._calls.of(ops)
+        return self._results(calls, await self._writes.ask([call for call, _ in calls]))
 
     async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
-        return await self._write(self._claims, ops)
-
-    async def _write(self, lanes: Lanes, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
         calls = self._calls.of(ops)
-        answers = await lanes.ask([call for call, _ in calls])
+        return self._results(calls, await self._claims.ask([call for call, _ in calls]))
+
+    def _results(
+        self, calls: Sequence[Carrying], answers: Sequence[Any]
+    ) -> list[WriteResult | Exception]:
         return [
             self._error(result, op.claim.session_id) if isinstance(result, Exception) else result
             for op, result in results(calls, answers)
@@ -229,7 +234,8 @@ class RedisStore:
             (b"HGET", keys.meta, b"gen"),
         ]
         asked = requests if generation is not None else requests[:1]
-        answers = await self._reads.ask(asked, patient=True)
+        async with self._pages:
+            answers = await self._reads.ask(asked, patient=True)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise self._error(answer, session_id)
@@ -243,7 +249,9 @@ class RedisStore:
     async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
         chunks = self._keys(session_id).chunks
         request = (b"XRANGE", chunks, f"({after}", b"+", b"COUNT", limit)
-        return codec.joined(session_id, await self._ask(self._reads, session_id, request), after)
+        async with self._pages:
+            entries = await self._ask(self._reads, session_id, request)
+        return codec.joined(session_id, entries, after)
 
     async def sessions(self) -> AsyncIterator[str]:
         seen: set[str] = set()

@@ -11,14 +11,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import hiredis
+from hiredis import Reader, pack_command
 from redis._parsers import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
 from .failures import is_last, is_read_only
 
-__all__ = ["Wire"]
+__all__ = ["Argument", "Command", "Wire"]
+
+Argument = bytes | str | int
+Command = tuple[Argument, ...]
+
+# Its own type is that of a tuple of one.
+_packed: Callable[[Command], bytes] = pack_command  # type: ignore[assignment]
 
 _INCOMPLETE = object()
 # What is read from the socket at once. A protocol that is handed bytes gets a new object each time,
@@ -48,7 +54,7 @@ class Wire(asyncio.BufferedProtocol):
         """:param timeout: how long the server may be silent, in seconds, while replies are due."""
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(
+        self._reader = Reader(
             protocolError=InvalidResponse,
             replyError=self._error,
             notEnoughData=_INCOMPLETE,
@@ -74,8 +80,8 @@ class Wire(asyncio.BufferedProtocol):
     def lost(self) -> bool:
         return self._ended is not None
 
-    async def exchange(self, commands: Sequence[bytes], *, at_once: bool = False) -> list[Any]:
-        """Send the packed commands, and wait for as many replies; an error reply is one of them.
+    async def exchange(self, commands: Sequence[Command], *, at_once: bool = False) -> list[Any]:
+        """Send the commands, and wait for as many replies; an error reply is one of them.
 
         Several may do so at the same time: nobody waits for the answers of others. Who is
         cancelled does not hear the replies.
@@ -88,6 +94,7 @@ class Wire(asyncio.BufferedProtocol):
             return []
         if self._ended is not None:
             raise self._ended
+        packed = [_packed(command) for command in commands]
         if not self._asked:
             self.heard = self._loop.time()
             if self._watch is None and self._timeout is not None:
@@ -95,11 +102,11 @@ class Wire(asyncio.BufferedProtocol):
         asked = _Asked(self._loop.create_future(), len(commands))
         self._asked.append(asked)
         if at_once and not self._outgoing:
-            self._transport.write(b"".join(commands))
+            self._transport.write(b"".join(packed))
         else:
             if not self._outgoing:
                 self._loop.call_soon(self._flush)
-            self._outgoing += commands
+            self._outgoing += packed
         return await asked.answered
 
     async def listen(self, on_reply: Callable[[Any], None]) -> None:
@@ -110,14 +117,14 @@ class Wire(asyncio.BufferedProtocol):
         self._listening = self._loop.create_future()
         await self._listening
 
-    def send(self, commands: Sequence[bytes]) -> None:
-        """Send the packed commands; what cannot be sent at once is kept and sent later.
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send the commands; what cannot be sent at once is kept and sent later.
 
         :raises RedisError, OSError: the connection is lost.
         """
         if self._ended is not None:
             raise self._ended
-        self._transport.write(b"".join(commands))
+        self._transport.write(b"".join(map(_packed, commands)))
 
     async def disconnect(self, *, nowait: bool = True) -> None:
         await self._connection.disconnect(nowait=nowait)
