@@ -20,13 +20,13 @@ from statistics import median
 from textwrap import wrap
 from typing import Any, Self
 
+from streamhub.writer import distance
+
 from .report import number
 
 __all__ = ["Assumptions", "Costs", "Load", "main", "simulate"]
 
 _MEASURED = Path(__file__).resolve().parent.parent / "docs" / "speed.json"
-# How far apart the rounds of a writer are at least.
-_DISTANCE = 0.001
 _SECONDS = 5.0
 _SCALES = (10_000, 1_000_000, 10_000_000)
 _LINGERS = (0.0, 0.03, 0.1, 0.25)
@@ -118,7 +118,7 @@ def simulate(costs: Costs, sessions: int, rate: float, linger: float, *, process
     """One Redis, and ``processes`` that produce ``sessions`` at ``rate`` chunks a second each."""
     dice = Random(1)
     share = sessions / processes
-    ready = [(dice.random() * max(linger, _DISTANCE), at) for at in range(processes)]
+    ready = [(dice.random() * max(linger, distance(share)), at) for at in range(processes)]
     heapq.heapify(ready)
     gathered_since = [0.0] * processes
     redis_free = redis_work = calls = chunks = 0.0
@@ -137,7 +137,8 @@ def simulate(costs: Costs, sessions: int, rate: float, linger: float, *, process
         calls += of_sessions
         chunks += came
         delays += [(redis_free - start + waited * part / 4, came) for part in range(5)]
-        heapq.heappush(ready, (max(redis_free, start + max(linger, _DISTANCE)), at))
+        pause = max(linger, distance(of_sessions))
+        heapq.heappush(ready, (max(redis_free, start + pause), at))
     return Load(
         sessions,
         linger,

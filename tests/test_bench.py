@@ -66,8 +66,8 @@ def test_a_simulated_chunk_waits_half_of_the_linger_at_the_median() -> None:
 
 
 def test_a_simulated_redis_is_as_busy_as_its_calls_cost() -> None:
-    """100 sessions of 30 chunks a second, each in an append of its own: 3,000 times 11 us."""
-    load = simulate(COSTS, 100, 30.0, 0.0, processes=1)
+    """1,000 sessions of 3 chunks a second, each in an append of its own: 3,000 times 11 us."""
+    load = simulate(COSTS, 1000, 3.0, 0.0, processes=1)
 
     assert 1.0 == pytest.approx(load.chunks_per_call, rel=0.05)
     assert 3000 * 11e-6 == pytest.approx(load.redis_busy, rel=0.05)

@@ -14,7 +14,7 @@ from math import inf
 from .producer import Producer
 from .stores.base import Append, Store, WriteOp, WriteResult
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "distance"]
 
 # What one round trip may carry. It bounds memory and how long a stream waits for its turn.
 _ROUND_CHUNKS = 16 * 1024
@@ -31,6 +31,11 @@ _LONGEST = 0.004
 _PER_STREAM = 0.001
 _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 1.0
+
+
+def distance(streams: float) -> float:
+    """How many seconds after a round that so many streams shared the next one may begin."""
+    return min(max(_SHORTEST, _PER_STREAM * (streams - 1)), _LONGEST)
 
 
 class Writer:
@@ -123,7 +128,7 @@ class Writer:
     async def _round(self, work: list[tuple[Producer, WriteOp]]) -> None:
         began = self._began = self._loop.time()
         producers = dict.fromkeys([producer for producer, _ in work])
-        self._distance = min(max(_SHORTEST, _PER_STREAM * (len(producers) - 1)), _LONGEST)
+        self._distance = distance(len(producers))
         self._rounds += 1
         try:
             answers, broke_off = await self._write([op for _, op in work])

@@ -6,6 +6,8 @@
 -- Answers: of each session: last | cancelling, last | behind, last | gone | fenced, generation |
 --          over, outcome | an error
 
+local now = now_ms()
+
 local function append(meta, chunks, gen, base_text, bytes, lease_text, ttl_ms, packed, live)
   local base, lease_ms = tonumber(base_text), tonumber(lease_text)
   local record = load(meta)
@@ -43,7 +45,7 @@ local function append(meta, chunks, gen, base_text, bytes, lease_text, ttl_ms, p
       return added
     end
   end
-  if record.lease < now_ms() + 0.75 * lease_ms then
+  if record.lease < now + 0.75 * lease_ms then
     extend(meta, chunks, lease_ms, ttl_ms, 'last', last, 'bytes', bytes)
   else
     if record.last == 0 then
