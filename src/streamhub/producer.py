@@ -54,7 +54,7 @@ _APPENDS_PER_ROUND = 8
 # A log that loses what is put back each time is not worth more attempts.
 _MENDINGS_IN_VAIN = 20
 # A source that never waits still has to let the writer run.
-_REST_AFTER = 64
+_REST_AFTER = 32
 
 
 class _Phase(Enum):
@@ -96,14 +96,16 @@ class Producer:
             self._sizes.append(self._sizes[-1] + size_of(item))
         #: How many chunks are stored, and how many are stored or on their way to the store.
         self._stored = self._sent = len(self._items)
+        #: The size from which on ``publish`` waits for more to be stored.
+        self._full_at = self._sizes[-1] + self._max_pending
         #: Operations that are under way.
         self._under_way = 0
         self._metadata = granted.metadata
         #: How often the metadata was set, and which time is on its way and which is stored.
         self._metadata_set = self._metadata_sent = self._metadata_stored = 0
         self._phase = _Phase.OPEN
-        #: Whether nothing can be written any more.
-        self.done = False
+        #: Whether chunks are taken in, and whether nothing can be written any more.
+        self.open, self.done = True, False
         self._end = (Status.FINISHED, "")
         self._current: str | None = None
         self._broken: StreamHubError | None = None
@@ -131,13 +133,9 @@ class Producer:
     def last(self) -> int:
         return len(self._items)
 
-    @property
-    def open(self) -> bool:
-        return self._phase is _Phase.OPEN
-
     def accept(self, data: str, event: str | None, *, rested: bool = False) -> Cursor | None:
         """Take a chunk in; None if that has to wait, for which there is ``publish``."""
-        if self._phase is not _Phase.OPEN:
+        if not self.open:
             self.raise_for_phase()
         if event is None and type(data) is str and data.isascii() and len(data) <= self._max_chunk:
             size = len(data) or 1
@@ -147,8 +145,7 @@ class Producer:
         last, total = len(items), sizes[-1] + size
         if not (rested or last % _REST_AFTER):
             return None
-        pending = total - sizes[self._stored]
-        if pending > self._max_pending and pending > size:
+        if total > self._full_at and self._stored < last:
             return None
         if total > self._max_stream:
             raise StreamTooLarge(self.claim.session_id, total, self._max_stream)
@@ -186,8 +183,8 @@ class Producer:
 
     async def finish(self, status: Status, error: str | None = None) -> None:
         """End the stream once all is stored; quiet if it has ended already."""
-        if self._phase is _Phase.OPEN:
-            self.finishing = True
+        if self.open:
+            self.finishing, self.open = True, False
             self._phase, self._end = _Phase.ENDING, (status, error or "")
             self.on_work(self)
         await self._settled()
@@ -196,8 +193,8 @@ class Producer:
 
     async def release(self) -> None:
         """Store what is pending and let the lease go; never raises."""
-        if self._phase is _Phase.OPEN:
-            self._phase = _Phase.RELEASING
+        if self.open:
+            self._phase, self.open = _Phase.RELEASING, False
             self.on_work(self)
         await self._settled()
 
@@ -242,7 +239,7 @@ class Producer:
             self._restore
             or self._sent < len(self._items)
             or self._metadata_stored < self._metadata_set
-            or self._phase is not _Phase.OPEN
+            or not self.open
         )
 
     @property
@@ -256,7 +253,7 @@ class Producer:
         than chunks, or enough of them."""
         return (
             self._waiting > 0
-            or self._phase is not _Phase.OPEN
+            or not self.open
             or self._restore
             or self._metadata_stored < self._metadata_set
             or len(self._items) - self._sent >= _APPEND_CHUNKS
@@ -300,7 +297,7 @@ class Producer:
         if self._metadata_stored < self._metadata_set and self._metadata is not None:
             self._metadata_sent = self._metadata_set
             ops.append(SetMetadata(self.claim, self._metadata))
-        if self._phase is _Phase.OPEN or self._sent < len(self._items):
+        if self.open or self._sent < len(self._items):
             return
         if self._phase is _Phase.ENDING:
             status, error = self._end
@@ -339,7 +336,7 @@ class Producer:
         self._mendings = 0
         match op:
             case Append(_, base, items):
-                self._stored = max(self._stored, base + len(items))
+                self._take_as_stored(max(self._stored, base + len(items)))
                 self._sent = max(self._sent, self._stored)
             case SetMetadata():
                 self._metadata_stored = self._metadata_sent
@@ -354,7 +351,8 @@ class Producer:
         match result:
             case Behind(last):
                 # The answer to a Restore, or to the loss of the newest writes: go on from there.
-                self._stored = self._sent = min(last, len(self._items))
+                self._take_as_stored(min(last, len(self._items)))
+                self._sent = self._stored
                 if isinstance(op, Restore):
                     self._restore = False
                     self._metadata_stored = self._metadata_sent
@@ -381,6 +379,10 @@ class Producer:
         replaced = self.claim.replaced
         return replaced is not None and current == replaced and not isinstance(op, Restore)
 
+    def _take_as_stored(self, count: int) -> None:
+        self._stored = count
+        self._full_at = self._sizes[count] + self._max_pending
+
     def _apply_failure(self, error: Exception) -> None:
         self._sent = self._stored
         now = time.monotonic()
@@ -406,7 +408,7 @@ class Producer:
     def _finish_phase(self, phase: _Phase) -> None:
         if self.done:
             return
-        self._phase, self.done = phase, True
+        self._phase, self.open, self.done = phase, False, True
         self._items, self._sizes = [], array("Q", [0])
         self._stored = self._sent = 0
         self._waiters.wake()

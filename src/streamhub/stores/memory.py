@@ -264,11 +264,12 @@ class MemoryStore:
         if last < op.base:
             return Behind(last)
         epoch = record.claim.epoch
-        new: list[Chunk] = []
-        for offset, item in enumerate(op.items, op.base + 1):
-            if offset > last:
-                data, event = (item, None) if isinstance(item, str) else item
-                new.append(Chunk(data, Cursor(epoch, offset), event))
+        new = [
+            Chunk(item, Cursor(epoch, offset))
+            if isinstance(item, str)
+            else Chunk(item[0], Cursor(epoch, offset), item[1])
+            for offset, item in enumerate(op.items[last - op.base :], last + 1)
+        ]
         if record.lease_until < now + _FRESH * op.claim.lease:
             record.renew(now, op.claim)
         if new:
