@@ -107,9 +107,12 @@ class Pages:
             raise
 
     async def _read(self, start: Cursor, generation: str | None = None) -> list[Chunk]:
-        kept, reading = self._kept, self._reading
+        kept, reading, limit = self._kept, self._reading, self._size
+        if generation is None:
+            # A store may ask for a page in many parts: none lies beyond the end.
+            limit = max(1, min(limit, self._end - start.offset))
         try:
-            page = await self.load(start, self._size, generation)
+            page = await self.load(start, limit, generation)
         finally:
             reading.pop(start, None)
         # A page with a hole is not kept: it may be mended.
