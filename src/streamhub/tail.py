@@ -23,8 +23,8 @@ from .window import Window
 __all__ = ["Tail"]
 
 _PAGE = 512
-# Fewer round trips, and yet no more entries in memory at once than the garbage collector minds.
-_JOINED_PAGE = 2048
+# Each costs a task; its entries are joined while they come, so that few are in memory at once.
+_JOINED_PAGE = 4096
 # A lease is taken for lapsed this long after it, so that a renewal on its way still counts.
 _LAPSE_MARGIN = 0.05
 # How long a lapse is not believed after the store was away: producers need a moment as well. They

@@ -38,6 +38,7 @@ __all__ = [
     "live_event",
     "ms",
     "record",
+    "row",
     "taken",
     "write_result",
 ]
@@ -135,22 +136,45 @@ def entries(session_id: str, raw: Sequence[Any]) -> list[Chunk]:
         raise SessionCorrupted(session_id, f"unreadable log entry: {problem!r}") from problem
 
 
-def joined(session_id: str, raw: Sequence[Any], after: Cursor) -> list[Chunk]:
-    """What of an XRANGE reply follows ``after`` without a hole, its rows joined.
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """Entries without event type and without a hole between them, as one chunk."""
+
+    first: Cursor
+    chunk: Chunk
+
+
+def row(reply: Any) -> Any:
+    """An XRANGE reply as a ``Row``, where it is one; else as it is. Raises nothing."""
+    try:
+        plain = [fields[1] for _, fields in reply if len(fields) == 2 and fields[0] == b"d"]
+        first, last = _cursor(reply[0][0]), _cursor(reply[-1][0])
+        # Ids only grow: from the first to the last there is room for just so many.
+        if (first.epoch, first.offset + len(plain) - 1) == (last.epoch, last.offset):
+            return Row(first, Chunk(b"".join(plain).decode("utf-8", "replace"), last))
+    except (ValueError, TypeError, IndexError):
+        pass
+    return reply
+
+
+def joined(session_id: str, replies: Sequence[Any], after: Cursor) -> list[Chunk]:
+    """What of XRANGE replies, or what ``row`` has made of them, follows ``after`` without a hole,
+    its rows joined.
 
     :raises SessionCorrupted: an entry is none of ours.
     """
-    try:
-        plain = [fields[1] for _, fields in raw if len(fields) == 2 and fields[0] == b"d"]
-    except (ValueError, TypeError) as problem:
-        raise SessionCorrupted(session_id, f"unreadable log entry: {problem!r}") from problem
-    count = len(raw)
-    if count and count == len(plain):
-        last = Cursor(after.epoch, after.offset + count)
-        # Ids only grow: from the cursor to this one there is room for just so many.
-        if raw[-1][0] == str(last).encode():
-            return [Chunk(b"".join(plain).decode("utf-8", "replace"), last)]
-    return join(right_after(entries(session_id, raw), after))
+    found: list[Chunk] = []
+    for reply in replies:
+        if not isinstance(reply, Row):
+            chunks = right_after(entries(session_id, reply), after)
+        elif reply.first == Cursor(after.epoch, after.offset + 1):
+            chunks = [reply.chunk]
+        else:
+            chunks = []
+        if not chunks:
+            break
+        found += chunks
+        after = chunks[-1].cursor
+    return join(found)
 
 
 def _cursor(key: bytes) -> Cursor:

@@ -33,10 +33,14 @@ from .listener import Listener
 from .scripts import load_scripts
 from .topology import Lanes, Topology
 from .url import of_client, of_url
+from .wire import Listing
 
 __all__ = ["RedisStore"]
 
 _SCAN_COUNT = 500
+# So many entries that are to be joined are listed by one command: few enough that they are gone
+# before the garbage collector looks at them.
+_LISTED = 128
 # How many pages of logs may be on their way to this process, for the memory that they take.
 _PAGES = 64
 # Of how many sessions one call stores chunks. In a cluster its keys would have to be of one slot.
@@ -236,9 +240,7 @@ class RedisStore:
         asked = requests if generation is not None else requests[:1]
         async with self._pages:
             answers = await self._reads.ask(asked, patient=True)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise self._error(answer, session_id)
+        self._check(answers, session_id)
         chunks = codec.entries(session_id, answers[0])
         if generation is not None:
             return chunks if answers[1] == generation.encode() else []
@@ -247,11 +249,15 @@ class RedisStore:
         return chunks
 
     async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
-        chunks = self._keys(session_id).chunks
-        request = (b"XRANGE", chunks, f"({after}", b"+", b"COUNT", limit)
+        chunks, epoch, end = self._keys(session_id).chunks, after.epoch, after.offset + limit
+        listings = [
+            _Entries((b"XRANGE", chunks, f"({epoch}-{at}", b"+", b"COUNT", min(_LISTED, end - at)))
+            for at in range(after.offset, end, _LISTED)
+        ]
         async with self._pages:
-            entries = await self._ask(self._reads, session_id, request)
-        return codec.joined(session_id, entries, after)
+            replies = await self._reads.ask(listings, patient=True)
+        self._check(replies, session_id)
+        return codec.joined(session_id, replies, after)
 
     async def sessions(self) -> AsyncIterator[str]:
         seen: set[str] = set()
@@ -291,10 +297,15 @@ class RedisStore:
         return Keys.of(self._prefix, session_id)
 
     async def _ask(self, lanes: Lanes, session_id: str, request: Command | Call) -> Any:
-        (answer,) = await lanes.ask([request], patient=True)
-        if isinstance(answer, Exception):
-            raise self._error(answer, session_id)
-        return answer
+        answers = await lanes.ask([request], patient=True)
+        self._check(answers, session_id)
+        return answers[0]
+
+    def _check(self, answers: Sequence[Any], session_id: str) -> None:
+        """None of the answers must be an error."""
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise self._error(answer, session_id)
 
     def _error(self, error: Exception, session_id: str | None = None) -> StreamHubError:
         return explained(error, self._topology.name, self._topology.timeout, session_id)
@@ -324,6 +335,10 @@ class RedisStore:
             for one, answer in zip(session_ids, answers, strict=True)
             if not isinstance(answer, Exception) and answer
         }
+
+
+class _Entries(Listing):
+    shorten = staticmethod(codec.row)
 
 
 def _time_ms(time: Sequence[bytes]) -> int:

@@ -18,7 +18,7 @@ from redis.exceptions import InvalidResponse
 
 from .failures import is_last, is_read_only
 
-__all__ = ["Argument", "Command", "Wire"]
+__all__ = ["Argument", "Command", "Listing", "Wire"]
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
@@ -27,20 +27,34 @@ Command = tuple[Argument, ...]
 _packed: Callable[[Command], bytes] = pack_command  # type: ignore[assignment]
 
 _INCOMPLETE = object()
+# So many listings are under way at a time: the server is at work on the next ones while this
+# process takes in those before. Asked for all at once, it would send none before it had all.
+_LISTINGS = 4
 # What is read from the socket at once. A protocol that is handed bytes gets a new object each time,
 # for which asyncio has 256 KiB allocated.
 _BUFFER = 64 * 1024
 
 
-class _Asked:
-    """Commands that were sent together, and their replies as they come."""
+class Listing(Command):
+    """A command with a long reply, of which something shorter is kept."""
 
-    __slots__ = ("answered", "expected", "replies")
+    @staticmethod
+    def shorten(reply: Any) -> Any:
+        """What is kept of a reply that is no error, as soon as it is there. It does not raise."""
+        raise NotImplementedError
+
+
+class _Asked:
+    """What was asked for together: the replies as they come, and what is not sent yet."""
+
+    __slots__ = ("answered", "expected", "replies", "shorten", "unsent")
 
     def __init__(self, answered: asyncio.Future[list[Any]], expected: int) -> None:
         self.answered = answered
         self.expected = expected
         self.replies: list[Any] = []
+        self.shorten: Callable[[Any], Any] | None = None
+        self.unsent: deque[bytes] = deque()
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -63,7 +77,7 @@ class Wire(asyncio.BufferedProtocol):
         self.unfit = False
         self._buffer = memoryview(bytearray(_BUFFER))
         self._on_reply: Callable[[Any], None] | None = None
-        #: What is under way, in the order in which it will be answered.
+        #: Who has asked for each reply that is due, in the order in which they will come.
         self._asked: deque[_Asked] = deque()
         self._outgoing: list[bytes] = []
         self._timeout = timeout
@@ -86,6 +100,9 @@ class Wire(asyncio.BufferedProtocol):
         Several may do so at the same time: nobody waits for the answers of others. Who is
         cancelled does not hear the replies.
 
+        Of listings, which are not mixed with others, a few are under way at a time, and what others
+        ask for comes in between.
+
         :param at_once: do not wait, until the end of this turn of the loop, for others to send
             along with.
         :raises RedisError, OSError, TimeoutError: the connection is lost, or not usable.
@@ -100,13 +117,11 @@ class Wire(asyncio.BufferedProtocol):
             if self._watch is None and self._timeout is not None:
                 self._watch = self._loop.call_later(self._timeout, self._check)
         asked = _Asked(self._loop.create_future(), len(commands))
-        self._asked.append(asked)
-        if at_once and not self._outgoing:
-            self._transport.write(b"".join(packed))
-        else:
-            if not self._outgoing:
-                self._loop.call_soon(self._flush)
-            self._outgoing += packed
+        if isinstance(commands[0], Listing):
+            asked.shorten = commands[0].shorten
+            asked.unsent.extend(packed[_LISTINGS:])
+            del packed[_LISTINGS:]
+        self._put(packed, asked, at_once=at_once)
         return await asked.answered
 
     async def listen(self, on_reply: Callable[[Any], None]) -> None:
@@ -155,6 +170,15 @@ class Wire(asyncio.BufferedProtocol):
 
     # -- parts -------------------------------------------------------------------------------
 
+    def _put(self, packed: list[bytes], asked: _Asked, *, at_once: bool) -> None:
+        self._asked.extend([asked] * len(packed))
+        if at_once and not self._outgoing:
+            self._transport.write(b"".join(packed))
+        else:
+            if not self._outgoing:
+                self._loop.call_soon(self._flush)
+            self._outgoing += packed
+
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
         if self._ended is None:
@@ -168,12 +192,14 @@ class Wire(asyncio.BufferedProtocol):
         return error
 
     def _take(self, reply: Any) -> None:
-        asked = self._asked[0]
+        asked = self._asked.popleft()
+        if asked.unsent and not asked.answered.done():
+            self._put([asked.unsent.popleft()], asked, at_once=True)
+        if asked.shorten is not None and not isinstance(reply, Exception):
+            reply = asked.shorten(reply)
         asked.replies.append(reply)
-        if len(asked.replies) == asked.expected:
-            self._asked.popleft()
-            if not asked.answered.done():
-                asked.answered.set_result(asked.replies)
+        if len(asked.replies) == asked.expected and not asked.answered.done():
+            asked.answered.set_result(asked.replies)
 
     def _check(self) -> None:
         """Give the connection up if it has been silent for too long."""

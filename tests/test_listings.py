@@ -1,0 +1,144 @@
+"""Long logs are listed a part at a time, and each part is joined as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamhub.chunks import Cursor
+from streamhub.rows import join, right_after
+from streamhub.stores.redis import codec
+from streamhub.stores.redis.wire import Listing, Wire
+
+EPOCH = 7
+
+#: What a log may hold at a place: nothing, a chunk, one with an event type, an entry of another.
+places = st.sampled_from(
+    [
+        *[[b"d", b"a"], [b"d", "é😀".encode()], [b"d", b""]] * 4,
+        [b"d", b"\r\n*2\r\n$3\r\n7-9\r\n*2\r\n$1\r\nd\r\n"],
+        [b"d", b"x", b"e", b"tool"],
+        None,
+    ]
+)
+
+
+def listed(log: list[list[bytes] | None], start: int, count: int) -> list[Any]:
+    """What XRANGE answers: up to ``count`` entries after the place ``start``."""
+    entries = [
+        [f"{EPOCH}-{offset}".encode(), fields]
+        for offset, fields in enumerate(log, 1)
+        if fields is not None and offset > start
+    ]
+    return [*entries, [f"{EPOCH + 1}-1".encode(), [b"d", b"of another epoch"]]][:count]
+
+
+@given(
+    log=st.lists(places, max_size=12),
+    start=st.integers(0, 12),
+    size=st.integers(1, 5),
+    shortened=st.lists(st.booleans(), min_size=13, max_size=13),
+)
+def test_parts_of_a_log_join_to_what_the_whole_is(
+    log: list[list[bytes] | None], start: int, size: int, shortened: list[bool]
+) -> None:
+    """Wherever it is divided, and whichever parts were joined as they came: the row of chunks up to
+    the first empty place, and nothing from behind it."""
+    after = Cursor(EPOCH, start)
+    replies = [listed(log, at, size) for at in range(start, len(log) + 1, size)]
+    parts = [
+        codec.row(reply) if short else reply
+        for reply, short in zip(replies, shortened, strict=False)
+    ]
+
+    whole = codec.entries("chat", listed(log, start, 100))
+    assert join(right_after(whole, after)) == codec.joined("chat", parts, after)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        5,
+        b"OK",
+        [],
+        [None],
+        [[b"7-1", None]],
+        [[b"7-1", []]],
+        [[b"7-1", [b"d"]]],
+        [[b"odd", [b"d", b"a"]]],
+        [[b"7-1", [b"d", b"a"]], [b"7-3", [b"d", b"c"]]],
+        [[b"7-1", [b"d", b"a"]], [b"8-2", [b"d", b"b"]]],
+        [[b"7-1", [b"d", b"a"]], [b"7-2", [b"x", b"b"]]],
+        [[b"7-1", [b"d", b"a", b"e", b"tool"]]],
+    ],
+)
+def test_what_is_no_row_of_plain_chunks_stays_as_it_is(reply: Any) -> None:
+    """Holes, event types, other epochs, entries of others, damage: for whoever asked to judge."""
+    assert reply is codec.row(reply)
+
+
+class Upper(Listing):
+    @staticmethod
+    def shorten(reply: Any) -> Any:
+        return reply.upper()
+
+
+class Connection:
+    """Stands in for one of redis-py: holds what is sent, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        transport = SimpleNamespace(
+            write=lambda data: self.sent.extend(data.split()[2::3]),
+            set_protocol=lambda _: None,
+        )
+        self._writer = SimpleNamespace(transport=transport)
+        self.wire = Wire(self)
+
+    def answer(self, *replies: bytes) -> None:
+        data = b"".join(b"$%d\r\n%s\r\n" % (len(reply), reply) for reply in replies)
+        self.wire.get_buffer(0)[: len(data)] = data
+        self.wire.buffer_updated(len(data))
+
+
+async def test_a_few_listings_are_under_way_at_a_time() -> None:
+    """Each answer has the next one sent, and what others ask for comes in between."""
+    connection = Connection()
+    wire = connection.wire
+    listing = asyncio.create_task(wire.exchange([Upper((name,)) for name in "abcdef"]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [b"a", b"b", b"c", b"d"] == connection.sent
+
+    other = asyncio.create_task(wire.exchange([("x",), ("y",)]))
+    await asyncio.sleep(0)
+    connection.answer(b"a1")
+    await asyncio.sleep(0)
+    assert [b"x", b"y", b"e"] == connection.sent[4:]
+
+    connection.answer(b"b1", b"c1", b"d1", b"x1", b"y1", b"e1")
+    assert [b"f"] == connection.sent[7:]
+    assert [b"x1", b"y1"] == await other
+    connection.answer(b"f1")
+    assert [b"A1", b"B1", b"C1", b"D1", b"E1", b"F1"] == await listing
+
+
+async def test_no_more_is_listed_for_one_who_has_left() -> None:
+    """What is on its way to him goes to nobody else."""
+    connection = Connection()
+    listing = asyncio.create_task(connection.wire.exchange([Upper((name,)) for name in "abcdef"]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    listing.cancel()
+    await asyncio.gather(listing, return_exceptions=True)
+    other = asyncio.create_task(connection.wire.exchange([("x",)], at_once=True))
+    await asyncio.sleep(0)
+    connection.answer(b"a1", b"b1", b"c1", b"d1", b"x1")
+    assert [b"x1"] == await other
+    assert [b"a", b"b", b"c", b"d", b"x"] == connection.sent
