@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from math import inf
 from typing import Any
 
 import msgspec
@@ -33,7 +34,7 @@ _CHANNELS_PER_COMMAND = 1000
 class Channel:
     """Who listens to one channel, and whether it sends yet."""
 
-    __slots__ = ("decode", "line", "name", "sinks", "slot", "synced")
+    __slots__ = ("decode", "left", "left_at", "line", "name", "sinks", "slot", "synced")
 
     def __init__(self, name: bytes, slot: int, decode: Decode) -> None:
         self.name = name
@@ -44,6 +45,9 @@ class Channel:
         self.synced = False
         #: Where it is listened to; None until that is known.
         self.line: Line | None = None
+        #: The server that gave it away last, and when that was.
+        self.left: Server | None = None
+        self.left_at = -inf
 
     def send(self, event: LiveEvent) -> None:
         for sink in self.sinks:

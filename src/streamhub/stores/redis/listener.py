@@ -19,6 +19,9 @@ __all__ = ["Listener"]
 
 logger = logging.getLogger("streamhub")
 
+# For so long a server that gave a slot away is not believed to have it, though others that have not
+# heard of it name it still: as a replica of the new one it would take the subscription.
+_GIVEN_AWAY = 2.0
 _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 1.0
 
@@ -84,8 +87,13 @@ class Listener:
 
     # -- placing -----------------------------------------------------------------------------
 
-    def _place(self, channel: Channel) -> None:
+    def _holder(self, channel: Channel) -> Server | None:
         server = self._topology.server(channel.slot)
+        now = asyncio.get_running_loop().time()
+        return None if server is channel.left and now < channel.left_at + _GIVEN_AWAY else server
+
+    def _place(self, channel: Channel) -> None:
+        server = self._holder(channel)
         if server is not None:
             self._line(server).add(channel)
             return
@@ -115,7 +123,7 @@ class Listener:
                 if backoff == _FIRST_BACKOFF:
                     logger.warning("live channel: %s; asking again", error)
             for channel in list(self._stray):
-                server = self._topology.server(channel.slot)
+                server = self._holder(channel)
                 if server is not None:
                     del self._stray[channel]
                     self._line(server).add(channel)
@@ -143,6 +151,7 @@ class Listener:
         else:
             self._topology.moved(moved.slot_id, moved.host, moved.port)
         for channel in channels:
+            channel.left, channel.left_at = line.server, asyncio.get_running_loop().time()
             line.forget(channel)
             self._place(channel)
         return self._keeps(line)
