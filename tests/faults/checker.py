@@ -271,7 +271,7 @@ def _cancels_last(session: Session, history: History, lease: float) -> Iterator[
     if session.forfeited or session.stored is None:
         return
     for answer in session.answered:
-        if session.continued(answer.at):
+        if session.continued(answer.at) or session.closed_in_silence(answer.at):
             continue
         if answer.status == "cancelled" != session.stored.status:
             yield f"cancel answered cancelled, and it ended as {session.stored.status}"

@@ -88,6 +88,15 @@ class Session:
         """The claims that went on with what had ended by ``at``: a cancelled stream may be."""
         return [claim for claim in self.claims if claim.at > at - HEARS_WITHIN]
 
+    def closed_in_silence(self, at: float) -> bool:
+        """Whether somebody went on with what had ended by ``at`` who published nothing before the
+        close, so that no claim is known of it."""
+        known = {claim.generation for claim in self.claims}
+        return any(
+            one.at > at - HEARS_WITHIN and one.generation not in known
+            for one in self.closing.values()
+        )
+
     def is_stale(self, chunk: Chunk) -> bool:
         """Whether its writer had lost the session where the chunk stands in the log."""
         writer = self.writer(chunk.data)

@@ -327,6 +327,15 @@ def test_what_continues_after_a_cancel_is_not_lost_to_whom_it_ended_for() -> Non
     assert 1 == figures(lacking).lost
 
 
+def test_who_continues_after_a_cancel_may_close_without_a_chunk() -> None:
+    """No claim is known of it then, only the close; one from before the cancel is no excuse."""
+    answered = record.CancelAnswered(at=5.0, session="chat", status="cancelled")
+    forgotten = with_(record.CancelAsked(at=4.9, session="chat"), answered)
+    assert ["G9"] == broken(forgotten)
+    assert [] == broken([*forgotten, closing(5.1, "c"), closed(5.2, "c")])
+    assert ["G9"] == broken([*forgotten, closing(1.0, "c"), closed(1.1, "c")])
+
+
 def test_events_of_several_processes_are_put_in_order(tmp_path: Path) -> None:
     """Also those of one that was killed in the middle of a line."""
     path = tmp_path / "record"
