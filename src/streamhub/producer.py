@@ -24,7 +24,7 @@ from .errors import (
     StreamHubError,
     StreamTooLarge,
 )
-from .sizes import measured, size_of
+from .sizes import measured, plain, size_of
 from .stores.base import (
     Append,
     Behind,
@@ -141,6 +141,7 @@ class Producer:
             size = len(data) or 1
         else:
             size = measured(self.claim.session_id, data, event, limit=self._max_chunk)
+            data, event = plain(data), None if event is None else plain(event)
         items, sizes = self._items, self._sizes
         last, total = len(items), sizes[-1] + size
         if not (rested or last % _REST_AFTER):

@@ -27,6 +27,12 @@ from .stage import Hubs, Stage, crash, drain, joined, produce, reader, stall
 __all__ = ["ProducingTests"]
 
 
+class _Word(str):
+    """As libraries have them for markup, say."""
+
+    __slots__ = ()
+
+
 async def _publish(stream: LiveStream) -> None:
     await stream.publish("stale")
     await stream.flush()
@@ -186,6 +192,20 @@ class ProducingTests(Stage):
         await within(cleaned.wait())
 
     # -- G5: no silent loss --------------------------------------------------------------------
+
+    async def test_text_of_a_subclass_is_text(self, hub: Hub, session: str) -> None:
+        """It is stored as the text that it is, and streams that are written with it go on."""
+        streams = [await produce(hub, f"{session}:{n}") for n in range(2)]
+        await streams[0].publish(_Word("oui"), event=_Word("oui"))
+        await streams[1].publish("yes")
+        for stream in streams:
+            await within(stream.close())
+        (chunk,) = await drain(streams[0].subscribe())
+        assert ("oui", str, "oui", str) == (
+            *(chunk.data, type(chunk.data)),
+            *(chunk.event, type(chunk.event)),
+        )
+        assert "yes" == await streams[1].text()
 
     async def test_g5_after_flush_everything_is_in_the_store(
         self, hub: Hub, elsewhere: Hub, session: str
