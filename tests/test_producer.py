@@ -184,6 +184,20 @@ async def test_renewals_do_not_hide_that_nothing_can_be_written() -> None:
         await producer.flush()
 
 
+async def test_what_only_came_too_early_does_not_hide_that_nothing_can_be_written() -> None:
+    """Chunks that follow those that were refused have no say in how long it has lasted."""
+    producer = await producing(600, HubConfig(give_up_after=1e-9))
+    failure = StoreUnavailable("store", "is full")
+    for _ in range(2):
+        first, second = producer.next_ops()
+        producer.apply(first, failure)
+        if not producer.done:
+            producer.apply(second, Behind(0))
+
+    with pytest.raises(StoreUnavailable, match="stored up to offset 0 of 600"):
+        await producer.flush()
+
+
 async def test_metadata_is_written_once_and_the_newest_last() -> None:
     """What was set while an older value was under way is not taken for stored."""
     producer = await producing(0)

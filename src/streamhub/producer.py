@@ -322,9 +322,11 @@ class Producer:
         if isinstance(result, Exception):
             self._apply_failure(result)
             return
-        if not renewal:
-            self._failing_since = None
-        self.renewed = self._failing_since is not None
+        if renewal:
+            self.renewed = self._failing_since is not None
+        elif type(result) is not Behind or type(op) is Restore:
+            # To what only came too early the answer says nothing.
+            self._failing_since, self.renewed = None, False
         if type(result) is Stored:
             self._apply_stored(op, result)
         else:
