@@ -198,6 +198,18 @@ async def test_what_only_came_too_early_does_not_hide_that_nothing_can_be_writte
         await producer.flush()
 
 
+async def test_metadata_does_not_wait_for_chunks_that_come_without_end() -> None:
+    """None follow those that are under way, until it has its turn."""
+    producer = await producing(1)
+    under_way = producer.next_ops()
+    setting = asyncio.ensure_future(producer.set_metadata("1"))
+    await producer.publish("2", None)
+    assert [] == producer.next_ops()
+    carry_out(producer, under_way)
+    assert [Append, SetMetadata] == [type(op) for op in producer.next_ops()]
+    setting.cancel()
+
+
 async def test_metadata_is_written_once_and_the_newest_last() -> None:
     """What was set while an older value was under way is not taken for stored."""
     producer = await producing(0)

@@ -278,10 +278,12 @@ class Producer:
             if not self._under_way:
                 self._metadata_sent = self._metadata_set
                 ops.append(Restore(self.claim, self._metadata))
-        else:
+        elif not self._under_way:
             self._add_appends(ops)
-            if not self._under_way:
-                self._add_others(ops)
+            self._add_others(ops)
+        elif self._metadata_stored == self._metadata_set:
+            # Else the metadata would wait for as long as there are chunks to follow.
+            self._add_appends(ops)
         self._under_way += len(ops)
         return ops
 
