@@ -310,6 +310,25 @@ async def test_g5_a_redis_without_memory_holds_chunks_up_and_nothing_else(stage:
     assert "1" == (await waiting[1]).data
 
 
+async def test_a_redis_without_memory_takes_no_chunk_of_streams_that_travel_together(
+    stage: Stage,
+) -> None:
+    """What is refused for the first does not open the door to the others: no write of the same
+    script comes before theirs, for one that has written may take more memory."""
+    hub = stage.hub(HubConfig(give_up_after=0.3))
+    streams = [await claimed(hub, f"chat{n}") for n in range(4)]
+    for stream in streams:
+        await stream.publish("0")
+        await stream.flush()
+    await stage.client.config_set("maxmemory", "1mb")
+
+    for stream in streams:
+        await stream.publish("1")
+    ends = await asyncio.gather(*(one.flush() for one in streams), return_exceptions=True)
+    assert [StoreUnavailable] * 4 == [type(end) for end in ends]
+    assert ["0"] * 4 == [await one.text() for one in streams]
+
+
 async def test_g9_a_redis_without_memory_takes_cancels_and_removals(stage: Stage) -> None:
     """Both are what one does to get memory back."""
     hub, elsewhere = stage.hub(), stage.hub()

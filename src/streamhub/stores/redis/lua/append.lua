@@ -38,10 +38,12 @@ local function append(meta, chunks, gen, base_text, bytes, lease_text, ttl_ms, p
       added = pcall('XADD', chunks, entry, 'd', item)
     end
     if added ~= entry then
-      if offset == record.last + 1 and string.find(added.err, 'equal or smaller', 1, true) then
+      if offset > record.last + 1 then
+        redis.call('PEXPIRE', chunks, ttl_ms)
+      elseif string.find(added.err, 'equal or smaller', 1, true) then
         return {'gone'}
       end
-      redis.call('PEXPIRE', chunks, ttl_ms)
+      -- Nothing is written where nothing was: a script that has written may exceed `maxmemory`.
       return added
     end
   end
