@@ -242,6 +242,22 @@ async def test_g3_garbage_on_the_live_channel_is_ignored(stage: Stage) -> None:
     assert listening == {one["id"] for one in await stage.client.client_list(_type="pubsub")}
 
 
+async def test_g3_a_message_of_no_chunks_is_ignored(stage: Stage) -> None:
+    """Be it in its place: nobody who waits for chunks is woken with none."""
+    stream = await claimed(stage.hub(QUIET), "broken")
+    subscription = await opened(stage.hub(QUIET), "broken")
+    cursor = await stream.publish("1")
+    received = await taken(subscription, 1)
+    waiting = asyncio.create_task(taken(subscription, 1))
+    await asyncio.sleep(0)
+
+    nothing = f"a {cursor.epoch} {cursor.offset} 60000 ".encode() + b"\x90"
+    assert 1 == await stage.client.publish(channel("broken", "live"), nothing)
+    await stream.publish("2")
+
+    assert_whole(received + await waiting, ["1", "2"])
+
+
 async def test_g9_garbage_on_the_cancel_channel_cancels_nothing(stage: Stage) -> None:
     """The record decides, and a real cancel is still heard."""
     stream = await claimed(stage.hub(QUIET), "broken")

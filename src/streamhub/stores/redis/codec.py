@@ -200,6 +200,8 @@ def live_event(message: bytes) -> LiveEvent | None:
             else Chunk(item[0], Cursor(epoch, offset), item[1])
             for offset, item in enumerate(_decode_items(packed), base + 1)
         ]
+        if not chunks:
+            raise ValueError("no chunks")
         return Appended(epoch, base, chunks, len(packed), int(lease_ms) / 1000)
     if kind == b"c":
         _, *numbers, generation = message.split(b" ", 5)
