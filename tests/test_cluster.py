@@ -194,6 +194,20 @@ async def test_a_cluster_and_a_server_are_not_taken_for_one_another(
                 await hub.register(session)
 
 
+async def test_a_cluster_may_stand_behind_one_address() -> None:
+    """Of one node, or behind a proxy: sessions of several slots are written all the same."""
+    with RedisServer(arguments=["--cluster-enabled", "yes"]) as node:
+        with redis.Redis.from_url(node.url) as client:
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+            until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        async with Hub.from_url(node.url) as hub:
+            streams = [await claimed(hub, f"chat{n}") for n in range(5)]
+            for stream in streams:
+                await stream.publish("1")
+            await asyncio.gather(*(stream.flush() for stream in streams))
+            assert ["1"] * 5 == [await stream.text() for stream in streams]
+
+
 async def test_a_node_that_is_in_no_cluster_is_unavailable() -> None:
     """It has no slots, and says so."""
     with RedisServer(arguments=["--cluster-enabled", "yes"]) as node:

@@ -77,7 +77,7 @@ class Calls:
     ) -> None:
         self._scripts = scripts
         self._keys = keys
-        self._together = together
+        self.together = together
 
     def of(self, ops: Sequence[WriteOp]) -> list[Carrying]:
         made: list[Carrying | _Batch] = []
@@ -88,7 +88,7 @@ class Calls:
                 made.append((self._call(op), (op,)))
                 continue
             items = codec.encode_items(op.items)
-            if batch is None or not batch.has_room(op, items, sessions=self._together):
+            if batch is None or not batch.has_room(op, items, sessions=self.together):
                 batch = _Batch()
                 made.append(batch)
             batch.add(op, items, self._keys(op.claim.session_id))

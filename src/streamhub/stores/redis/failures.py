@@ -23,7 +23,7 @@ from ...errors import (
     StreamHubError,
 )
 
-__all__ = ["explained", "is_last", "is_read_only"]
+__all__ = ["explained", "is_cross_slot", "is_last", "is_read_only"]
 
 
 def explained(
@@ -46,6 +46,11 @@ def is_read_only(answer: object) -> bool:
     return isinstance(answer, ReadOnlyError) or (
         isinstance(answer, ResponseError) and "READONLY" in str(answer)
     )
+
+
+def is_cross_slot(answer: object) -> bool:
+    """Whether a cluster refused a command for its keys, which are not of one slot."""
+    return isinstance(answer, ResponseError) and "hash to the same slot" in str(answer)
 
 
 def is_last(answer: object) -> bool:

@@ -26,7 +26,7 @@ from ..base import (
 )
 from . import codec
 from .calls import Calls, Carrying, results
-from .failures import explained
+from .failures import explained, is_cross_slot
 from .keys import Keys, meta_pattern, session_of
 from .lane import Call, Command
 from .listener import Listener
@@ -146,7 +146,11 @@ class RedisStore:
 
     async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
         calls = self._calls.of(ops)
-        return self._results(calls, await self._writes.ask([call for call, _ in calls]))
+        answers = await self._writes.ask([call for call, _ in calls])
+        if any(map(is_cross_slot, answers)):
+            # Behind one address there is a cluster after all. What was refused is written again.
+            self._calls.together = 1
+        return self._results(calls, answers)
 
     async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
         calls = self._calls.of(ops)
