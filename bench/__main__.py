@@ -100,7 +100,7 @@ def _write(out: Path, measured_on: dict[str, Any], results: Results) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of most groups; medians are taken")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of most groups")
     parser.add_argument("--only", action="append", metavar="GROUP", help="measure only this group")
     parser.add_argument("--out", type=Path, default=_OUT, help="where to write the report")
     parser.add_argument("--tiny", action="store_true", help="see that it runs; measures nothing")
