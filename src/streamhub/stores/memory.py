@@ -270,7 +270,8 @@ class MemoryStore:
             else Chunk(item[0], Cursor(epoch, offset), item[1])
             for offset, item in enumerate(op.items[last - op.base :], last + 1)
         ]
-        if record.lease_until < now + _FRESH * op.claim.lease:
+        # A claim that was given up stays so.
+        if 0 < record.lease_until < now + _FRESH * op.claim.lease:
             record.renew(now, op.claim)
         if new:
             added = op.total_bytes - record.bytes

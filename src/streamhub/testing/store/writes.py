@@ -179,6 +179,17 @@ class WriteTests(Scene):
         assert Status.LOST is (await look(other, session)).status
         await claim(other, session, takeover="continue")
 
+    async def test_a_released_session_is_not_revived_by_a_late_repeat(
+        self, store: Store, other: Store, session: str
+    ) -> None:
+        """Nor does an append that was on its way twice keep others from continuing."""
+        first = await claim(store, session)
+        await append(store, first, ["a"])
+        await write(store, Release(first, last=1))
+        assert Stored(1) == await append(store, first, ["a"])
+        assert Status.LOST is (await look(other, session)).status
+        await claim(other, session, takeover="continue")
+
     async def test_a_released_session_stays_readable(self, store: Store, session: str) -> None:
         """A release drops neither chunks nor metadata."""
         claimed = await claim(store, session, metadata="1")

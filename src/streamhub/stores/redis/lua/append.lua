@@ -23,7 +23,10 @@ local function append(meta, chunks, gen, base_text, bytes, lease_text, ttl_ms, p
   local items = cmsgpack.unpack(packed)
   local last = base + #items
   if last <= record.last then
-    extend(meta, chunks, lease_ms, ttl_ms)
+    -- One that was still on its way when the claim was given up must not revive it.
+    if record.lease ~= 0 then
+      extend(meta, chunks, lease_ms, ttl_ms)
+    end
     return stored(record, record.last)
   end
   local id = record.epoch_text .. '-%d'
@@ -47,7 +50,7 @@ local function append(meta, chunks, gen, base_text, bytes, lease_text, ttl_ms, p
       return added
     end
   end
-  if record.lease < now + 0.75 * lease_ms then
+  if record.lease ~= 0 and record.lease < now + 0.75 * lease_ms then
     extend(meta, chunks, lease_ms, ttl_ms, 'last', last, 'bytes', bytes)
   else
     if record.last == 0 then
