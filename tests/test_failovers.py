@@ -34,12 +34,15 @@ class Failover:
             (key, await self._client.dump(key)) for key in (meta("chat"), chunks("chat"))
         ]
 
-    async def happen(self) -> None:
+    async def happen(self, *commands: tuple[object, ...]) -> None:
+        """``commands`` are carried out before any producer can notice."""
         async with self._client.pipeline(transaction=True) as pipeline:
             for key, dump in self._dumps:
                 pipeline.delete(key)
                 if dump is not None:
                     pipeline.restore(key, 60_000, dump)
+            for command in commands:
+                pipeline.execute_command(*command)
             await pipeline.execute()
 
 
@@ -113,9 +116,9 @@ async def test_g7_chunks_of_a_predecessor_that_came_back_are_not_taken_for_ours(
     cursor = await stream.publish("ours")
     await stream.flush()
 
-    await failover.happen()
-    await stage.client.xadd(chunks("chat"), {"d": "theirs"}, id=str(cursor))
-    await stage.client.hset(meta("chat"), "last", 2)
+    await failover.happen(
+        ("XADD", chunks("chat"), str(cursor), "d", "theirs"), ("HSET", meta("chat"), "last", 2)
+    )
 
     async with asyncio.timeout(BOUND), stream:
         await stream.publish("more")
