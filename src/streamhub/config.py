@@ -31,7 +31,8 @@ class HubConfig:
     #: it is kept in memory for subscribers that lag behind.
     max_pending_bytes: int = 1 * MiB
     #: How long chunks may gather before they are stored together: fewer round trips for so much
-    #: delay. Nothing that somebody waits for lingers, be it ``flush``, an end or metadata.
+    #: delay. Nothing that somebody waits for lingers, be it ``flush``, an end or metadata. With 0,
+    #: chunks of several busy streams still gather for up to 4 ms; those of one do not.
     linger: float = 0.0
     #: How long an unavailable store is retried before writers and subscribers get the error.
     give_up_after: float = 60.0

@@ -205,7 +205,7 @@ class Unsynced(msgspec.Struct, frozen=True, gc=False):
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
-    """The chunks ``base + 1`` … were stored. ``lease``: seconds that the claim now holds."""
+    """The chunks ``base + 1`` … were stored. ``lease``: seconds that the claim holds at most."""
 
     epoch: int
     base: int
