@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis.asyncio
 
-from streamhub import Hub, HubConfig, LiveStream, Status
+from streamhub import Cursor, Hub, HubConfig, LiveStream, Status
+from streamhub.cli.output import Output
 
 from .cli_process import WAIT, CliProcess, cli, start_cli
 from .redis_server import RedisServer
@@ -237,13 +240,23 @@ async def test_cursors_that_do_not_fit(redis_url: str, session_id: str) -> None:
 # -- interrupted -----------------------------------------------------------------------------
 
 
-async def interrupted(process: CliProcess) -> tuple[str, str]:
-    """What it had written that was not read yet, and the cursor that it names."""
+async def interrupted(process: CliProcess) -> tuple[str, str, int]:
+    """What it had written that was not read yet, the cursor that it names, and how many bytes of
+    the chunk after that it has written."""
     ended = await process.ended()
     assert 130 == ended.code
-    line = ended.err.splitlines()[-1]
-    assert line.startswith("resume with --after ")
-    return ended.out, line.removeprefix("resume with --after ")
+    return ended.out, *resumption(ended.err)
+
+
+def resumption(err: str) -> tuple[str, int]:
+    """The cursor that it names, and how many bytes of the chunk after that it has written."""
+    said = re.search(
+        r"^resume with --after (\S+)\n(?:\(the first (\d+) bytes of the chunk after it .*\n)?\Z",
+        err,
+        re.MULTILINE,
+    )
+    assert said is not None, err
+    return said[1], int(said[2] or 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -256,7 +269,8 @@ async def test_an_interrupted_tail_is_resumed(
         async with start_cli("tail", session_id, url=redis_url) as process:
             read = await process.read(8)
             process.signal(number)
-            rest, cursor = await interrupted(process)
+            rest, cursor, partial = await interrupted(process)
+        assert 0 == partial
         await stream.publish("three")
         await stream.close()
     again = await cli("tail", session_id, "--after", cursor, url=redis_url)
@@ -275,10 +289,46 @@ async def test_a_tail_interrupted_in_full_flow_is_resumed(redis_url: str, sessio
         async with start_cli("tail", session_id, *after, url=redis_url) as process:
             text += await process.read(size)
             process.signal(signal.SIGINT)
-            rest, cursor = await interrupted(process)
-        text, after = text + rest, ("--after", cursor)
+            rest, cursor, partial = await interrupted(process)
+        text += rest
+        text, after = text[: len(text) - partial], ("--after", cursor)
     text += (await cli("tail", session_id, *after, url=redis_url)).out
     assert "".join(chunks) == text
+
+
+async def test_a_tail_interrupted_in_a_chunk_says_how_much_of_it_is_written(
+    redis_url: str, session_id: str
+) -> None:
+    """A reader that takes no more in the middle of a chunk can tell where that chunk began."""
+    # More than the pipe and what the test reads ahead hold together.
+    large = "".join(f"{number:06}\n" for number in range(100_000))
+    async with Hub.from_url(redis_url) as hub:
+        stream = await produce(hub, session_id, "one ", large)
+        await stream.close()
+    async with start_cli("tail", session_id, url=redis_url) as process:
+        text = await process.read(200_000)
+        process.signal(signal.SIGINT)
+        # Nothing more is read before it has ended.
+        cursor, partial = resumption(await process.error_output())
+        rest = (await process.ended()).out
+    assert "one " + large[:partial] == text + rest
+    assert len(text) - len("one ") <= partial < len(large)
+    again = await cli("tail", session_id, "--after", cursor, url=redis_url)
+    assert (0, large) == (again.code, again.out)
+
+
+async def test_a_chunk_that_is_begun_is_written_whole(tmp_path: Path) -> None:
+    """Where there is room, stopping in the middle of writing never leaves half a chunk."""
+    for attempt in range(20):
+        with (tmp_path / f"output-{attempt}").open("wb+") as file:
+            async with Output(file.fileno()) as output:
+                for number in range(1, 101):
+                    await output.write(b"%09999d\n" % number, Cursor(1, number))
+            assert 0 == output.partial
+            assert output.cursor is not None
+            written = range(1, output.cursor.offset + 1)
+            file.seek(0)
+            assert b"".join(b"%09999d\n" % number for number in written) == file.read()
 
 
 async def test_a_closed_pipe_ends_a_tail_at_once(redis_url: str, session_id: str) -> None:
@@ -311,7 +361,7 @@ async def test_interrupted_before_the_first_chunk(
             async with start_cli(*tail, url=redis_url) as process:
                 await subscribed(monitor, session_id)
                 process.signal(signal.SIGINT)
-                assert ("", cursor) == await interrupted(process)
+                assert ("", cursor, 0) == await interrupted(process)
     for after in ((), ("--after", cursor)):
         async with (
             redis_client.monitor() as monitor,

@@ -105,7 +105,10 @@ class Output:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop writing. What is still queued is dropped: ``drain`` first."""
+        """Stop writing, with a chunk that is begun written whole if there is room for it.
+
+        What is still queued is dropped: ``drain`` first.
+        """
         self._halt = True
         self._wake()
         # Blocking, but only a terminal that was paused in the middle of a write takes that long.
@@ -130,7 +133,8 @@ class Output:
             while not self._halt:
                 self._settle()
                 if self._wait_for_turn():
-                    self._write_piece()
+                    self._write_piece(_PIECE)
+            self._finish_chunk()
         except OSError as error:
             self.error = error
             self._tell(self.gone)
@@ -153,9 +157,18 @@ class Output:
                 raise BrokenPipeError("nobody reads it any more")
         return room and not self._halt
 
-    def _write_piece(self) -> None:
+    def _finish_chunk(self) -> None:
+        """Write the rest of a chunk that is begun, as far as nobody has to be waited for."""
+        poller = select.poll()
+        poller.register(self._fd, select.POLLOUT)
+        self._settle()
+        while self.partial and self._cursors and poller.poll(0) == [(self._fd, select.POLLOUT)]:
+            self._write_piece(min(_PIECE, self._cursors[0][0] - self._written))
+            self._settle()
+
+    def _write_piece(self, size: int) -> None:
         with self._lock:
-            piece = bytes(self._waiting[:_PIECE])
+            piece = bytes(self._waiting[:size])
         try:
             count = os.write(self._fd, piece)
         except BlockingIOError:
