@@ -218,7 +218,7 @@ class Producer:
 
     async def changed(self) -> None:
         """Wait until the store has answered something, or the phase changes."""
-        await self._waiters.wait()
+        await self._waiters.join()
 
     def _have_sent(self) -> None:
         if self._sent < len(self._items):

@@ -103,14 +103,13 @@ class Subscription(AsyncIterator[Chunk]):
             # The quick way, for what each subscriber does for each chunk: nothing can come but the
             # next chunks. It is not a method, which would cost as much as all the rest.
             self._waiter = waiter = tail.news.join()
-            try:
-                chunks = await waiter
-            except asyncio.CancelledError:
-                tail.news.leave(waiter)
-                raise
+            chunks = await waiter
             if chunks is not None and tail.turn == self._turn:
-                self._position = chunks[-1].cursor
-                self._reached = chunks[-1].cursor.offset
+                self._position = last = chunks[-1].cursor
+                self._reached = last.offset
+                if len(chunks) == 1:
+                    self._cursor = last
+                    return chunks[0]
                 self._ready = iter(chunks)
 
     async def take(self) -> list[Chunk]:
@@ -131,11 +130,7 @@ class Subscription(AsyncIterator[Chunk]):
             # The quick way of __anext__, but to all that came until this reader had its turn.
             assert self._position is not None
             self._waiter = waiter = tail.news.join()
-            try:
-                news = await waiter
-            except asyncio.CancelledError:
-                tail.news.leave(waiter)
-                raise
+            news = await waiter
             if news is not None and tail.turn == self._turn:
                 chunks = tail.window.after(self._position) or [*news]
                 self._position = chunks[-1].cursor
@@ -203,11 +198,7 @@ class Subscription(AsyncIterator[Chunk]):
     async def _changed(self, tail: Tail) -> None:
         """Wait for news of the session, or until this is closed."""
         self._waiter = waiter = tail.news.join()
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            tail.news.leave(waiter)
-            raise
+        await waiter
 
     async def _fetch(self) -> None:
         """Make ready what is there, if this reader is not up to date; raises at the end."""

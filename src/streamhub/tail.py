@@ -124,7 +124,7 @@ class Tail:
 
     async def changed(self) -> None:
         """Wait for news: chunks, an end, the result of a look."""
-        await self.news.wait()
+        await self.news.join()
 
     def glance(self) -> SessionInfo | None:
         """How the session stands, as far as that is known now.

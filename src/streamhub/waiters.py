@@ -9,36 +9,31 @@ __all__ = ["Waiters"]
 
 T = TypeVar("T")
 
+_FEW = 16
+
 
 class Waiters(Generic[T]):
-    """Holds exactly those who wait: who is cancelled is not kept until the next news."""
+    """Holds those who wait. Who was cancelled is forgotten with the next news, or as soon as the
+    cancelled are as many as the others."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[asyncio.Future[T | None], None] = {}
-
-    async def wait(self) -> T | None:
-        """The next news."""
-        waiter = self.join()
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            self.leave(waiter)
-            raise
+        self._waiting: list[asyncio.Future[T | None]] = []
+        self._many = _FEW
 
     def join(self) -> asyncio.Future[T | None]:
-        """What to await, and to ``leave`` if it is cancelled: ``wait`` for who cannot afford it."""
+        """The next news, to be awaited at once."""
         waiter: asyncio.Future[T | None] = self._loop.create_future()
-        self._waiting[waiter] = None
+        self._waiting.append(waiter)
+        if len(self._waiting) > self._many:
+            self._waiting = [one for one in self._waiting if not one.done()]
+            self._many = max(_FEW, 2 * len(self._waiting))
         return waiter
-
-    def leave(self, waiter: asyncio.Future[T | None]) -> None:
-        self._waiting.pop(waiter, None)
 
     def wake(self, news: T | None = None) -> None:
         if not self._waiting:
             return
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(news)
