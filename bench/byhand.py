@@ -12,6 +12,7 @@ import msgspec
 from .hub import TOKEN, prepare
 from .measure import (
     Cost,
+    Pace,
     Received,
     announce,
     announced,
@@ -23,7 +24,6 @@ from .measure import (
     readers,
     ready,
     stamped,
-    ticks,
     whole,
 )
 from .workers import Figures
@@ -94,10 +94,10 @@ async def produce(url: str, *, streams: int, chunks: int, rate: float) -> Figure
         await announce(url, " ".join(names))
         await readers(url)
         start = asyncio.get_running_loop().time() + 0.1
-        phase = Random(7)
+        pace, phase = Pace(rate), Random(7)
 
         async def produce(own: Any, keys: Keys) -> None:
-            async for number in ticks(rate, chunks, start=start + phase.random() / rate):
+            async for number in pace.ticks(chunks, start=start + phase.random() / rate):
                 await own.evalsha(sha, 3, keys.meta, keys.log, keys.live, "mine", stamped(number))
 
         async with Cost(url) as cost:
@@ -228,7 +228,7 @@ async def send(url: str, *, chunks: int, rate: float) -> Figures:
         await announce(url, channel)
         await readers(url)
         async with Cost(url) as cost:
-            async for number in ticks(rate, chunks):
+            async for number in Pace(rate).ticks(chunks):
                 await client.publish(channel, stamped(number))
     return {"producer_cpu": cost.cpu, "redis_cpu": cost.server_cpu}
 

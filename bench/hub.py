@@ -12,6 +12,7 @@ from streamhub import Hub, HubConfig, LiveStream
 
 from .measure import (
     Cost,
+    Pace,
     Received,
     allocated,
     announce,
@@ -23,7 +24,6 @@ from .measure import (
     readers,
     ready,
     stamped,
-    ticks,
     whole,
 )
 from .workers import Figures
@@ -63,10 +63,10 @@ async def produce(
         await announce(url, " ".join(one.session_id for one in producers))
         await readers(url)
         start = asyncio.get_running_loop().time() + 0.1
-        phase = Random(7)
+        pace, phase = Pace(rate), Random(7)
 
         async def produce(stream: LiveStream) -> None:
-            async for number in ticks(rate, chunks, start=start + phase.random() / rate):
+            async for number in pace.ticks(chunks, start=start + phase.random() / rate):
                 await stream.publish(stamped(number))
 
         async with Cost(url) as cost:

@@ -8,6 +8,8 @@ import math
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from heapq import heappop, heappush
+from itertools import count
 from statistics import median
 from time import perf_counter, perf_counter_ns, process_time
 from types import TracebackType
@@ -20,6 +22,7 @@ from .workers import Figures
 
 __all__ = [
     "Cost",
+    "Pace",
     "Received",
     "allocated",
     "announce",
@@ -34,7 +37,6 @@ __all__ = [
     "ready",
     "stamped",
     "tell",
-    "ticks",
     "whole",
 ]
 
@@ -130,14 +132,46 @@ def complete(actual: float, expected: float, what: str) -> None:
         raise AssertionError(f"{actual:,} {what} instead of {expected:,}")
 
 
-async def ticks(rate: float, count: int, *, start: float | None = None) -> AsyncIterator[int]:
-    """``rate`` numbers a second. Who is late catches up: the load is the same for all."""
-    loop = asyncio.get_running_loop()
-    due = loop.time() if start is None else start
-    for number in range(count):
-        await asyncio.sleep(max(0.0, due - loop.time()))
-        yield number
-        due += 1 / rate
+class Pace:
+    """``rate`` ticks a second for each who waits. Who is late catches up: the load is the same for
+    all. One timer serves all streams: a timer each would cost as much as what is measured."""
+
+    def __init__(self, rate: float) -> None:
+        self._interval = 1 / rate
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def ticks(self, number: int, *, start: float | None = None) -> AsyncIterator[int]:
+        """0 to ``number`` - 1, from ``start`` on by the loop's clock."""
+        loop, waiting = self._loop, self._waiting
+        due = loop.time() if start is None else start
+        for tick in range(number):
+            if due > loop.time():
+                waiter: asyncio.Future[None] = loop.create_future()
+                heappush(waiting, (due, next(self._numbers), waiter))
+                if waiting[0][2] is waiter:
+                    self._set_timer()
+                await waiter
+            else:
+                await asyncio.sleep(0)
+            yield tick
+            due += self._interval
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._waiting[0][0], self._ring)
+
+    def _ring(self) -> None:
+        now = self._loop.time()
+        while self._waiting and self._waiting[0][0] <= now:
+            _, _, waiter = heappop(self._waiting)
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._waiting:
+            self._set_timer()
 
 
 async def announce(url: str, word: str = "") -> None:
@@ -152,11 +186,14 @@ async def announced(url: str) -> str:
 
 async def ready(url: str) -> None:
     """To the producers' side, from the readers'."""
+    # Else what the set-up has made is gone through while something else is measured.
+    gc.collect()
     await tell(url, _TO_PRODUCERS, "")
 
 
 async def readers(url: str) -> None:
     """Wait for the readers' side."""
+    gc.collect()
     await hear(url, _TO_PRODUCERS)
 
 

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from .hub import TOKEN
 from .measure import (
     Cost,
+    Pace,
     Received,
     announce,
     announced,
@@ -20,7 +21,6 @@ from .measure import (
     readers,
     ready,
     stamped,
-    ticks,
     whole,
 )
 from .workers import Figures
@@ -52,7 +52,7 @@ async def produce(url: str, *, chunks: int, rate: float) -> Figures:
     await store.acquire(session_id)
     await announce(url, session_id)
     await readers(url)
-    async for number in ticks(rate, chunks):
+    async for number in Pace(rate).ticks(chunks):
         await store.append(session_id, stamped(number).encode())
     await store.finalize(session_id, "done")
     await client.aclose()
