@@ -40,13 +40,15 @@ class Window:
         if count <= 0:
             return end
         self._chunks += chunks[known:] if known else chunks
-        self._batches.append((count, size))
+        self._batches.append(count)
+        self._batches.append(size)
         self._bytes += size
         while self._bytes > self._max_bytes or len(self._chunks) > self.max_chunks:
-            oldest, size = self._batches[0]
+            oldest, size = self._batches[0], self._batches[1]
             spare = len(self._chunks) - oldest
             if not spare or (self._bytes <= self._max_bytes and spare < self.max_chunks):
                 break
+            self._batches.popleft()
             self._batches.popleft()
             self._bytes -= size
             self._base += oldest
@@ -62,5 +64,7 @@ class Window:
     def _start(self, epoch: int, base: int) -> None:
         self.epoch, self._base = epoch, base
         self._chunks: list[Chunk] = []
-        self._batches: deque[tuple[int, int]] = deque()
+        # Of each batch how many chunks, then how many bytes. A pair would be one more object with
+        # each live message for the garbage collector, which has hardly any without.
+        self._batches: deque[int] = deque()
         self._bytes = 0
