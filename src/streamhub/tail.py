@@ -217,9 +217,26 @@ class Tail:
     # -- what the store says -----------------------------------------------------------------
 
     def _on_event(self, event: LiveEvent) -> None:
+        # What comes most by far comes first, and in one call.
+        if type(event) is not Appended:
+            self._on_change(event)
+            return
+        self._heard = True
+        end = self.window.extend(event.epoch, event.base, event.chunks, event.bytes)
+        if not self.trusted:
+            return
+        if self._info is None or self._info.epoch != event.epoch:
+            self._doubt(forget=False)
+            return
+        follows = event.base == self.end
+        self._grown = True
+        if end > self.end:
+            self.end = end
+        self.due = self._loop.time() + event.lease + _LAPSE_MARGIN
+        self.news.wake(event.chunks if follows else None)
+
+    def _on_change(self, event: LiveEvent) -> None:
         match event:
-            case Appended():
-                self._on_appended(event)
             case Synced() | Unsynced():
                 if self._was_synced:
                     self.distrust()
@@ -237,19 +254,6 @@ class Tail:
                 self._on_ended(event)
             case _:
                 pass
-
-    def _on_appended(self, event: Appended) -> None:
-        self._heard = True
-        end = self.window.extend(event.epoch, event.base, event.chunks, event.bytes)
-        if not self.trusted:
-            return
-        if self._info is None or self._info.epoch != event.epoch:
-            self._doubt(forget=False)
-            return
-        follows = event.base == self.end
-        self.end, self._grown = max(self.end, end), True
-        self.due = self._loop.time() + event.lease + _LAPSE_MARGIN
-        self.news.wake(event.chunks if follows else None)
 
     def _on_ended(self, event: Ended) -> None:
         self._overtaken = True

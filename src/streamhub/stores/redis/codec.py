@@ -194,13 +194,18 @@ def live_event(message: bytes) -> LiveEvent | None:
     if kind == b"a":
         _, epoch_text, base_text, lease_ms, packed = message.split(b" ", 4)
         epoch, base = int(epoch_text), int(base_text)
-        chunks = [
-            Chunk(item, Cursor(epoch, offset))
-            if type(item) is str
-            else Chunk(item[0], Cursor(epoch, offset), item[1])
-            for offset, item in enumerate(_decode_items(packed), base + 1)
-        ]
-        if not chunks:
+        items = _decode_items(packed)
+        if len(items) == 1 and type(items[0]) is str:
+            # Most of them, at the pace of a model; what follows would take twice as long.
+            chunks = [Chunk(items[0], Cursor(epoch, base + 1))]
+        elif items:
+            chunks = [
+                Chunk(item, Cursor(epoch, offset))
+                if type(item) is str
+                else Chunk(item[0], Cursor(epoch, offset), item[1])
+                for offset, item in enumerate(items, base + 1)
+            ]
+        else:
             raise ValueError("no chunks")
         return Appended(epoch, base, chunks, len(packed), int(lease_ms) / 1000)
     if kind == b"c":

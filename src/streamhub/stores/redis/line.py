@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from redis.exceptions import MovedError, RedisError, ResponseError
@@ -31,17 +31,23 @@ _LAST_BACKOFF = 1.0
 _CHANNELS_PER_COMMAND = 1000
 
 
+class Watching(Protocol):
+    """One who listens to a channel."""
+
+    sink: Sink
+
+
 class Channel:
     """Who listens to one channel, and whether it sends yet."""
 
-    __slots__ = ("decode", "left", "left_at", "line", "name", "sinks", "slot", "synced")
+    __slots__ = ("decode", "left", "left_at", "line", "name", "slot", "synced", "watches")
 
     def __init__(self, name: bytes, slot: int, decode: Decode) -> None:
         self.name = name
         self.slot = slot
         self.decode = decode
         #: Built anew where it changes, for it may while it is gone through.
-        self.sinks: tuple[Sink, ...] = ()
+        self.watches: tuple[Watching, ...] = ()
         self.synced = False
         #: Where it is listened to; None until that is known.
         self.line: Line | None = None
@@ -50,8 +56,8 @@ class Channel:
         self.left_at = -inf
 
     def send(self, event: LiveEvent) -> None:
-        for sink in self.sinks:
-            sink(event)
+        for watch in self.watches:
+            watch.sink(event)
 
     def unsync(self) -> None:
         if self.synced:

@@ -27,26 +27,31 @@ _LAST_BACKOFF = 1.0
 
 
 class _Watch:
-    __slots__ = ("_channel", "_listener", "_sink")
+    __slots__ = ("_channel", "_listener", "sink")
 
     def __init__(
         self, listener: Listener, channel: Channel, sink: Callable[[LiveEvent], None]
     ) -> None:
         self._listener = listener
         self._channel = channel
-        self._sink: Callable[[LiveEvent], None] | None = sink
-        channel.sinks = (*channel.sinks, self.send)
-
-    def send(self, event: LiveEvent) -> None:
-        if self._sink is not None:
-            self._sink(event)
+        self.sink = sink
+        channel.watches = (*channel.watches, self)
 
     def close(self) -> None:
-        if self._sink is not None:
-            self._sink = None
-            self._channel.sinks = tuple(one for one in self._channel.sinks if one != self.send)
-            if not self._channel.sinks:
+        if self in self._channel.watches:
+            # The channel may be going through its watches right now.
+            self.sink = _ignore
+            self._channel.watches = tuple(one for one in self._channel.watches if one is not self)
+            if not self._channel.watches:
                 self._listener.drop(self._channel)
+
+
+def _ignore(_: LiveEvent) -> None:
+    pass
+
+
+def _tell_synced(watch: _Watch) -> None:
+    watch.sink(Synced())
 
 
 class Listener:
@@ -68,7 +73,7 @@ class Listener:
             self._place(channel)
         watch = _Watch(self, channel, sink)
         if channel.synced:
-            asyncio.get_running_loop().call_soon(watch.send, Synced())
+            asyncio.get_running_loop().call_soon(_tell_synced, watch)
         return watch
 
     def drop(self, channel: Channel) -> None:

@@ -153,13 +153,9 @@ class Wire(asyncio.BufferedProtocol):
         try:
             self.heard = self._loop.time()
             self._reader.feed(self._buffer, 0, nbytes)  # type: ignore[arg-type]
-            while (reply := self._reader.gets()) is not _INCOMPLETE:
-                if self._on_reply is not None:
-                    self._on_reply(reply)
-                elif isinstance(reply, RedisConnectionError):
-                    raise reply
-                elif self._asked:
-                    self._take(reply)
+            gets, take = self._reader.gets, self._on_reply or self._on_answer
+            while (reply := gets()) is not _INCOMPLETE:
+                take(reply)
         except Exception as error:
             self._break_off(error)
 
@@ -191,7 +187,11 @@ class Wire(asyncio.BufferedProtocol):
         self.unfit = self.unfit or is_read_only(error) or is_last(error)
         return error
 
-    def _take(self, reply: Any) -> None:
+    def _on_answer(self, reply: Any) -> None:
+        if isinstance(reply, RedisConnectionError):
+            raise reply
+        if not self._asked:
+            return
         asked = self._asked.popleft()
         if asked.unsent and not asked.answered.done():
             self._put([asked.unsent.popleft()], asked, at_once=True)
