@@ -280,7 +280,8 @@ class Producer:
                 ops.append(Restore(self.claim, self._metadata))
         elif not self._under_way:
             self._add_appends(ops)
-            self._add_others(ops)
+            if not self.open or self._metadata_stored < self._metadata_set:
+                self._add_others(ops)
         elif self._metadata_stored == self._metadata_set:
             # Else the metadata would wait for as long as there are chunks to follow.
             self._add_appends(ops)
@@ -292,7 +293,7 @@ class Producer:
         for _ in range(_APPENDS_PER_ROUND):
             if base == last:
                 break
-            end = self._batch_end(base)
+            end = self._batch_end(base) if base + 1 < last else last
             ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end]))
             base = self._sent = end
 
@@ -339,16 +340,16 @@ class Producer:
 
     def _apply_stored(self, op: WriteOp, result: Stored) -> None:
         self._mendings = 0
-        match op:
-            case Append(_, base, items):
-                self._take_as_stored(max(self._stored, base + len(items)))
-                self._sent = max(self._sent, self._stored)
-            case SetMetadata():
-                self._metadata_stored = self._metadata_sent
-            case Release():
-                self._finish_phase(_Phase.RELEASED)
-            case _:
-                pass
+        if type(op) is Append:
+            end = op.base + len(op.items)
+            if end > self._stored:
+                self._take_as_stored(end)
+            if self._sent < self._stored:
+                self._sent = self._stored
+        elif type(op) is SetMetadata:
+            self._metadata_stored = self._metadata_sent
+        elif type(op) is Release:
+            self._finish_phase(_Phase.RELEASED)
         if result.cancelling:
             self._notice_cancel()
 

@@ -173,12 +173,13 @@ class Writer:
             del self._ready[producer]
             self._alone.discard(producer)
             size += producer.pending_bytes
-            before = len(work)
-            for op in producer.next_ops():
+            ops = producer.next_ops()
+            for op in ops:
                 work.append((producer, op))
                 if type(op) is Append:
                     chunks += len(op.items)
-            if producer.has_chunks and len(work) > before and type(work[-1][1]) is Append:
+            # One that has more than it may send at a time has sent several appends.
+            if len(ops) > 1 and type(ops[-1]) is Append and producer.has_chunks:
                 more.append(producer)
             if alone:
                 self._lonely = True
