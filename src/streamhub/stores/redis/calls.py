@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..base import (
@@ -31,35 +32,38 @@ _CHUNKS = 512
 _BYTES = 256 * 1024
 
 
+@lru_cache(maxsize=64)
+def _terms(lease: float, retention: float) -> tuple[int, int]:
+    """How long a claim holds, and how long its keys are kept if nothing more comes, in ms."""
+    return codec.ms(lease), codec.ms(lease) + codec.ms(retention)
+
+
 class _Batch:
-    """Appends that one call carries out."""
+    """Appends that one call carries out, of claims on the same terms."""
 
-    __slots__ = ("_arguments", "_chunks", "_keys", "_ops", "_size")
+    __slots__ = ("_arguments", "_chunks", "_keys", "_ops", "_size", "_terms")
 
-    def __init__(self) -> None:
+    def __init__(self, terms: tuple[int, int]) -> None:
+        self._terms = terms
         self._ops: list[Append] = []
         self._keys: list[str] = []
-        self._arguments: list[Argument] = []
+        self._arguments: list[Argument] = [*terms]
         self._chunks = self._size = 0
 
-    def has_room(self, op: Append, items: bytes, *, sessions: int) -> bool:
+    def has_room(self, op: Append, items: bytes, terms: tuple[int, int], *, sessions: int) -> bool:
         return (
             len(self._ops) < sessions
             and self._chunks + len(op.items) <= _CHUNKS
             and self._size + len(items) <= _BYTES
+            and self._terms == terms
         )
 
     def add(self, op: Append, items: bytes, keys: Keys) -> None:
-        claim = op.claim
-        lease = codec.ms(claim.lease)
-        ttl = lease + codec.ms(claim.retention)
         self._ops.append(op)
         self._chunks += len(op.items)
         self._size += len(items)
         self._keys += (keys.meta, keys.chunks)
-        self._arguments += (
-            claim.generation, op.base, op.total_bytes, lease, ttl, items, keys.live
-        )  # fmt: skip
+        self._arguments += (op.claim.generation, op.base, op.total_bytes, items, keys.live)
 
     def carrying(self, script: Script) -> Carrying:
         return Call(script, self._keys, *self._arguments), self._ops
@@ -87,19 +91,19 @@ class Calls:
                 batch = None
                 made.append((self._call(op), (op,)))
                 continue
-            items = codec.encode_items(op.items)
-            if batch is None or not batch.has_room(op, items, sessions=self.together):
-                batch = _Batch()
+            claim, items = op.claim, codec.encode_items(op.items)
+            terms = _terms(claim.lease, claim.retention)
+            if batch is None or not batch.has_room(op, items, terms, sessions=self.together):
+                batch = _Batch(terms)
                 made.append(batch)
-            batch.add(op, items, self._keys(op.claim.session_id))
+            batch.add(op, items, self._keys(claim.session_id))
         append = self._scripts["append"]
         return [one.carrying(append) if isinstance(one, _Batch) else one for one in made]
 
     def _call(self, op: SetMetadata | Renew | Release | End | Restore) -> Call:
         claim = op.claim
         keys = self._keys(claim.session_id)
-        lease = codec.ms(claim.lease)
-        ttl = lease + codec.ms(claim.retention)
+        lease, ttl = _terms(claim.lease, claim.retention)
         scripts = self._scripts
         match op:
             case SetMetadata(_, metadata):

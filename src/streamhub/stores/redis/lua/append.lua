@@ -1,15 +1,16 @@
 -- Store chunks of one or more sessions: each after its `base`. Renew the lease if a quarter of it has
 -- passed, tell the live channel.
 -- KEYS: of each session: meta, chunks
--- ARGV: of each session: generation, base, bytes of the epoch afterwards, lease ms, ttl ms,
+-- ARGV: lease ms, ttl ms; then of each session: generation, base, bytes of the epoch afterwards,
 --       chunks (msgpack: an array of data, or of [data, event]), live channel
 -- Answers: of each session: last | cancelling, last | behind, last | gone | fenced, generation |
 --          over, outcome | an error
 
-local now = now_ms()
+local now, lease_text, ttl_ms = now_ms(), ARGV[1], ARGV[2]
+local lease_ms = tonumber(lease_text)
 
-local function append(meta, chunks, gen, base_text, bytes, lease_text, ttl_ms, packed, live)
-  local base, lease_ms = tonumber(base_text), tonumber(lease_text)
+local function append(meta, chunks, gen, base_text, bytes, packed, live)
+  local base = tonumber(base_text)
   local record = load(meta)
   local no = refusal(record, gen)
   if no then
@@ -67,7 +68,7 @@ end
 -- What is wrong with one session is its own answer. Before Redis 7.0 an error is a text.
 local answers = {}
 for i = 1, #KEYS / 2 do
-  local done, answer = pcall(append, KEYS[2 * i - 1], KEYS[2 * i], unpack(ARGV, 7 * i - 6, 7 * i))
+  local done, answer = pcall(append, KEYS[2 * i - 1], KEYS[2 * i], unpack(ARGV, 5 * i - 2, 5 * i + 2))
   answers[i] = (done or type(answer) == 'table') and answer or {err = 'ERR ' .. answer}
 end
 return answers
