@@ -12,7 +12,7 @@ import asyncio
 from math import inf
 
 from .producer import Producer
-from .stores.base import Append, Store, WriteOp, WriteResult
+from .stores.base import Append, Store, WriteOp
 
 __all__ = ["Writer", "distance"]
 
@@ -50,8 +50,9 @@ class Writer:
         #: How often work was reported since the last round: a sign of how much there is.
         self._marks = 0
         self._urgent = False
-        #: A round may begin.
-        self._go = asyncio.Event()
+        #: Carriers that wait to be called for a round, and whether one has been called.
+        self._idle: list[asyncio.Future[None]] = []
+        self._called = False
         self._timer: asyncio.TimerHandle | None = None
         #: How many rounds are under way, and whether one of them is of a stream that goes alone.
         self._rounds = 0
@@ -60,7 +61,6 @@ class Writer:
         # how many seconds after that the next one may.
         self._since = self._began = 0.0
         self._distance = _SHORTEST
-        self._turn = asyncio.Lock()
         self._backoff = _FIRST_BACKOFF
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
@@ -85,26 +85,32 @@ class Writer:
                 for _ in range(_ROUNDS):
                     carriers.create_task(self._carry(), name="streamhub writer")
         finally:
+            self._idle.clear()
             for timer in (self._timer, self._retry):
                 if timer is not None:
                     timer.cancel()
 
     async def _carry(self) -> None:
         while True:
-            async with self._turn:
-                while self._delay() > 0:
-                    self._go.clear()
-                    self._see_to_it()
-                    await self._go.wait()
-                work = self._gather()
+            while self._delay() > 0:
+                self._see_to_it()
+                idle = self._loop.create_future()
+                self._idle.append(idle)
+                await idle
+                self._called = False
+            work = self._gather()
             if work:
                 await self._round(work)
 
     def _see_to_it(self) -> None:
         """Have a round begin as soon as it may."""
+        if self._called:
+            return
         delay = self._delay()
         if delay <= 0:
-            self._go.set()
+            if self._idle:
+                self._called = True
+                self._idle.pop().set_result(None)
         elif delay < inf and self._timer is None:
             self._timer = self._loop.call_later(delay, self._on_timer)
 
@@ -130,8 +136,11 @@ class Writer:
         producers = dict.fromkeys([producer for producer, _ in work])
         self._distance = distance(len(producers))
         self._rounds += 1
+        broke_off = False
         try:
-            answers, broke_off = await self._write([op for _, op in work])
+            answers = await self._store.write([op for _, op in work])
+        except Exception as error:  # a store's error must reach its producers, not end the writer
+            answers, broke_off = [error] * len(work), True
         finally:
             self._rounds -= 1
             self._lonely = False
@@ -189,13 +198,6 @@ class Writer:
         if not self._ready:
             self._urgent = False
         return work
-
-    async def _write(self, ops: list[WriteOp]) -> tuple[list[WriteResult | Exception], bool]:
-        """The answers, and whether there is but one error for all of them."""
-        try:
-            return await self._store.write(ops), False
-        except Exception as error:  # a store's error must reach its producers, not end the writer
-            return [error] * len(ops), True
 
     def _back_off(self) -> None:
         if self._retry is None:

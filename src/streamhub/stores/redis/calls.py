@@ -20,7 +20,6 @@ from . import codec
 from .keys import Keys
 from .lane import Call
 from .scripts import Script
-from .wire import Argument
 
 __all__ = ["Calls", "Carrying", "results"]
 
@@ -34,39 +33,9 @@ _BYTES = 256 * 1024
 
 @lru_cache(maxsize=64)
 def _terms(lease: float, retention: float) -> tuple[int, int]:
-    """How long a claim holds, and how long its keys are kept if nothing more comes, in ms."""
+    """How long a claim holds, and how long its keys are kept if nothing more comes, in ms. One call
+    stores chunks of claims on the same terms."""
     return codec.ms(lease), codec.ms(lease) + codec.ms(retention)
-
-
-class _Batch:
-    """Appends that one call carries out, of claims on the same terms."""
-
-    __slots__ = ("_arguments", "_chunks", "_keys", "_ops", "_size", "_terms")
-
-    def __init__(self, terms: tuple[int, int]) -> None:
-        self._terms = terms
-        self._ops: list[Append] = []
-        self._keys: list[str] = []
-        self._arguments: list[Argument] = [*terms]
-        self._chunks = self._size = 0
-
-    def has_room(self, op: Append, items: bytes, terms: tuple[int, int], *, sessions: int) -> bool:
-        return (
-            len(self._ops) < sessions
-            and self._chunks + len(op.items) <= _CHUNKS
-            and self._size + len(items) <= _BYTES
-            and self._terms == terms
-        )
-
-    def add(self, op: Append, items: bytes, keys: Keys) -> None:
-        self._ops.append(op)
-        self._chunks += len(op.items)
-        self._size += len(items)
-        self._keys += (keys.meta, keys.chunks)
-        self._arguments += (op.claim.generation, op.base, op.total_bytes, items, keys.live)
-
-    def carrying(self, script: Script) -> Carrying:
-        return Call(script, self._keys, *self._arguments), self._ops
 
 
 class Calls:
@@ -84,21 +53,32 @@ class Calls:
         self.together = together
 
     def of(self, ops: Sequence[WriteOp]) -> list[Carrying]:
-        made: list[Carrying | _Batch] = []
-        batch: _Batch | None = None
+        made: list[Carrying] = []
+        call: Call | None = None
+        carried: list[WriteOp] = []
+        of_call, chunks, size = (0, 0), 0, 0
         for op in ops:
             if not isinstance(op, Append):
-                batch = None
                 made.append((self._call(op), (op,)))
+                call = None
                 continue
             claim, items = op.claim, codec.encode_items(op.items)
-            terms = _terms(claim.lease, claim.retention)
-            if batch is None or not batch.has_room(op, items, terms, sessions=self.together):
-                batch = _Batch(terms)
-                made.append(batch)
-            batch.add(op, items, self._keys(claim.session_id))
-        append = self._scripts["append"]
-        return [one.carrying(append) if isinstance(one, _Batch) else one for one in made]
+            terms, keys = _terms(claim.lease, claim.retention), self._keys(claim.session_id)
+            chunks, size = chunks + len(op.items), size + len(items)
+            if (
+                call is None
+                or len(carried) == self.together
+                or chunks > _CHUNKS
+                or size > _BYTES
+                or terms != of_call
+            ):
+                call, carried, of_call = Call(self._scripts["append"], (), *terms), [], terms
+                chunks, size = len(op.items), len(items)
+                made.append((call, carried))
+            carried.append(op)
+            call.keys += (keys.meta, keys.chunks)
+            call.arguments += (claim.generation, op.base, op.total_bytes, items, keys.live)
+        return made
 
     def _call(self, op: SetMetadata | Renew | Release | End | Restore) -> Call:
         claim = op.claim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -21,18 +21,23 @@ _PAUSES = (0.05, 0.2)
 
 
 class Call:
-    """A script call: by its SHA, or in full where the server has forgotten that."""
+    """A script call: by its SHA, or in full where the server has forgotten that. Keys and arguments
+    may be added until it is sent."""
 
-    __slots__ = ("by_sha", "key", "script")
+    __slots__ = ("arguments", "keys", "script")
 
-    def __init__(self, script: Script, keys: Sequence[str], *arguments: Argument) -> None:
+    def __init__(self, script: Script, keys: Iterable[str], *arguments: Argument) -> None:
         self.script = script
-        self.key = keys[0]
-        self.by_sha: Command = (b"EVALSHA", script.sha, len(keys), *keys, *arguments)
+        self.keys = [*keys]
+        self.arguments = [*arguments]
+
+    @property
+    def by_sha(self) -> Command:
+        return (b"EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
 
     @property
     def in_full(self) -> Command:
-        return (b"EVAL", self.script.text, *self.by_sha[2:])
+        return (b"EVAL", self.script.text, len(self.keys), *self.keys, *self.arguments)
 
 
 Request = Command | Call
@@ -87,7 +92,10 @@ class Lane:
         asking = object()
         self._asking[asking] = asyncio.get_running_loop().time()
         try:
-            return await self._ask(requests)
+            if self._pauses:
+                return await self._persist(requests)
+            answers, _ = await self._exchange(requests)
+            return answers
         except Exception as error:
             if self._closed:
                 raise HubClosed from None
@@ -110,7 +118,7 @@ class Lane:
         if self._wire is not None:
             await self._leave(self._wire)
 
-    async def _ask(self, requests: Sequence[Request]) -> list[Any]:
+    async def _persist(self, requests: Sequence[Request]) -> list[Any]:
         for pause in self._pauses:
             try:
                 answers, last = await self._exchange(requests)

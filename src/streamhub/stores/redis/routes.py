@@ -251,7 +251,7 @@ async def _pause(pauses: Iterator[float]) -> bool:
 
 def _key(request: Request) -> bytes | None:
     if isinstance(request, Call):
-        return request.key.encode()
+        return request.keys[0].encode()
     return str(request[1]).encode() if len(request) > 1 else None
 
 
