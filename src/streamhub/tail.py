@@ -49,6 +49,16 @@ class Tail:
     that lives puts back what the store has lost.
     """
 
+    # What each live message needs comes first: of a thousand tails little is in a processor's
+    # cache. Without slots the names would be too many for CPython to share them between the tails.
+    __slots__ = (  # noqa: RUF023
+        "_heard", "window", "trusted", "_epoch", "end", "_grown", "due", "_loop", "news", "turn",
+        "_distrust_until", "_gone_since", "_info", "_joined_pages", "_known", "_lapsed_since",
+        "_lease", "_overtaken", "_pages", "_poll", "_removed", "_schedule", "_spawn", "_store",
+        "_synced", "_was_synced", "_watch", "failure", "looks", "missing", "references",
+        "session_id", "shared", "takeovers",
+    )  # fmt: skip
+
     def __init__(
         self,
         session_id: str,
@@ -62,6 +72,8 @@ class Tail:
         self.references = 0
         self.due = asyncio.get_running_loop().time() + _FIRST_LOOK
         self._info: SessionInfo | None = None
+        #: Its epoch; None if there is none.
+        self._epoch: int | None = None
         #: Whether chunks have come since, of which ``end`` knows already.
         self._grown = False
         self.trusted = False
@@ -225,7 +237,7 @@ class Tail:
         end = self.window.extend(event.epoch, event.base, event.chunks, event.bytes)
         if not self.trusted:
             return
-        if self._info is None or self._info.epoch != event.epoch:
+        if self._epoch != event.epoch:
             self._doubt(forget=False)
             return
         follows = event.base == self.end
@@ -330,7 +342,7 @@ class Tail:
         if past is not None and left <= 0:
             self._take(past)
             return
-        self._info = None
+        self._info = self._epoch = None
         self.missing = self.missing or self._removed or self._known is None or left <= 0
         pause = self._lease / 3 if self.missing else min(left, self._lease / 4)
         self.due = now + min(pause, _DEGRADED_POLL if not self._synced else pause)
@@ -339,7 +351,8 @@ class Tail:
         self._turn_over()
 
     def _stands(self, info: SessionInfo) -> None:
-        self._info, self._grown, self.end = info, False, info.last.offset
+        self._info, self._epoch = info, info.epoch
+        self._grown, self.end = False, info.last.offset
 
     def _turn_over(self) -> None:
         self.turn += 1

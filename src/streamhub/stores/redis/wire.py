@@ -54,7 +54,8 @@ class _Asked:
         self.expected = expected
         self.replies: list[Any] = []
         self.shorten: Callable[[Any], Any] | None = None
-        self.unsent: deque[bytes] = deque()
+        #: The last one first.
+        self.unsent: list[bytes] = []
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -119,7 +120,7 @@ class Wire(asyncio.BufferedProtocol):
         asked = _Asked(self._loop.create_future(), len(commands))
         if isinstance(commands[0], Listing):
             asked.shorten = commands[0].shorten
-            asked.unsent.extend(packed[_LISTINGS:])
+            asked.unsent = packed[: _LISTINGS - 1 : -1]
             del packed[_LISTINGS:]
         self._put(packed, asked, at_once=at_once)
         return await asked.answered
@@ -194,7 +195,7 @@ class Wire(asyncio.BufferedProtocol):
             return
         asked = self._asked.popleft()
         if asked.unsent and not asked.answered.done():
-            self._put([asked.unsent.popleft()], asked, at_once=True)
+            self._put([asked.unsent.pop()], asked, at_once=True)
         if asked.shorten is not None and not isinstance(reply, Exception):
             reply = asked.shorten(reply)
         asked.replies.append(reply)
