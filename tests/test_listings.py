@@ -60,6 +60,29 @@ def test_parts_of_a_log_join_to_what_the_whole_is(
     assert join(right_after(whole, after)) == codec.joined("chat", parts, after)
 
 
+@given(
+    log=st.lists(places, max_size=12),
+    start=st.integers(0, 12),
+    size=st.integers(1, 5),
+    shortened=st.lists(st.booleans(), min_size=13, max_size=13),
+)
+def test_parts_of_a_log_are_what_the_whole_is_where_nothing_is_missing(
+    log: list[list[bytes] | None], start: int, size: int, shortened: list[bool]
+) -> None:
+    """Wherever it is divided, and whichever parts became chunks as they came; else it is said."""
+    replies = [listed(log, at, size) for at in range(start, max(len(log), start + 1), size)]
+    parts = [
+        codec.page(reply) if short else reply
+        for reply, short in zip(replies, shortened, strict=False)
+    ]
+
+    found = codec.pages("chat", parts)
+
+    assert found in (None, codec.entries("chat", listed(log, start, size * len(parts))))
+    if None not in log[start:]:
+        assert found is not None
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -81,6 +104,7 @@ def test_parts_of_a_log_join_to_what_the_whole_is(
 def test_what_is_no_row_of_plain_chunks_stays_as_it_is(reply: Any) -> None:
     """Holes, event types, other epochs, entries of others, damage: for whoever asked to judge."""
     assert reply is codec.row(reply)
+    assert reply is codec.page(reply)
 
 
 class Upper(Listing):

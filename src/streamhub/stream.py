@@ -347,10 +347,11 @@ class LiveStream:
         position = Cursor(info.epoch or 0, 0)
         chunks: list[Chunk] = []
         while (position.epoch, position.offset) < (info.last.epoch, info.last.offset):
+            left = info.last.offset - position.offset if counted else _READ_AT_ONCE
             page = await self._runtime.store.read(
                 self._session_id,
                 position,
-                _READ_AT_ONCE,
+                min(left, _READ_AT_ONCE),
                 generation=None if counted else info.generation,
             )
             if not page:

@@ -37,6 +37,8 @@ __all__ = [
     "joined",
     "live_event",
     "ms",
+    "page",
+    "pages",
     "record",
     "row",
     "taken",
@@ -113,27 +115,60 @@ def record(
         return SessionCorrupted(session_id, f"unreadable record: {problem!r}")
 
 
-def entries(session_id: str, raw: Sequence[Any]) -> list[Chunk]:
-    """The chunks of an XRANGE reply.
+def entries(session_id: str, raw: Any) -> list[Chunk]:
+    """The chunks of an XRANGE reply, or of what ``page`` has made of it.
 
     :raises SessionCorrupted: an entry is none of ours, nor of the Go library.
     """
-    if not raw:
-        return []
+    found = raw if _is_page(raw) else page(raw)
+    if _is_page(found):
+        chunks: list[Chunk] = found
+        return chunks
     try:
-        first, last = _cursor(raw[0][0]), _cursor(raw[-1][0])
-        if (first.epoch, first.offset + len(raw) - 1) != (last.epoch, last.offset):
-            return [_chunk(_cursor(key), fields) for key, fields in raw]
-        # Ids only grow: where both ends are so far apart, each is one more than the one before.
-        epoch = first.epoch
-        return [
-            Chunk(fields[1].decode("utf-8", "replace"), Cursor(epoch, offset))
-            if len(fields) == 2 and fields[0] == b"d"
-            else _chunk(Cursor(epoch, offset), fields)
-            for offset, (_, fields) in enumerate(raw, first.offset)
-        ]
+        return [_chunk(_cursor(key), fields) for key, fields in raw]
     except (ValueError, KeyError, TypeError, IndexError) as problem:
         raise SessionCorrupted(session_id, f"unreadable log entry: {problem!r}") from problem
+
+
+def page(reply: Any) -> Any:
+    """An XRANGE reply as its chunks, if none has an event type or is missing between them; else as
+    it is. Raises nothing."""
+    try:
+        first, last = _cursor(reply[0][0]), _cursor(reply[-1][0])
+        # Ids only grow: from the first to the last there is room for just so many.
+        if (first.epoch, first.offset + len(reply) - 1) == (last.epoch, last.offset):
+            epoch = first.epoch
+            chunks = [
+                Chunk(data.decode(), Cursor(epoch, offset))
+                for offset, (_, (name, data)) in enumerate(reply, first.offset)
+                if name == b"d"
+            ]
+            if len(chunks) == len(reply):
+                return chunks
+    except (ValueError, TypeError, IndexError, AttributeError):
+        pass
+    return reply
+
+
+def pages(session_id: str, replies: Sequence[Any]) -> list[Chunk] | None:
+    """The chunks of XRANGE replies, or of what ``page`` has made of them, if each goes on where the
+    one before ends; else None.
+
+    :raises SessionCorrupted: an entry is none of ours, nor of the Go library.
+    """
+    found: list[Chunk] = []
+    for reply in replies:
+        chunks = entries(session_id, reply)
+        if found and chunks:
+            last = found[-1].cursor
+            if chunks[0].cursor != Cursor(last.epoch, last.offset + 1):
+                return None
+        found += chunks
+    return found
+
+
+def _is_page(reply: Any) -> bool:
+    return not reply or type(reply[0]) is Chunk
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):

@@ -38,8 +38,8 @@ from .wire import Listing
 __all__ = ["RedisStore"]
 
 _SCAN_COUNT = 500
-# So many entries that are to be joined are listed by one command: few enough that they are gone
-# before the garbage collector looks at them.
+# So many entries of a log are listed by one command: few enough that they are gone before the
+# garbage collector looks at them.
 _LISTED = 128
 # How many pages of logs may be on their way to this process, for the memory that they take.
 _PAGES = 64
@@ -235,6 +235,10 @@ class RedisStore:
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:
+        if generation is None and limit > _LISTED:
+            found = codec.pages(session_id, await self._list(_Page, session_id, after, limit))
+            if found is not None:
+                return _of_epoch(found, after.epoch)
         keys = self._keys(session_id)
         requests: list[Command] = [
             (b"XRANGE", keys.chunks, f"({after}", b"+", b"COUNT", limit),
@@ -248,20 +252,25 @@ class RedisStore:
         chunks = codec.entries(session_id, answers[0])
         if generation is not None:
             return chunks if answers[1] == generation.encode() else []
-        if chunks and chunks[-1].cursor.epoch != after.epoch:
-            return [chunk for chunk in chunks if chunk.cursor.epoch == after.epoch]
-        return chunks
+        return _of_epoch(chunks, after.epoch)
 
     async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        replies = await self._list(_Row, session_id, after, limit)
+        return codec.joined(session_id, replies, after)
+
+    async def _list(
+        self, kind: type[Listing], session_id: str, after: Cursor, limit: int
+    ) -> list[Any]:
+        """The next ``limit`` places of a log, a part at a time."""
         chunks, epoch, end = self._keys(session_id).chunks, after.epoch, after.offset + limit
         listings = [
-            _Entries((b"XRANGE", chunks, f"({epoch}-{at}", b"+", b"COUNT", min(_LISTED, end - at)))
+            kind((b"XRANGE", chunks, f"({epoch}-{at}", b"+", b"COUNT", min(_LISTED, end - at)))
             for at in range(after.offset, end, _LISTED)
         ]
         async with self._pages:
             replies = await self._reads.ask(listings, patient=True)
         self._check(replies, session_id)
-        return codec.joined(session_id, replies, after)
+        return replies
 
     async def sessions(self) -> AsyncIterator[str]:
         seen: set[str] = set()
@@ -341,8 +350,18 @@ class RedisStore:
         }
 
 
-class _Entries(Listing):
+class _Page(Listing):
+    shorten = staticmethod(codec.page)
+
+
+class _Row(Listing):
     shorten = staticmethod(codec.row)
+
+
+def _of_epoch(chunks: list[Chunk], epoch: int) -> list[Chunk]:
+    if chunks and chunks[-1].cursor.epoch != epoch:
+        return [chunk for chunk in chunks if chunk.cursor.epoch == epoch]
+    return chunks
 
 
 def _time_ms(time: Sequence[bytes]) -> int:
