@@ -24,6 +24,11 @@ class Holds(Passing):
         self.at_once = self.most_at_once = 0
         self._turn = asyncio.Lock()
 
+    async def begun(self, rounds: int) -> None:
+        """Wait until so many have begun, which may be a few milliseconds apart."""
+        while len(self.rounds) < rounds:  # noqa: ASYNC110 - the writer's own timers must run
+            await asyncio.sleep(0)
+
     async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
         self.rounds.append(sum(len(op.items) for op in ops if isinstance(op, Append)))
         self.at_once += 1
@@ -74,3 +79,25 @@ async def test_much_does_not_wait_for_the_round_that_is_under_way(session_id: st
     assert store.most_at_once == len(under_way)
     assert 30_000 == info.last.offset
     assert 30_000 == sum(store.rounds)
+
+
+async def test_what_a_round_leaves_begins_another_one_at_once(session_id: str) -> None:
+    """More streams than a round takes: nothing has to happen for the others to follow."""
+    store = Holds(MemoryStore())
+    store.go.set()
+    async with Hub(store, config=CONFIG) as hub:
+        claims = [hub.register(f"{session_id}:{number}") for number in range(1_100)]
+        streams = [stream for stream, _ in await asyncio.gather(*claims)]
+        # The first chunk of a stream lets others run; all of the second ones come in one turn.
+        await asyncio.gather(*(stream.publish("x") for stream in streams))
+        await within(asyncio.gather(*(stream.flush() for stream in streams)))
+        store.go.clear()
+        store.rounds.clear()
+        for stream in streams:
+            await stream.publish("x")
+        await within(store.begun(2))
+        under_way = list(store.rounds)
+        store.go.set()
+        await within(asyncio.gather(*(stream.flush() for stream in streams)))
+
+    assert [1_024, 76] == under_way

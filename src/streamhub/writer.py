@@ -136,6 +136,9 @@ class Writer:
         producers = dict.fromkeys([producer for producer, _ in work])
         self._distance = distance(len(producers))
         self._rounds += 1
+        if self._ready:
+            # Perhaps enough for the other carrier.
+            self._see_to_it()
         broke_off = False
         try:
             answers = await self._store.write([op for _, op in work])
@@ -163,7 +166,6 @@ class Writer:
                 self.mark(producer)
         # What came during the round came at its beginning at the earliest.
         self._since = min(self._since, began)
-        self._see_to_it()
 
     def _gather(self) -> list[tuple[Producer, WriteOp]]:
         work: list[tuple[Producer, WriteOp]] = []
