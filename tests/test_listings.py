@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamhub import Hub
 from streamhub.chunks import Cursor
 from streamhub.rows import join, right_after
-from streamhub.stores.redis import codec
+from streamhub.stores.redis import RedisStore, codec
 from streamhub.stores.redis.wire import Listing, Wire
 
 EPOCH = 7
@@ -76,11 +77,31 @@ def test_parts_of_a_log_are_what_the_whole_is_where_nothing_is_missing(
         for reply, short in zip(replies, shortened, strict=False)
     ]
 
-    found = codec.pages("chat", parts)
+    found = codec.pages("chat", parts, Cursor(EPOCH, start))
 
     assert found in (None, codec.entries("chat", listed(log, start, size * len(parts))))
-    if None not in log[start:]:
+    if start < len(log) and None not in log[start:]:
         assert found is not None
+
+
+def test_a_part_that_came_before_the_log_grew_leaves_no_hole() -> None:
+    """The log was put back between two parts: what the first would hold is not left out."""
+    log: list[list[bytes] | None] = [[b"d", b"a"]] * 4
+
+    assert codec.pages("chat", [[], listed(log, 2, 2)], Cursor(EPOCH, 0)) is None
+
+
+async def test_no_chunks_are_an_empty_list(redis_url: str, session_id: str) -> None:
+    """Redis answers with a null to who asks for no entries."""
+    async with Hub.from_url(redis_url) as hub:
+        stream, _ = await hub.register(session_id)
+        cursor = await stream.publish("a")
+        await stream.flush()
+        store = RedisStore.from_url(redis_url)
+        found = await store.read(session_id, Cursor(cursor.epoch, 0), 0)
+        await store.aclose()
+
+    assert [] == found
 
 
 @pytest.mark.parametrize(

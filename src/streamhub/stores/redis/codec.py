@@ -120,6 +120,8 @@ def entries(session_id: str, raw: Any) -> list[Chunk]:
 
     :raises SessionCorrupted: an entry is none of ours, nor of the Go library.
     """
+    if not raw:
+        return []
     found = raw if _is_page(raw) else page(raw)
     if _is_page(found):
         chunks: list[Chunk] = found
@@ -150,25 +152,26 @@ def page(reply: Any) -> Any:
     return reply
 
 
-def pages(session_id: str, replies: Sequence[Any]) -> list[Chunk] | None:
-    """The chunks of XRANGE replies, or of what ``page`` has made of them, if each goes on where the
-    one before ends; else None.
+def pages(session_id: str, replies: Sequence[Any], after: Cursor) -> list[Chunk] | None:
+    """The chunks of XRANGE replies, or of what ``page`` has made of them, if they follow ``after``
+    without a hole between the replies; else None.
 
     :raises SessionCorrupted: an entry is none of ours, nor of the Go library.
     """
     found: list[Chunk] = []
     for reply in replies:
         chunks = entries(session_id, reply)
-        if found and chunks:
-            last = found[-1].cursor
-            if chunks[0].cursor != Cursor(last.epoch, last.offset + 1):
+        if chunks:
+            # Where one reply found nothing yet, the next may: the log grew, or was put back.
+            if chunks[0].cursor != Cursor(after.epoch, after.offset + 1):
                 return None
-        found += chunks
+            found += chunks
+            after = chunks[-1].cursor
     return found
 
 
 def _is_page(reply: Any) -> bool:
-    return not reply or type(reply[0]) is Chunk
+    return type(reply[0]) is Chunk
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):

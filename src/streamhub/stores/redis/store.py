@@ -236,7 +236,8 @@ class RedisStore:
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:
         if generation is None and limit > _LISTED:
-            found = codec.pages(session_id, await self._list(_Page, session_id, after, limit))
+            replies = await self._list(_Page, session_id, after, limit)
+            found = codec.pages(session_id, replies, after)
             if found is not None:
                 return _of_epoch(found, after.epoch)
         keys = self._keys(session_id)
