@@ -93,9 +93,9 @@ class Writer:
     async def _carry(self) -> None:
         while True:
             while self._delay() > 0:
-                self._see_to_it()
                 idle = self._loop.create_future()
                 self._idle.append(idle)
+                self._see_to_it()
                 await idle
                 self._called = False
             work = self._gather()
