@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from streamhub import Hub, HubConfig
-from streamhub.stores.base import Append, Store, WriteOp, WriteResult
+from streamhub.producer import Producer
+from streamhub.stores.base import Append, Granted, Store, WriteOp, WriteResult
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import Passing
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import until, within
+from streamhub.writer import Writer
 
 CONFIG = HubConfig(lease=3600.0)
 
@@ -24,10 +28,8 @@ class Holds(Passing):
         self.at_once = self.most_at_once = 0
         self._turn = asyncio.Lock()
 
-    async def begun(self, rounds: int) -> None:
-        """Wait until so many have begun, which may be a few milliseconds apart."""
-        while len(self.rounds) < rounds:  # noqa: ASYNC110 - the writer's own timers must run
-            await asyncio.sleep(0)
+    async def two_begun(self) -> bool:
+        return len(self.rounds) >= 2
 
     async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
         self.rounds.append(sum(len(op.items) for op in ops if isinstance(op, Append)))
@@ -95,9 +97,32 @@ async def test_what_a_round_leaves_begins_another_one_at_once(session_id: str) -
         store.rounds.clear()
         for stream in streams:
             await stream.publish("x")
-        await within(store.begun(2))
+        await until(store.two_begun)
         under_way = list(store.rounds)
         store.go.set()
         await within(asyncio.gather(*(stream.flush() for stream in streams)))
 
     assert [1_024, 76] == under_way
+
+
+@pytest.mark.parametrize("turns_later", range(6))
+async def test_work_for_a_writer_that_is_being_cancelled_raises_nothing(turns_later: int) -> None:
+    """A program that stops cancels all its tasks at once; a body that still publishes meanwhile
+    must not get an error of the event loop."""
+    writer = Writer(MemoryStore())
+    running = asyncio.create_task(writer.run())
+    await turns()
+    granted = await MemoryStore().claim(
+        "chat", "generation", takeover="restart", lease=5.0, retention=5.0
+    )
+    assert isinstance(granted, Granted)
+    producer = Producer(granted, CONFIG)
+    producer.accept("a", None, rested=True)
+
+    running.cancel()
+    for _ in range(turns_later):
+        await asyncio.sleep(0)
+    writer.mark(producer)
+
+    with pytest.raises(asyncio.CancelledError):
+        await running

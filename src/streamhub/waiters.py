@@ -13,8 +13,8 @@ _FEW = 16
 
 
 class Waiters(Generic[T]):
-    """Holds those who wait. Who was cancelled is forgotten with the next news, or as soon as the
-    cancelled are as many as the others."""
+    """Holds those who wait. Who was cancelled is forgotten with the next news, or when twice as
+    many are held as waited when that was last seen to."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -50,7 +50,7 @@ class Writer:
         #: How often work was reported since the last round: a sign of how much there is.
         self._marks = 0
         self._urgent = False
-        #: Carriers that wait to be called for a round, and whether one has been called.
+        #: Carriers that wait for a round to be due; whether one was called that has not run yet.
         self._idle: list[asyncio.Future[None]] = []
         self._called = False
         self._timer: asyncio.TimerHandle | None = None
@@ -108,9 +108,10 @@ class Writer:
             return
         delay = self._delay()
         if delay <= 0:
-            if self._idle:
+            # A carrier that is being cancelled stands here until all of them have ended.
+            if self._idle and not (idle := self._idle.pop()).done():
                 self._called = True
-                self._idle.pop().set_result(None)
+                idle.set_result(None)
         elif delay < inf and self._timer is None:
             self._timer = self._loop.call_later(delay, self._on_timer)
 
@@ -189,7 +190,7 @@ class Writer:
                 work.append((producer, op))
                 if type(op) is Append:
                     chunks += len(op.items)
-            # One that has more than it may send at a time has sent several appends.
+            # One that has more than it may send at a time has made several appends of it.
             if len(ops) > 1 and type(ops[-1]) is Append and producer.has_chunks:
                 more.append(producer)
             if alone:

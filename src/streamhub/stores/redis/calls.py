@@ -33,13 +33,13 @@ _BYTES = 256 * 1024
 
 @lru_cache(maxsize=64)
 def _terms(lease: float, retention: float) -> tuple[int, int]:
-    """How long a claim holds, and how long its keys are kept if nothing more comes, in ms. One call
-    stores chunks of claims on the same terms."""
+    """How long a claim holds, and how long its keys are kept if nothing more comes, in ms."""
     return codec.ms(lease), codec.ms(lease) + codec.ms(retention)
 
 
 class Calls:
-    """Makes the calls that carry out operations, in their order.
+    """Makes the calls that carry out operations, in their order. One call stores chunks of several
+    sessions where they follow each other and their claims have the same terms.
 
     :param together: of how many sessions one call may store chunks. Each call costs the server a
         few microseconds, whatever it does.
@@ -56,7 +56,7 @@ class Calls:
         made: list[Carrying] = []
         call: Call | None = None
         carried: list[WriteOp] = []
-        of_call, chunks, size = (0, 0), 0, 0
+        terms_of_call, chunks, size = (0, 0), 0, 0
         for op in ops:
             if not isinstance(op, Append):
                 made.append((self._call(op), (op,)))
@@ -70,9 +70,9 @@ class Calls:
                 or len(carried) == self.together
                 or chunks > _CHUNKS
                 or size > _BYTES
-                or terms != of_call
+                or terms != terms_of_call
             ):
-                call, carried, of_call = Call(self._scripts["append"], (), *terms), [], terms
+                call, carried, terms_of_call = Call(self._scripts["append"], (), *terms), [], terms
                 chunks, size = len(op.items), len(items)
                 made.append((call, carried))
             carried.append(op)
