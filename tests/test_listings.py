@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,6 +103,28 @@ async def test_no_chunks_are_an_empty_list(redis_url: str, session_id: str) -> N
         await store.aclose()
 
     assert [] == found
+
+
+@pytest.mark.parametrize("joined", [False, True])
+async def test_who_asks_for_a_great_many_chunks_pays_for_those_that_are_there(
+    redis_url: str, redis_client: redis.asyncio.Redis, session_id: str, joined: bool
+) -> None:
+    """A limit of ten million takes no more than a hundred commands."""
+    data = [f"{n} " for n in range(700)]
+    async with Hub.from_url(redis_url) as hub:
+        stream, _ = await hub.register(session_id)
+        for text in data:
+            cursor = await stream.publish(text)
+        await stream.flush()
+        store = RedisStore.from_url(redis_url)
+        await redis_client.config_resetstat()
+        read = store.read_joined if joined else store.read
+        found = await read(session_id, Cursor(cursor.epoch, 0), 10_000_000)
+        stats = await redis_client.info("commandstats")
+        await store.aclose()
+
+    assert (["".join(data)] if joined else data) == [chunk.data for chunk in found]
+    assert stats["cmdstat_xrange"]["calls"] <= 100
 
 
 @pytest.mark.parametrize(

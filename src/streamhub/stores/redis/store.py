@@ -39,8 +39,9 @@ __all__ = ["RedisStore"]
 
 _SCAN_COUNT = 500
 # So many entries of a log are listed by one command: few enough that they are gone before the
-# garbage collector looks at them.
+# garbage collector looks at them. Who asks for a great many has them listed by so many commands.
 _LISTED = 128
+_LISTINGS = 64
 # How many pages of logs may be on their way to this process, for the memory that they take.
 _PAGES = 64
 # Of how many sessions one call stores chunks. In a cluster its keys would have to be of one slot.
@@ -264,9 +265,10 @@ class RedisStore:
     ) -> list[Any]:
         """The next ``limit`` places of a log, a part at a time."""
         chunks, epoch, end = self._keys(session_id).chunks, after.epoch, after.offset + limit
+        part = max(_LISTED, -(-limit // _LISTINGS))
         listings = [
-            kind((b"XRANGE", chunks, f"({epoch}-{at}", b"+", b"COUNT", min(_LISTED, end - at)))
-            for at in range(after.offset, end, _LISTED)
+            kind((b"XRANGE", chunks, f"({epoch}-{at}", b"+", b"COUNT", min(part, end - at)))
+            for at in range(after.offset, end, part)
         ]
         async with self._pages:
             replies = await self._reads.ask(listings, patient=True)
