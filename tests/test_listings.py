@@ -113,13 +113,12 @@ async def test_who_asks_for_a_great_many_chunks_pays_for_those_that_are_there(
     data = [f"{n} " for n in range(700)]
     async with Hub.from_url(redis_url) as hub:
         stream, _ = await hub.register(session_id)
-        for text in data:
-            cursor = await stream.publish(text)
+        cursors = [await stream.publish(text) for text in data]
         await stream.flush()
         store = RedisStore.from_url(redis_url)
         await redis_client.config_resetstat()
         read = store.read_joined if joined else store.read
-        found = await read(session_id, Cursor(cursor.epoch, 0), 10_000_000)
+        found = await read(session_id, Cursor(cursors[0].epoch, 0), 10_000_000)
         stats = await redis_client.info("commandstats")
         await store.aclose()
 

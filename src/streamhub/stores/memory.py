@@ -334,13 +334,13 @@ class MemoryStore:
             return False
         del self._records[session_id]
         claim = record.claim
-        # A frozen producer is kept from coming back for as long as its session would outlive it.
-        term = claim.lease + claim.retention if record.status is Status.ACTIVE else 0.002
-        tombstone = self._removed.setdefault(session_id, _Tombstone())
-        tombstone[claim.generation] = claim.epoch
-        if len(tombstone) > _MOST_REMOVED:
-            del tombstone[next(iter(tombstone))]
-        tombstone.expires = max(tombstone.expires, now + term)
+        if record.status is Status.ACTIVE:
+            # A frozen producer is kept from coming back for as long as its session would outlive
+            # it.
+            self._bury(claim, now + claim.lease + claim.retention)
+        elif claim.epoch >= int(now * 1000):
+            # Whoever claims within this millisecond must still get another epoch.
+            self._bury(claim, now + 0.002)
         self._tell(session_id, Removed())
         for watch in list(self._cancels.get(session_id, ())):
             watch.send(CancelRequested())
@@ -397,6 +397,13 @@ class MemoryStore:
             del self._records[session_id]
             return None
         return record
+
+    def _bury(self, claim: Claim, expires: float) -> None:
+        tombstone = self._removed.setdefault(claim.session_id, _Tombstone())
+        tombstone[claim.generation] = claim.epoch
+        if len(tombstone) > _MOST_REMOVED:
+            del tombstone[next(iter(tombstone))]
+        tombstone.expires = max(tombstone.expires, expires)
 
     def _last_epoch(self, session_id: str, record: _Record | None) -> int:
         """The newest epoch that the session is known to have had."""
