@@ -219,7 +219,7 @@ def _crashes_show(session: Session, history: History, lease: float) -> Iterator[
             # Who cannot reach the store, or writes into one that cannot, learns of it later.
             if window.overlaps(stop.at - lease, deadline):
                 deadline = max(deadline, window.end + lease + _SHOWS_WITHIN)
-        deadline += history.lag(stop.at, deadline, READERS)
+        deadline += history.delay(stop.at, deadline, READERS)
         for reader, events in session.readers.items():
             if _is_open(events, stop.at) and not _has_shown(session, events, stop.at, deadline):
                 late = history.end > deadline

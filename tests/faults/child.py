@@ -15,14 +15,12 @@ from typing import Any
 
 from streamhub import Hub, HubConfig
 
-from . import record
 from .actors import Cast
 from .record import Record
 
 __all__ = ["main", "watch_lag"]
 
 _LOOK_EVERY = 0.02
-_LATE = 0.1
 
 
 async def watch_lag(record_of: Record, process: str) -> None:
@@ -31,8 +29,7 @@ async def watch_lag(record_of: Record, process: str) -> None:
     while True:
         due = loop.time() + _LOOK_EVERY
         await asyncio.sleep(_LOOK_EVERY)
-        if (late := loop.time() - due) > _LATE:
-            record_of.add(record.Lagged(process=process, seconds=late))
+        record_of.lagged(process, loop.time() - due)
 
 
 def main() -> None:

@@ -144,16 +144,18 @@ class History:
                 not self._is_repairable(session, window) for window in self.windows if window.wipes
             )
 
-    def lag(self, start: float, end: float, process: str | None = None) -> float:
-        """How late an event loop was at worst between ``start`` and ``end``."""
-        return max(
-            (
-                one.seconds
-                for one in self.lags
-                if start <= one.at <= end + one.seconds and process in (None, one.process)
-            ),
-            default=0.0,
-        )
+    def lag(self, start: float, end: float) -> float:
+        """How late an event loop, or the server, was at worst between ``start`` and ``end``."""
+        return max((one.seconds for one in self._lags(start, end)), default=0.0)
+
+    def delay(self, start: float, end: float, process: str) -> float:
+        """How late all was together that happened in this process between ``start`` and ``end``:
+        what takes several steps may be late with each."""
+        lags = self._lags(start, end)
+        return sum(one.seconds for one in lags if one.process in (process, record.SERVER))
+
+    def _lags(self, start: float, end: float) -> list[record.Lagged]:
+        return [one for one in self.lags if start <= one.at <= end + one.seconds]
 
     def stop_of(self, process: str, after: float, before: float) -> record.Stopped | None:
         return next(

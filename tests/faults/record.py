@@ -13,6 +13,7 @@ from typing import IO
 import msgspec
 
 __all__ = [
+    "SERVER",
     "Acknowledged",
     "CancelAnswered",
     "CancelAsked",
@@ -37,6 +38,11 @@ __all__ = [
     "Struck",
     "read",
 ]
+
+#: Whose answers may be late, as an event loop may.
+SERVER = "the server"
+#: What is less late is in order, in seconds.
+_LATE = 0.1
 
 
 class _Event(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -171,7 +177,8 @@ class Stopped(_Event, frozen=True, tag=True, kw_only=True):
 
 
 class Lagged(_Event, frozen=True, tag=True, kw_only=True):
-    """The event loop of ``process`` came late by so many seconds, and all in it with it."""
+    """The event loop of ``process`` came late by so many seconds, and all in it with it; or the
+    answer of ``SERVER`` did."""
 
     process: str
     seconds: float
@@ -230,6 +237,11 @@ class Record:
         self.events.append(event)
         if self._file is not None:
             self._file.write(_encode(event) + b"\n")
+
+    def lagged(self, process: str, seconds: float) -> None:
+        """Record it if that is worth mention."""
+        if seconds > _LATE:
+            self.add(Lagged(process=process, seconds=seconds))
 
     def close(self) -> None:
         if self._file is not None:

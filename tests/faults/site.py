@@ -277,7 +277,9 @@ class Site:
                 await self._look_at_keys()
 
     async def _look_at_keys(self) -> None:
+        asked = asyncio.get_running_loop().time()
         count, immortal = await _soon(self.client.eval(_KEYS_WITHOUT_TTL, 0))
+        self.record.lagged(record.SERVER, asyncio.get_running_loop().time() - asked)
         names = tuple(key.decode(errors="replace") for key in immortal)
         self.record.add(record.Keys(count=count, immortal=names))
 

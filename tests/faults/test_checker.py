@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from . import record
@@ -123,6 +124,14 @@ def instead(old: Event, *new: Event) -> list[Event]:
     return [*without(old), *new]
 
 
+def later(seconds: float) -> list[Event]:
+    """All that follows the death comes so much later."""
+    return [
+        event if event.at <= 2.0 else msgspec.structs.replace(event, at=event.at + seconds)
+        for event in GOOD
+    ]
+
+
 STORED = stored("a1", "a2", "a3", "b4", "b5")
 CLAIM_B = claimed(3.2, "b", base=3)
 
@@ -227,6 +236,10 @@ BAD: dict[str, tuple[str, list[Event]]] = {
         "G8",
         [event for event in with_(record.Keys(at=8.0, count=2)) if not 2.9 < event.at < 4.6],
     ),
+    "a late answer excuses no more than it took": (
+        "G8",
+        [*later(1.5), record.Lagged(at=3.5, process=record.SERVER, seconds=0.4)],
+    ),
     "a living producer is called lost": (
         "G8",
         with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH, 5))),
@@ -278,6 +291,11 @@ EXCUSED: dict[str, list[Event]] = {
         opened(4.16, after=(EPOCH, 5)),
         record.Lagged(at=4.0, process=READERS, seconds=0.8),
     ),
+    "the readers' process and the server were late in turns": [
+        *later(1.5),
+        record.Lagged(at=3.5, process=record.SERVER, seconds=0.4),
+        record.Lagged(at=4.0, process=READERS, seconds=0.4),
+    ],
 }
 
 
