@@ -172,12 +172,17 @@ class Producing(Stage):
 
     def _shut_down(self, at: int) -> None:
         """The hub is closed: all is stored, and others need not wait for a lease to continue."""
+        mended = []
         for production in self.living(self.instances[at]):
             session = self.sessions[production.session_id]
+            if not session.holds(production.model):
+                mended.append(production.session_id)
             verdict = session.store(production.model)
             if verdict is Verdict.STORED and session.record is not None:
                 session.record.lapsed = True
         self.replace(at)
+        for session_id in mended:
+            self.come_upon(session_id)
         for session_id in SESSIONS:
             self.check(session_id)
 

@@ -176,6 +176,11 @@ class Session:
 
     # -- writing -----------------------------------------------------------------------------
 
+    def holds(self, producer: Producer) -> bool:
+        """Whether all is there that the producer has stored."""
+        record = self.record
+        return record is not None and record.whole and record.generation == producer.generation
+
     def reach(self, producer: Producer) -> Verdict:
         """Something that the producer writes arrives: is it refused (G2), or is a claim that the
         store has lost put back first (G7)?"""

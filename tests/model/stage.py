@@ -17,6 +17,7 @@ from streamhub import (
     LiveStream,
     ProducerFenced,
     SessionInfo,
+    Status,
     StreamClosed,
     Subscription,
 )
@@ -165,6 +166,17 @@ class Stage(RuleBasedStateMachine):
         self.world.lapse()
         for session in self.sessions.values():
             session.lapse()
+
+    def come_upon(self, session_id: str) -> None:
+        """Readers who stay open were told that the session was mended: whether they looked before
+        or after it was lost is luck. Have it found lost in either case."""
+        session = self.sessions[session_id]
+        record = session.record
+        if record is not None and any(one.session_id == session_id for one in self.followers):
+            session.found_lost()
+            if record.status is Status.CANCELLED:
+                epoch, generation = record.epoch, record.generation
+                self.run(self._observer.cancel(session_id, generation=generation, epoch=epoch))
 
     # -- the comparison ------------------------------------------------------------------------
 
