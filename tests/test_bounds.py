@@ -249,8 +249,8 @@ async def test_waits_that_were_given_up_leave_nothing_behind(
 async def test_g10_a_subscriber_that_is_asked_in_vain_keeps_nothing(
     open_hub: Callable[..., Hub], session_id: str
 ) -> None:
-    """1,000 time-outs on an idle stream do not leave even a tenth as many futures and tasks (a few
-    belong to what else the hub does), and the next chunk is delivered."""
+    """1,000 time-outs on an idle stream do not leave even a tenth as many futures and tasks (some
+    that were cancelled may lie until they are many), and the next chunk is delivered."""
     hub = open_hub()
     stream = await claimed(hub, session_id)
     await stream.publish("1")

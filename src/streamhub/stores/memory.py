@@ -335,8 +335,7 @@ class MemoryStore:
         del self._records[session_id]
         claim = record.claim
         if record.status is Status.ACTIVE:
-            # A frozen producer is kept from coming back for as long as its session would outlive
-            # it.
+            # A frozen producer is kept out for as long as its session would have outlived it.
             self._bury(claim, now + claim.lease + claim.retention)
         elif claim.epoch >= int(now * 1000):
             # Whoever claims within this millisecond must still get another epoch.
