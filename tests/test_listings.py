@@ -40,12 +40,16 @@ def listed(log: list[list[bytes] | None], start: int, count: int) -> list[Any]:
     return [*entries, [f"{EPOCH + 1}-1".encode(), [b"d", b"of another epoch"]]][:count]
 
 
-@given(
+#: A log, and how it is listed in parts, of which some were shortened as they came.
+divided = given(
     log=st.lists(places, max_size=12),
     start=st.integers(0, 12),
     size=st.integers(1, 5),
     shortened=st.lists(st.booleans(), min_size=13, max_size=13),
 )
+
+
+@divided
 def test_parts_of_a_log_join_to_what_the_whole_is(
     log: list[list[bytes] | None], start: int, size: int, shortened: list[bool]
 ) -> None:
@@ -62,12 +66,7 @@ def test_parts_of_a_log_join_to_what_the_whole_is(
     assert join(right_after(whole, after)) == codec.joined("chat", parts, after)
 
 
-@given(
-    log=st.lists(places, max_size=12),
-    start=st.integers(0, 12),
-    size=st.integers(1, 5),
-    shortened=st.lists(st.booleans(), min_size=13, max_size=13),
-)
+@divided
 def test_parts_of_a_log_are_what_the_whole_is_where_nothing_is_missing(
     log: list[list[bytes] | None], start: int, size: int, shortened: list[bool]
 ) -> None:
