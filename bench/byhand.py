@@ -287,9 +287,12 @@ async def wake(url: str, *, subscribers: int, chunks: int) -> Figures:
 async def xrange(url: str, *, chunks: int) -> Figures:
     """The client's own XRANGE of the same stream."""
     session_id = await prepare(url, chunks=chunks)
-    async with connected(url) as client, Cost(url) as cost:
-        entries = await client.xrange(f"streamhub:{{{session_id}}}:chunks")
-        received = [fields[b"d"].decode() for _, fields in entries]
+    async with connected(url) as client:
+        # It is connected, as the hub is.
+        await client.ping()
+        async with Cost(url) as cost:
+            entries = await client.xrange(f"streamhub:{{{session_id}}}:chunks")
+            received = [fields[b"d"].decode() for _, fields in entries]
     whole(received, [TOKEN] * chunks)
     return {
         "chunks_per_s": chunks / cost.seconds,
