@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+import redis.exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,38 +174,82 @@ class Connection:
         self.wire.buffer_updated(len(data))
 
 
+async def turns() -> None:
+    """Let all that is due in the event loop come to pass."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def test_a_few_listings_are_under_way_at_a_time() -> None:
-    """Each answer has the next one sent, and what others ask for comes in between."""
+    """Answers have the next ones sent, and what others ask for comes in between."""
     connection = Connection()
     wire = connection.wire
-    listing = asyncio.create_task(wire.exchange([Upper((name,)) for name in "abcdef"]))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert [b"a", b"b", b"c", b"d"] == connection.sent
+    names = "abcdefghijkl"
+    listing = asyncio.create_task(wire.exchange([Upper((name,)) for name in names]))
+    await turns()
+    assert b"abcdefgh" == b"".join(connection.sent)
 
     other = asyncio.create_task(wire.exchange([("x",), ("y",)]))
-    await asyncio.sleep(0)
-    connection.answer(b"a1")
-    await asyncio.sleep(0)
-    assert [b"x", b"y", b"e"] == connection.sent[4:]
+    await turns()
+    connection.answer(b"a1", b"b1", b"c1")
+    await turns()
+    assert b"xy" == b"".join(connection.sent[8:])
+    connection.answer(b"d1")
+    await turns()
+    assert b"ijkl" == b"".join(connection.sent[10:])
 
-    connection.answer(b"b1", b"c1", b"d1", b"x1", b"y1", b"e1")
-    assert [b"f"] == connection.sent[7:]
+    connection.answer(b"e1", b"f1", b"g1", b"h1", b"x1", b"y1")
     assert [b"x1", b"y1"] == await other
-    connection.answer(b"f1")
-    assert [b"A1", b"B1", b"C1", b"D1", b"E1", b"F1"] == await listing
+    connection.answer(b"i1", b"j1", b"k1", b"l1")
+    assert [name.upper().encode() + b"1" for name in names] == await listing
+
+
+async def test_listings_are_sent_in_the_order_in_which_they_were_asked_for() -> None:
+    """Whoever asked first has all of his answers first, and neither is left out."""
+    connection = Connection()
+    listings = [
+        asyncio.create_task(connection.wire.exchange([Upper((name,)) for name in names]))
+        for names in ("abcdef", "ghij")
+    ]
+    await turns()
+    assert b"abcdefgh" == b"".join(connection.sent)
+    connection.answer(*(name.encode() for name in "abcdef"))
+    assert [name.encode() for name in "ABCDEF"] == await listings[0]
+    await turns()
+    connection.answer(*(name.encode() for name in "ghij"))
+    assert [name.encode() for name in "GHIJ"] == await listings[1]
+
+
+async def test_listings_that_were_not_sent_yet_fail_with_the_connection() -> None:
+    """Nobody waits for ever for what is not asked for any more."""
+    connection = Connection()
+    listings = [
+        asyncio.create_task(connection.wire.exchange([Upper((name,)) for name in names]))
+        for names in ("abcdefgh", "ijkl")
+    ]
+    await turns()
+    assert b"abcdefgh" == b"".join(connection.sent)
+    connection.wire.connection_lost(None)
+    for listing in listings:
+        with pytest.raises(redis.exceptions.ConnectionError, match="closed by the server"):
+            await listing
 
 
 async def test_no_more_is_listed_for_one_who_has_left() -> None:
-    """What is on its way to him goes to nobody else."""
+    """What is on its way to him goes to nobody else, and who comes next gets his own."""
     connection = Connection()
-    listing = asyncio.create_task(connection.wire.exchange([Upper((name,)) for name in "abcdef"]))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    leaving = [Upper((name,)) for name in "abcdefghijkl"]
+    listing = asyncio.create_task(connection.wire.exchange(leaving))
+    await turns()
     listing.cancel()
     await asyncio.gather(listing, return_exceptions=True)
-    other = asyncio.create_task(connection.wire.exchange([("x",)], at_once=True))
-    await asyncio.sleep(0)
-    connection.answer(b"a1", b"b1", b"c1", b"d1", b"x1")
-    assert [b"x1"] == await other
-    assert [b"a", b"b", b"c", b"d", b"x"] == connection.sent
+    others = [
+        asyncio.create_task(connection.wire.exchange([Upper(("x",))])),
+        asyncio.create_task(connection.wire.exchange([("y",)])),
+    ]
+    await turns()
+    connection.answer(*(name.encode() for name in "abcdefgh"), b"y1")
+    await turns()
+    connection.answer(b"x1")
+    assert [[b"X1"], [b"y1"]] == await asyncio.gather(*others)
+    assert b"abcdefghyx" == b"".join(connection.sent)

@@ -18,6 +18,8 @@ from streamhub import (
     StreamReplaced,
 )
 from streamhub.chunks import Chunk, Cursor
+from streamhub.pages import Pages
+from streamhub.rows import join, right_after
 from streamhub.stores.memory import MemoryStore
 
 from .conftest import MakeHub
@@ -84,12 +86,12 @@ async def test_a_batch_replay_is_of_one_answer_only(session_id: str) -> None:
             chunks = await super().read_joined(*args, **options)
             if not restarts:
                 restarts.append(1)
-                await produce(other, session_id, *["new "] * 5000)
+                await produce(other, session_id, *["new "] * 9000)
             return chunks
 
     store = Restarting()
     async with Hub(store) as hub, Hub(store) as other:
-        await produce(hub, session_id, *["old "] * 5000)
+        await produce(hub, session_id, *["old "] * 9000)
         reader = await hub.get(session_id)
         assert reader is not None
 
@@ -98,27 +100,88 @@ async def test_a_batch_replay_is_of_one_answer_only(session_id: str) -> None:
     assert [1] == restarts
 
 
+class Counting(MemoryStore):
+    """Knows which parts of a log it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[tuple[int, int]] = []
+        self.joined: list[tuple[int, int]] = []
+
+    async def read(self, session_id: str, after: Cursor, limit: int, **options: Any) -> Any:
+        self.parts.append((after.offset, limit))
+        await asyncio.sleep(0)
+        return await super().read(session_id, after, limit, **options)
+
+    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> Any:
+        self.joined.append((after.offset, limit))
+        await asyncio.sleep(0)
+        return join(await super().read(session_id, after, limit))
+
+
 async def test_batch_replays_at_once_read_the_log_once(session_id: str) -> None:
     """Those who come back together share each page, as it came from the store."""
-    starts: list[int] = []
-
-    class Counting(MemoryStore):
-        async def read(self, session_id: str, after: Cursor, *args: Any, **options: Any) -> Any:
-            starts.append(after.offset)
-            await asyncio.sleep(0)
-            return await super().read(session_id, after, *args, **options)
-
     store = Counting()
     async with Hub(store) as hub:
-        await produce(hub, session_id, *["x"] * 5000)
+        await produce(hub, session_id, *["x"] * 9000)
         reader = await hub.get(session_id)
         assert reader is not None
 
         async def replay() -> list[str]:
             return [chunk.data async for chunk in reader.subscribe(batch_replay=True)]
 
-        assert [["x" * 5000]] * 50 == await asyncio.gather(*(replay() for _ in range(50)))
-    assert [0, 4096] == sorted(starts)
+        assert [["x" * 9000]] * 50 == await asyncio.gather(*(replay() for _ in range(50)))
+    assert [(0, 8192), (8192, 808)] == store.joined
+    assert [] == store.parts
+
+
+async def test_replays_at_once_read_the_log_once(session_id: str) -> None:
+    """A little first, so that it begins soon; then more at a time, and nothing twice."""
+    store = Counting()
+    texts = [str(n) for n in range(5000)]
+    async with Hub(store) as hub:
+        await produce(hub, session_id, *texts)
+        reader = await hub.get(session_id)
+        assert reader is not None
+
+        async def replay() -> list[str]:
+            return [chunk.data async for chunk in reader.subscribe()]
+
+        assert [texts] * 20 == await asyncio.gather(*(replay() for _ in range(20)))
+    assert [(0, 512), (512, 1536), (2048, 2048), (4096, 904)] == store.parts
+
+
+async def test_pages_that_are_forgotten_before_they_are_read_are_read_again() -> None:
+    """The log changes hands in the very moment in which a page is asked for."""
+    log = [Chunk(text, Cursor(1, offset)) for offset, text in enumerate("abc", 1)]
+
+    async def read(after: Cursor, limit: int) -> list[Chunk]:
+        return log[after.offset : after.offset + limit]
+
+    pages = Pages(
+        512, ahead=512, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
+    )
+    reading = asyncio.create_task(pages.read(Cursor(1, 0), end=3))
+    await asyncio.sleep(0)
+    pages.forget()
+
+    assert None is await reading
+    assert log == await pages.read(Cursor(1, 0), end=3)
+
+
+async def test_a_batch_replay_may_begin_anywhere(session_id: str) -> None:
+    """From the first whole page on its pages are joined, too."""
+    store = Counting()
+    async with Hub(store) as hub:
+        await produce(hub, session_id, *[f"{n} " for n in range(20_000)])
+        reader = await hub.get(session_id)
+        assert reader is not None
+        after = Cursor((await reader.info()).last.epoch, 5000)
+
+        replayed = [chunk.data async for chunk in reader.subscribe(after=after, batch_replay=True)]
+        assert ["".join(f"{n} " for n in range(5000, 20_000))] == replayed
+    assert [(8192, 8192), (16384, 3616)] == store.joined
+    assert [(4608, 512), (5120, 1024), (6144, 2048)] == store.parts[:3]
 
 
 @on_redis

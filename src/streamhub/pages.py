@@ -11,9 +11,9 @@ from .errors import HubClosed, StoreUnavailable
 
 __all__ = ["Pages", "Spawn"]
 
-_KEPT = 8
-# So many pages are on their way while the ones before are delivered, unless readers are all over.
-_AHEAD = 2
+_KEPT = 4
+# The next page is on its way while one is delivered, unless so many are: readers are all over.
+_READING = 2
 # Between two attempts to read from a store that is away.
 _FIRST_PAUSE = 0.05
 _LAST_PAUSE = 1.0
@@ -21,9 +21,28 @@ _LAST_PAUSE = 1.0
 Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
-class Pages:
-    """Pages of ``size`` entries of the log, of which the last ones are kept.
+class _Page:
+    """What the log has after ``start``, up to the offset ``stop``: read, or being read."""
 
+    __slots__ = ("chunks", "reading", "start", "stop")
+
+    reading: asyncio.Task[list[Chunk]]
+
+    def __init__(self, start: Cursor, stop: int) -> None:
+        self.start = start
+        self.stop = stop
+        self.chunks: list[Chunk] | None = None
+
+    def follows(self, after: Cursor) -> bool:
+        start = self.start
+        return start.epoch == after.epoch and start.offset <= after.offset < self.stop
+
+
+class Pages:
+    """Pages of the log, of which the last ones are kept.
+
+    :param size: of how many entries a page is that a reader asks for; it begins at a multiple.
+    :param ahead: of how many it is if it is read before somebody asks for it.
     :param read: the store's, for this session: up to so many entries after a cursor.
     :param row: what of a page follows a cursor without a hole.
     :param give_up_after: how long a store that is away is tried again, in seconds.
@@ -33,24 +52,24 @@ class Pages:
         self,
         size: int,
         *,
+        ahead: int,
         read: Callable[..., Awaitable[list[Chunk]]],
         row: Callable[[list[Chunk], Cursor], list[Chunk]],
         spawn: Spawn,
         give_up_after: float,
     ) -> None:
         self._size = size
+        self._ahead = ahead
         self._read_store = read
         self._row = row
         self._spawn = spawn
         self._give_up_after = give_up_after
-        #: Where the page begins that was wanted last, and the end of the log as it was then.
-        self._wanted, self._end = Cursor(0, 0), 0
         self.forget()
 
     def forget(self) -> None:
         """What has been read, and what is being read, may be another's."""
-        self._kept: dict[Cursor, list[Chunk]] = {}
-        self._reading: dict[Cursor, asyncio.Task[list[Chunk]]] = {}
+        self._kept: list[_Page] = []
+        self._reading: list[_Page] = []
 
     async def read(
         self, after: Cursor, *, end: int, generation: str | None = None
@@ -61,21 +80,21 @@ class Pages:
         Empty where the log has a hole or ends; None if what was read is not current any more.
         """
         counted = generation is None
-        start = Cursor(after.epoch, after.offset - after.offset % self._size) if counted else after
         kept = self._kept
-        page = kept.get(start)
-        shared = False
+        page = self._find(after)
+        shared = page is not None and page.chunks is None
+        if page is None and counted:
+            at = after.offset - after.offset % self._size
+            # A store may ask for a page in many parts: none lies beyond the end.
+            page = self._begin(Cursor(after.epoch, at), max(1, min(self._size, end - at)))
+        elif page is None:
+            page = self._begin(after, self._size, generation)
         if counted:
-            self._wanted, self._end = start, end
-        if page is None or page[-1].cursor.offset <= after.offset:
-            reading = self._reading.get(start)
-            shared = reading is not None
-            if reading is None:
-                reading = self._reading[start] = self._spawn(self._read(start, generation))
-            page = await self._share(reading)
-        else:
-            self._read_ahead()
-        found = self._row(page, after) if counted else page
+            self._read_ahead(page, end)
+        chunks = page.chunks
+        if chunks is None:
+            chunks = await self._share(page.reading)
+        found = self._row(chunks, after) if counted else chunks
         # A read that others had begun may have been too early for this reader.
         if kept is not self._kept or (shared and not found):
             return None
@@ -106,31 +125,35 @@ class Pages:
                 raise HubClosed from None
             raise
 
-    async def _read(self, start: Cursor, generation: str | None = None) -> list[Chunk]:
-        kept, reading, limit = self._kept, self._reading, self._size
-        if generation is None:
-            # A store may ask for a page in many parts: none lies beyond the end.
-            limit = max(1, min(limit, self._end - start.offset))
-        try:
-            page = await self.load(start, limit, generation)
-        finally:
-            reading.pop(start, None)
-        # A page with a hole is not kept: it may be mended.
-        if generation is None and page and len(self._row(page, start)) == len(page):
-            kept.pop(start, None)
-            kept[start] = page
-            if len(kept) > _KEPT:
-                del kept[next(iter(kept))]
-            if kept is self._kept:
-                self._read_ahead()
+    def _find(self, after: Cursor) -> _Page | None:
+        known = (*self._kept, *self._reading)
+        return next((page for page in known if page.follows(after)), None)
+
+    def _begin(self, start: Cursor, limit: int, generation: str | None = None) -> _Page:
+        page = _Page(start, start.offset + (limit if generation is None else 1))
+        page.reading = self._spawn(self._read(page, limit, generation))
+        self._reading.append(page)
         return page
 
-    def _read_ahead(self) -> None:
-        """Ask for what follows the page that was wanted last, before a reader does."""
-        epoch, wanted = self._wanted.epoch, self._wanted.offset
-        for ahead in range(1, _AHEAD + 1):
-            start = Cursor(epoch, wanted + ahead * self._size)
-            if start.offset >= self._end or len(self._reading) >= _AHEAD:
-                return
-            if start not in self._kept and start not in self._reading:
-                self._reading[start] = self._spawn(self._read(start))
+    def _read_ahead(self, page: _Page, end: int) -> None:
+        """Ask for what follows a page that is wanted, before a reader does."""
+        start = Cursor(page.start.epoch, page.stop)
+        if start.offset >= end or start.offset % self._size or len(self._reading) >= _READING:
+            return
+        if self._find(start) is None:
+            limit = self._ahead - start.offset % self._ahead
+            self._begin(start, min(limit, end - start.offset))
+
+    async def _read(self, page: _Page, limit: int, generation: str | None) -> list[Chunk]:
+        kept, start = self._kept, page.start
+        try:
+            chunks = await self.load(start, limit, generation)
+        finally:
+            if page in self._reading:
+                self._reading.remove(page)
+        # A page with a hole is not kept: it may be mended.
+        if generation is None and chunks and len(self._row(chunks, start)) == len(chunks):
+            page.chunks, page.stop = chunks, chunks[-1].cursor.offset
+            kept[:] = [one for one in kept if one.start != start][1 - _KEPT :]
+            kept.append(page)
+        return chunks

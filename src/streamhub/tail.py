@@ -23,8 +23,9 @@ from .window import Window
 __all__ = ["Tail"]
 
 _PAGE = 512
+_PAGE_AHEAD = 2048
 # Each costs a task; its entries are joined while they come, so that few are in memory at once.
-_JOINED_PAGE = 4096
+_JOINED_PAGE = 8192
 # A lease is taken for lapsed this long after it, so that a renewal on its way still counts.
 _LAPSE_MARGIN = 0.05
 # How long a lapse is not believed after the store was away: producers need a moment as well. They
@@ -106,6 +107,7 @@ class Tail:
         self._poll = _FASTEST_POLL
         self._pages = Pages(
             _PAGE,
+            ahead=_PAGE_AHEAD,
             read=partial(store.read, session_id),
             row=right_after,
             spawn=spawn,
@@ -113,6 +115,7 @@ class Tail:
         )
         self._joined_pages = Pages(
             _JOINED_PAGE,
+            ahead=_JOINED_PAGE,
             read=partial(store.read_joined, session_id),
             row=_whole,
             spawn=spawn,

@@ -184,7 +184,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 def row(reply: Any) -> Any:
     """An XRANGE reply as a ``Row``, where it is one; else as it is. Raises nothing."""
     try:
-        plain = [fields[1] for _, fields in reply if len(fields) == 2 and fields[0] == b"d"]
+        plain = [data for _, (name, data) in reply if name == b"d"]
         first, last = _cursor(reply[0][0]), _cursor(reply[-1][0])
         # Ids only grow: from the first to the last there is room for just so many.
         if (first.epoch, first.offset + len(plain) - 1) == (last.epoch, last.offset):

@@ -27,8 +27,9 @@ Command = tuple[Argument, ...]
 _packed: Callable[[Command], bytes] = pack_command  # type: ignore[assignment]
 
 _INCOMPLETE = object()
-# So many listings are under way at a time: the server is at work on the next ones while this
-# process takes in those before. Asked for all at once, it would send none before it had all.
+# So many listings are sent together, and twice as many are under way: the server is at work on some
+# while this process takes in those before. Asked for all at once, it would send none before it had
+# all; asked for one by one, it would be woken up for each.
 _LISTINGS = 4
 # What is read from the socket at once. A protocol that is handed bytes gets a new object each time,
 # for which asyncio has 256 KiB allocated.
@@ -80,6 +81,9 @@ class Wire(asyncio.BufferedProtocol):
         self._on_reply: Callable[[Any], None] | None = None
         #: Who has asked for each reply that is due, in the order in which they will come.
         self._asked: deque[_Asked] = deque()
+        #: Who has asked for listings that are not sent yet, and how many are under way.
+        self._unlisted: deque[_Asked] = deque()
+        self._listings = 0
         self._outgoing: list[bytes] = []
         self._timeout = timeout
         #: When the server was last heard of, by the loop's clock, or was expected to be.
@@ -101,8 +105,8 @@ class Wire(asyncio.BufferedProtocol):
         Several may do so at the same time: nobody waits for the answers of others. Who is
         cancelled does not hear the replies.
 
-        Of listings, which are not mixed with others, a few are under way at a time, and what others
-        ask for comes in between.
+        Of listings, which are not mixed with others, a few are under way at a time, in the order in
+        which they were asked for; what others ask for comes in between.
 
         :param at_once: do not wait, until the end of this turn of the loop, for others to send
             along with.
@@ -120,9 +124,12 @@ class Wire(asyncio.BufferedProtocol):
         asked = _Asked(self._loop.create_future(), len(commands))
         if isinstance(commands[0], Listing):
             asked.shorten = commands[0].shorten
-            asked.unsent = packed[: _LISTINGS - 1 : -1]
-            del packed[_LISTINGS:]
-        self._put(packed, asked, at_once=at_once)
+            asked.unsent = packed[::-1]
+            self._unlisted.append(asked)
+            self._list()
+        else:
+            self._asked.extend([asked] * len(packed))
+            self._send(packed, at_once=at_once)
         return await asked.answered
 
     async def listen(self, on_reply: Callable[[Any], None]) -> None:
@@ -167,14 +174,33 @@ class Wire(asyncio.BufferedProtocol):
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _put(self, packed: list[bytes], asked: _Asked, *, at_once: bool) -> None:
-        self._asked.extend([asked] * len(packed))
+    def _send(self, packed: list[bytes], *, at_once: bool) -> None:
         if at_once and not self._outgoing:
             self._transport.write(b"".join(packed))
         else:
             if not self._outgoing:
                 self._loop.call_soon(self._flush)
             self._outgoing += packed
+
+    def _list(self) -> None:
+        """Send the next listings, unless enough are under way."""
+        if self._listings > _LISTINGS:
+            return
+        packed: list[bytes] = []
+        while self._unlisted and len(packed) < _LISTINGS:
+            asked = self._unlisted[0]
+            if asked.answered.done():
+                # Who asked has left.
+                asked.unsent.clear()
+            else:
+                packed.append(asked.unsent.pop())
+                self._asked.append(asked)
+            if not asked.unsent:
+                self._unlisted.popleft()
+        if packed:
+            self._listings += len(packed)
+            self._send(packed, at_once=True)
+            self._loop.call_soon(self._list)
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
@@ -194,10 +220,11 @@ class Wire(asyncio.BufferedProtocol):
         if not self._asked:
             return
         asked = self._asked.popleft()
-        if asked.unsent and not asked.answered.done():
-            self._put([asked.unsent.pop()], asked, at_once=True)
-        if asked.shorten is not None and not isinstance(reply, Exception):
-            reply = asked.shorten(reply)
+        if asked.shorten is not None:
+            self._listings -= 1
+            self._list()
+            if not isinstance(reply, Exception):
+                reply = asked.shorten(reply)
         asked.replies.append(reply)
         if len(asked.replies) == asked.expected and not asked.answered.done():
             asked.answered.set_result(asked.replies)
@@ -223,9 +250,10 @@ class Wire(asyncio.BufferedProtocol):
         self._ended = error
         if self._watch is not None:
             self._watch.cancel()
-        for asked in self._asked:
+        for asked in (*self._asked, *self._unlisted):
             if not asked.answered.done():
                 asked.answered.set_exception(error)
         self._asked.clear()
+        self._unlisted.clear()
         if self._listening is not None and not self._listening.done():
             self._listening.set_exception(error)
