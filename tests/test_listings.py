@@ -185,11 +185,11 @@ async def test_a_few_listings_are_under_way_at_a_time() -> None:
     connection = Connection()
     wire = connection.wire
     names = "abcdefghijkl"
-    listing = asyncio.create_task(wire.exchange([Upper((name,)) for name in names]))
+    listing = wire.exchange([Upper((name,)) for name in names])
     await turns()
     assert b"abcdefgh" == b"".join(connection.sent)
 
-    other = asyncio.create_task(wire.exchange([("x",), ("y",)]))
+    other = wire.exchange([("x",), ("y",)])
     await turns()
     connection.answer(b"a1", b"b1", b"c1")
     await turns()
@@ -208,8 +208,7 @@ async def test_listings_are_sent_in_the_order_in_which_they_were_asked_for() -> 
     """Whoever asked first has all of his answers first, and neither is left out."""
     connection = Connection()
     listings = [
-        asyncio.create_task(connection.wire.exchange([Upper((name,)) for name in names]))
-        for names in ("abcdef", "ghij")
+        connection.wire.exchange([Upper((name,)) for name in names]) for names in ("abcdef", "ghij")
     ]
     await turns()
     assert b"abcdefgh" == b"".join(connection.sent)
@@ -224,7 +223,7 @@ async def test_listings_that_were_not_sent_yet_fail_with_the_connection() -> Non
     """Nobody waits for ever for what is not asked for any more."""
     connection = Connection()
     listings = [
-        asyncio.create_task(connection.wire.exchange([Upper((name,)) for name in names]))
+        connection.wire.exchange([Upper((name,)) for name in names])
         for names in ("abcdefgh", "ijkl")
     ]
     await turns()
@@ -239,13 +238,13 @@ async def test_no_more_is_listed_for_one_who_has_left() -> None:
     """What is on its way to him goes to nobody else, and who comes next gets his own."""
     connection = Connection()
     leaving = [Upper((name,)) for name in "abcdefghijkl"]
-    listing = asyncio.create_task(connection.wire.exchange(leaving))
+    listing = connection.wire.exchange(leaving)
     await turns()
     listing.cancel()
     await asyncio.gather(listing, return_exceptions=True)
     others = [
-        asyncio.create_task(connection.wire.exchange([Upper(("x",))])),
-        asyncio.create_task(connection.wire.exchange([("y",)])),
+        connection.wire.exchange([Upper(("x",))]),
+        connection.wire.exchange([("y",)]),
     ]
     await turns()
     connection.answer(*(name.encode() for name in "abcdefgh"), b"y1")

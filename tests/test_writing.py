@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import gc
+from collections.abc import Coroutine, Sequence
 
 import pytest
 
-from streamhub import Hub, HubConfig
+from streamhub import Hub, HubConfig, StoreUnavailable
 from streamhub.producer import Producer
 from streamhub.stores.base import Append, Granted, Store, WriteOp, WriteResult
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import Passing
 from streamhub.testing.waiting import until, within
-from streamhub.writer import Writer
+from streamhub.writer import Writer, distance
 
 CONFIG = HubConfig(lease=3600.0)
 
@@ -103,6 +104,95 @@ async def test_what_a_round_leaves_begins_another_one_at_once(session_id: str) -
         await within(asyncio.gather(*(stream.flush() for stream in streams)))
 
     assert [1_024, 76] == under_way
+
+
+class Prompt(Passing):
+    """Begins to write when it is called, unless it is to fail then."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.rounds: list[int] = []
+        self.failures: list[Exception] = []
+
+    def write(
+        self, ops: Sequence[WriteOp]
+    ) -> Coroutine[object, object, list[WriteResult | Exception]]:
+        if self.failures:
+            raise self.failures.pop()
+        self.rounds.append(sum(len(op.items) for op in ops if isinstance(op, Append)))
+        return super().write(ops)
+
+
+async def test_the_chunk_of_a_lone_stream_is_on_its_way_when_publish_returns(
+    session_id: str,
+) -> None:
+    """It does not wait for its turn in the event loop: what follows in this turn, goes together."""
+    store = Prompt(MemoryStore())
+    async with Hub(store, config=CONFIG) as hub:
+        stream, _ = await hub.register(session_id)
+        await turns()
+        for _ in range(10):
+            await stream.publish("x")
+        at_once = list(store.rounds)
+        await within(stream.flush())
+
+    assert [1] == at_once
+    assert [1, 9] == store.rounds[:2]
+
+
+async def test_chunks_of_streams_that_share_rounds_still_go_together(session_id: str) -> None:
+    """The first of many that come in one turn does not go alone."""
+    store = Prompt(MemoryStore())
+    async with Hub(store, config=CONFIG) as hub:
+        claims = [hub.register(f"{session_id}:{number}") for number in range(10)]
+        streams = [stream for stream, _ in await asyncio.gather(*claims)]
+        await turns()
+        for _ in range(2):
+            await asyncio.gather(*(stream.publish("x") for stream in streams))
+            await within(asyncio.gather(*(stream.flush() for stream in streams)))
+            # The next round is due then.
+            await asyncio.sleep(2 * distance(10))
+        rounds = list(store.rounds)
+
+    assert [1, 9, 10] == rounds
+
+
+async def test_a_store_that_fails_when_it_is_called_is_tried_again(session_id: str) -> None:
+    """As one that fails when it is awaited: nothing is lost, and ``publish`` raises nothing."""
+    store = Prompt(MemoryStore())
+    async with Hub(store, config=CONFIG) as hub:
+        stream, _ = await hub.register(session_id)
+        store.failures.append(StoreUnavailable("prompt", "away"))
+        await stream.publish("a")
+        assert [] == store.failures
+        await stream.publish("b")
+        await within(stream.flush())
+        reader = await hub.get(session_id)
+        assert reader is not None
+        await stream.close()
+        assert "ab" == await within(reader.text())
+
+
+async def test_a_round_that_was_begun_ends_with_the_writer(session_id: str) -> None:
+    """Cancelled before its carrier had its turn: no write is left that nobody awaits."""
+    writer = Writer(MemoryStore())
+    running = asyncio.create_task(writer.run())
+    await turns()
+    granted = await MemoryStore().claim(
+        session_id, "generation", takeover="restart", lease=5.0, retention=5.0
+    )
+    assert isinstance(granted, Granted)
+    producer = Producer(granted, CONFIG)
+    producer.accept("a", None, rested=True)
+
+    writer.mark(producer)
+    assert not producer.has_chunks
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    # What was never awaited warns when it goes, and warnings are errors here.
+    del writer, running
+    gc.collect()
 
 
 @pytest.mark.parametrize("turns_later", range(6))

@@ -9,10 +9,12 @@ whoever fails though the store takes renewals goes alone.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Coroutine
 from math import inf
+from typing import NamedTuple
 
 from .producer import Producer
-from .stores.base import Append, Store, WriteOp
+from .stores.base import Append, Store, WriteOp, WriteResult
 
 __all__ = ["Writer", "distance"]
 
@@ -38,6 +40,12 @@ def distance(streams: float) -> float:
     return min(max(_SHORTEST, _PER_STREAM * (streams - 1)), _LONGEST)
 
 
+class _Round(NamedTuple):
+    began: float
+    work: list[tuple[Producer, WriteOp]]
+    writing: Awaitable[list[WriteResult | Exception]]
+
+
 class Writer:
     """``linger`` is for how many seconds chunks gather that nobody waits for."""
 
@@ -53,6 +61,8 @@ class Writer:
         #: Carriers that wait for a round to be due; whether one was called that has not run yet.
         self._idle: list[asyncio.Future[None]] = []
         self._called = False
+        #: A round that was begun for the carrier that was called.
+        self._begun: _Round | None = None
         self._timer: asyncio.TimerHandle | None = None
         #: How many rounds are under way, and whether one of them is of a stream that goes alone.
         self._rounds = 0
@@ -86,21 +96,23 @@ class Writer:
                     carriers.create_task(self._carry(), name="streamhub writer")
         finally:
             self._idle.clear()
+            if self._begun is not None and isinstance(self._begun.writing, Coroutine):
+                self._begun.writing.close()
             for timer in (self._timer, self._retry):
                 if timer is not None:
                     timer.cancel()
 
     async def _carry(self) -> None:
         while True:
-            while self._delay() > 0:
+            while self._begun is None and self._delay() > 0:
                 idle = self._loop.create_future()
                 self._idle.append(idle)
                 self._see_to_it()
                 await idle
                 self._called = False
-            work = self._gather()
-            if work:
-                await self._round(work)
+            begun, self._begun = self._begun or self._begin(), None
+            if begun is not None:
+                await self._finish(begun)
 
     def _see_to_it(self) -> None:
         """Have a round begin as soon as it may."""
@@ -111,6 +123,9 @@ class Writer:
             # A carrier that is being cancelled stands here until all of them have ended.
             if self._idle and not (idle := self._idle.pop()).done():
                 self._called = True
+                if self._distance == _SHORTEST:
+                    # There are no others to go together with: it need not wait for the carrier.
+                    self._begun = self._begin()
                 idle.set_result(None)
         elif delay < inf and self._timer is None:
             self._timer = self._loop.call_later(delay, self._on_timer)
@@ -132,17 +147,28 @@ class Writer:
         due = max(self._since + self._linger, self._began + self._distance)
         return due - self._loop.time()
 
-    async def _round(self, work: list[tuple[Producer, WriteOp]]) -> None:
-        began = self._began = self._loop.time()
-        producers = dict.fromkeys([producer for producer, _ in work])
-        self._distance = distance(len(producers))
+    def _begin(self) -> _Round | None:
+        work = self._gather()
+        if not work:
+            return None
+        self._began = self._loop.time()
+        self._distance = distance(len({producer for producer, _ in work}))
         self._rounds += 1
+        try:
+            writing = self._store.write([op for _, op in work])
+        except Exception as error:  # as one that comes with the answers
+            writing = _failed(error)
+        return _Round(self._began, work, writing)
+
+    async def _finish(self, begun: _Round) -> None:
+        began, work, writing = begun
+        producers = dict.fromkeys([producer for producer, _ in work])
         if self._ready:
             # Perhaps enough for the other carrier.
             self._see_to_it()
         broke_off = False
         try:
-            answers = await self._store.write([op for _, op in work])
+            answers = await writing
         except Exception as error:  # a store's error must reach its producers, not end the writer
             answers, broke_off = [error] * len(work), True
         finally:
@@ -214,3 +240,7 @@ class Writer:
         for producer in failed:
             if producer.has_work:
                 self.mark(producer)
+
+
+async def _failed(error: Exception) -> list[WriteResult | Exception]:
+    raise error

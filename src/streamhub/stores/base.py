@@ -7,7 +7,7 @@ writer, whatever process that runs in. Times come from the store's own clock.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -285,13 +285,14 @@ class Store(Protocol):
         """
         ...
 
-    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+    def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:
         """Carry out the operations in order, each an atomic step checked against its claim.
 
         The answers stand in the same order. One operation's error is its own answer
         (``StoreUnavailable``: worth repeating) and leaves the others alone.
 
-        It is called again before it has answered, with appends that follow those under way: it
+        It is awaited soon, but a store that can do so begins when it is called. It is called again
+        before it has answered, with appends that follow those under way: it
         should carry them out in that order. One that comes too early is ``Behind``, and repeated.
         """
         ...

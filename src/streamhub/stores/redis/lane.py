@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
@@ -15,9 +15,12 @@ from .failures import is_last, is_read_only
 from .scripts import Script
 from .wire import Argument, Command, Wire
 
-__all__ = ["Call", "Command", "Lane", "Request"]
+__all__ = ["Call", "Command", "Lane", "Request", "Sent"]
 
 _PAUSES = (0.05, 0.2)
+# Of those whom Redis has something to tell at the end of its turn, it turns first to who came last.
+# One to whom it owes an answer already is told what became of his chunks after their subscribers.
+_FIRST: Command = (b"PING",)
 
 
 class Call:
@@ -43,6 +46,13 @@ class Call:
 Request = Command | Call
 
 
+class Sent(NamedTuple):
+    """Requests that are under way already."""
+
+    wire: Wire
+    answers: asyncio.Future[list[Any]]
+
+
 class Lane:
     """Carries requests out in order. An error reply is an answer; a broken connection fails all
     that was under way, or, where ``retries`` is set, has it repeated: all requests may be.
@@ -50,7 +60,8 @@ class Lane:
     Nobody waits for the answers of others. What is asked for in one turn of the event loop is sent
     together.
 
-    :param prompt: there is one who asks for much at once: what it asks for is sent right away.
+    :param prompt: there is one who asks for much at once, and for subscribers to be told: what it
+        asks for is sent right away.
     """
 
     def __init__(
@@ -82,9 +93,19 @@ class Lane:
             return asyncio.get_running_loop().time() - since
         return 0.0
 
-    async def ask(self, requests: Sequence[Request], *, patient: bool = False) -> list[Any]:
+    def send(self, requests: Sequence[Request]) -> Sent | None:
+        """Send what ``ask`` is going to ask for, if there is a connection."""
+        wire = self._wire
+        if wire is None or wire.lost or self._closed:
+            return None
+        return self._send(wire, requests)
+
+    async def ask(
+        self, requests: Sequence[Request], *, patient: bool = False, sent: Sent | None = None
+    ) -> list[Any]:
         """The answers in the same order; an error reply stands where its answer would.
 
+        :param sent: what ``send`` made of the same requests.
         :raises StoreUnavailable: the server cannot be reached, or broke off.
         """
         if self._closed:
@@ -94,7 +115,7 @@ class Lane:
         try:
             if self._pauses:
                 return await self._persist(requests)
-            answers, _ = await self._exchange(requests)
+            answers, _ = await self._exchange(requests, sent)
             return answers
         except Exception as error:
             if self._closed:
@@ -132,15 +153,25 @@ class Lane:
         answers, _ = await self._exchange(requests)
         return answers
 
-    async def _exchange(self, requests: Sequence[Request]) -> tuple[list[Any], bool]:
+    def _send(self, wire: Wire, requests: Sequence[Request]) -> Sent:
+        commands = [one.by_sha if isinstance(one, Call) else one for one in requests]
+        if self._prompt:
+            commands.insert(0, _FIRST)
+        return Sent(wire, wire.exchange(commands, at_once=self._prompt))
+
+    async def _exchange(
+        self, requests: Sequence[Request], sent: Sent | None = None
+    ) -> tuple[list[Any], bool]:
         """The answers, and whether the connection that they came by is good for no more."""
-        wire = self._wire
-        if wire is None or wire.lost:
-            wire = await self._connected()
-        answers = await wire.exchange(
-            [one.by_sha if isinstance(one, Call) else one for one in requests],
-            at_once=self._prompt,
-        )
+        if sent is None:
+            wire = self._wire
+            if wire is None or wire.lost:
+                wire = await self._connected()
+            sent = self._send(wire, requests)
+        wire, answering = sent
+        answers = await answering
+        if self._prompt:
+            del answers[0]
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         for error in errors:
             if isinstance(error, NoScriptError):

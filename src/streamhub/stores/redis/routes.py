@@ -11,7 +11,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainErr
 
 from ...errors import StoreUnavailable
 from .connection import Server
-from .lane import Call, Command, Lane, Request
+from .lane import Call, Command, Lane, Request, Sent
 from .scripts import Script
 
 if TYPE_CHECKING:
@@ -50,7 +50,12 @@ class Routes:
         self._lanes: dict[Server, Lane] = {}
         self._known_version = 0
 
-    async def ask(self, requests: Sequence[Request], *, patient: bool = False) -> list[Any]:
+    def send(self, requests: Sequence[Request]) -> None:
+        """Where they go may have to be asked for first."""
+
+    async def ask(
+        self, requests: Sequence[Request], *, patient: bool = False, sent: Sent | None = None
+    ) -> list[Any]:
         answers: list[Any] = [None] * len(requests)
         todo = self._units(requests)
         #: Slots that are on the move, and the node that takes their next unit already.

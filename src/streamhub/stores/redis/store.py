@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -28,7 +28,7 @@ from . import codec
 from .calls import Calls, Carrying, results
 from .failures import explained, is_cross_slot
 from .keys import Keys, meta_pattern, session_of
-from .lane import Call, Command
+from .lane import Call, Command, Request, Sent
 from .listener import Listener
 from .scripts import load_scripts
 from .topology import Lanes, Topology
@@ -145,9 +145,15 @@ class RedisStore:
 
     # -- writing -----------------------------------------------------------------------------
 
-    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+    def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:
         calls = self._calls.of(ops)
-        answers = await self._writes.ask([call for call, _ in calls])
+        requests = [call for call, _ in calls]
+        return self._written(calls, requests, self._writes.send(requests))
+
+    async def _written(
+        self, calls: Sequence[Carrying], requests: Sequence[Request], sent: Sent | None
+    ) -> list[WriteResult | Exception]:
+        answers = await self._writes.ask(requests, sent=sent)
         if any(map(is_cross_slot, answers)):
             # Behind one address there is a cluster after all. What was refused is written again.
             self._calls.together = 1

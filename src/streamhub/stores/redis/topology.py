@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from .connection import Server
-from .lane import Lane, Request
+from .lane import Lane, Request, Sent
 from .scripts import Script
 
 __all__ = ["Lanes", "OneServer", "Topology"]
@@ -15,12 +15,19 @@ __all__ = ["Lanes", "OneServer", "Topology"]
 class Lanes(Protocol):
     """Carries requests to the servers that have their keys."""
 
-    async def ask(self, requests: Sequence[Request], *, patient: bool = False) -> list[Any]:
+    def send(self, requests: Sequence[Request]) -> Sent | None:
+        """Send what ``ask`` is going to ask for, if nothing has to be waited for."""
+        ...
+
+    async def ask(
+        self, requests: Sequence[Request], *, patient: bool = False, sent: Sent | None = None
+    ) -> list[Any]:
         """The answers in the same order; an error stands where its answer would.
 
         Requests of one session are carried out in the order that they are given in. One without a
         key goes with the one that follows it.
 
+        :param sent: what ``send`` made of the same requests.
         :param patient: nobody else waits for these answers: where a part of the store is silent or
             in motion, wait as long as it may take to answer.
         :raises StoreUnavailable: nothing is known of any of them.

@@ -99,8 +99,10 @@ class Wire(asyncio.BufferedProtocol):
     def lost(self) -> bool:
         return self._ended is not None
 
-    async def exchange(self, commands: Sequence[Command], *, at_once: bool = False) -> list[Any]:
-        """Send the commands, and wait for as many replies; an error reply is one of them.
+    def exchange(
+        self, commands: Sequence[Command], *, at_once: bool = False
+    ) -> asyncio.Future[list[Any]]:
+        """Send the commands, for as many replies to be awaited; an error reply is one of them.
 
         Several may do so at the same time: nobody waits for the answers of others. Who is
         cancelled does not hear the replies.
@@ -112,16 +114,18 @@ class Wire(asyncio.BufferedProtocol):
             along with.
         :raises RedisError, OSError, TimeoutError: the connection is lost, or not usable.
         """
-        if not commands:
-            return []
         if self._ended is not None:
             raise self._ended
+        answered: asyncio.Future[list[Any]] = self._loop.create_future()
+        if not commands:
+            answered.set_result([])
+            return answered
         packed = [_packed(command) for command in commands]
         if not self._asked:
             self.heard = self._loop.time()
             if self._watch is None and self._timeout is not None:
                 self._watch = self._loop.call_later(self._timeout, self._check)
-        asked = _Asked(self._loop.create_future(), len(commands))
+        asked = _Asked(answered, len(commands))
         if isinstance(commands[0], Listing):
             asked.shorten = commands[0].shorten
             asked.unsent = packed[::-1]
@@ -130,7 +134,7 @@ class Wire(asyncio.BufferedProtocol):
         else:
             self._asked.extend([asked] * len(packed))
             self._send(packed, at_once=at_once)
-        return await asked.answered
+        return answered
 
     async def listen(self, on_reply: Callable[[Any], None]) -> None:
         """Call ``on_reply`` with each reply, until the connection is lost or it raises."""
