@@ -28,7 +28,7 @@ class Sizes:
     hops: int = 150
     hop_rate: float = 150.0
     subscribers: int = 1_000
-    ticks: int = 40
+    ticks: int = 50
     tick_rate: float = 20.0
     many: int = 1_000
     per_many: int = 25
@@ -78,7 +78,7 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
         Group("publish one", _publish_one(url, sizes), often),
         Group("publish many", _publish_many(url, sizes), often),
         Group("hop", _hop(url, sizes), often),
-        Group("fan-out", _fan_out(url, sizes), few),
+        Group("fan-out", _fan_out(url, sizes), rounds),
         Group("many", _many(url, sizes), rounds),
         Group("replay", _replay(url, sizes), often),
         Group("storm", _storm(url, sizes), few),

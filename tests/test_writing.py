@@ -175,6 +175,7 @@ async def test_a_store_that_fails_when_it_is_called_is_tried_again(session_id: s
 
 async def test_a_round_that_was_begun_ends_with_the_writer(session_id: str) -> None:
     """Cancelled before its carrier had its turn: no write is left that nobody awaits."""
+    before = asyncio.all_tasks()
     writer = Writer(MemoryStore())
     running = asyncio.create_task(writer.run())
     await turns()
@@ -187,7 +188,8 @@ async def test_a_round_that_was_begun_ends_with_the_writer(session_id: str) -> N
 
     writer.mark(producer)
     assert not producer.has_chunks
-    running.cancel()
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     # What was never awaited warns when it goes, and warnings are errors here.

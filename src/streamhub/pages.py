@@ -11,7 +11,7 @@ from .errors import HubClosed, StoreUnavailable
 
 __all__ = ["Pages", "Spawn"]
 
-_KEPT = 4
+_KEPT = 8
 # The next page is on its way while one is delivered, unless so many are: readers are all over.
 _READING = 2
 # Between two attempts to read from a store that is away.
@@ -41,8 +41,8 @@ class _Page:
 class Pages:
     """Pages of the log, of which the last ones are kept.
 
-    :param size: of how many entries a page is that a reader asks for; it begins at a multiple.
-    :param ahead: of how many it is if it is read before somebody asks for it.
+    :param size: of how many entries a page is that a reader asks for. All begin at a multiple.
+    :param ahead: of how many one is that is read before somebody asks for it.
     :param read: the store's, for this session: up to so many entries after a cursor.
     :param row: what of a page follows a cursor without a hole.
     :param give_up_after: how long a store that is away is tried again, in seconds.

@@ -96,8 +96,11 @@ class Writer:
                     carriers.create_task(self._carry(), name="streamhub writer")
         finally:
             self._idle.clear()
-            if self._begun is not None and isinstance(self._begun.writing, Coroutine):
-                self._begun.writing.close()
+            match self._begun:
+                case _Round(writing=Coroutine() as writing):
+                    writing.close()
+                case _Round(writing=asyncio.Future() as writing):
+                    writing.cancel()
             for timer in (self._timer, self._retry):
                 if timer is not None:
                     timer.cancel()

@@ -291,7 +291,8 @@ class Store(Protocol):
         The answers stand in the same order. One operation's error is its own answer
         (``StoreUnavailable``: worth repeating) and leaves the others alone.
 
-        It is awaited soon, but a store that can do so begins when it is called. It is called again
+        It is awaited soon, but a store that can do so begins when it is called; what it raises then
+        counts as if it came with the answers. It is called again
         before it has answered, with appends that follow those under way: it
         should carry them out in that order. One that comes too early is ``Behind``, and repeated.
         """

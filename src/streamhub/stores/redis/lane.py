@@ -58,10 +58,10 @@ class Lane:
     that was under way, or, where ``retries`` is set, has it repeated: all requests may be.
 
     Nobody waits for the answers of others. What is asked for in one turn of the event loop is sent
-    together.
+    together; listings are sent as ``Wire`` does it.
 
     :param prompt: there is one who asks for much at once, and for subscribers to be told: what it
-        asks for is sent right away.
+        asks for is sent right away, behind a PING.
     """
 
     def __init__(
@@ -94,11 +94,17 @@ class Lane:
         return 0.0
 
     def send(self, requests: Sequence[Request]) -> Sent | None:
-        """Send what ``ask`` is going to ask for, if there is a connection."""
+        """Send what ``ask`` is going to ask for, if there is a connection.
+
+        :raises StoreUnavailable: it broke off.
+        """
         wire = self._wire
         if wire is None or wire.lost or self._closed:
             return None
-        return self._send(wire, requests)
+        try:
+            return self._send(wire, requests)
+        except Exception as error:
+            raise self._server.error(error) from error
 
     async def ask(
         self, requests: Sequence[Request], *, patient: bool = False, sent: Sent | None = None
@@ -114,7 +120,7 @@ class Lane:
         self._asking[asking] = asyncio.get_running_loop().time()
         try:
             if self._pauses:
-                return await self._persist(requests)
+                return await self._persist(requests, sent)
             answers, _ = await self._exchange(requests, sent)
             return answers
         except Exception as error:
@@ -139,16 +145,17 @@ class Lane:
         if self._wire is not None:
             await self._leave(self._wire)
 
-    async def _persist(self, requests: Sequence[Request]) -> list[Any]:
+    async def _persist(self, requests: Sequence[Request], sent: Sent | None) -> list[Any]:
         for pause in self._pauses:
             try:
-                answers, last = await self._exchange(requests)
+                answers, last = await self._exchange(requests, sent)
             except RedisConnectionError as error:
                 if type(error) is not RedisConnectionError or self._closed:
                     raise
             else:
                 if not last:
                     return answers
+            sent = None
             await asyncio.sleep(pause)
         answers, _ = await self._exchange(requests)
         return answers

@@ -40,7 +40,7 @@ __all__ = ["RedisStore"]
 _SCAN_COUNT = 500
 # So many entries of a log are listed by one command: few enough that they are gone before the
 # garbage collector looks at them. Who asks for a great many has them listed by so many commands.
-_LISTED = 128
+_LISTED = 192
 _LISTINGS = 64
 # How many pages of logs may be on their way to this process, for the memory that they take.
 _PAGES = 64

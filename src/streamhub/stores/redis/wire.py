@@ -31,6 +31,8 @@ _INCOMPLETE = object()
 # while this process takes in those before. Asked for all at once, it would send none before it had
 # all; asked for one by one, it would be woken up for each.
 _LISTINGS = 4
+# To a server that has nothing to do fewer go first: it begins to answer when those are done.
+_FIRST_LISTINGS = 2
 # What is read from the socket at once. A protocol that is handed bytes gets a new object each time,
 # for which asyncio has 256 KiB allocated.
 _BUFFER = 64 * 1024
@@ -107,12 +109,13 @@ class Wire(asyncio.BufferedProtocol):
         Several may do so at the same time: nobody waits for the answers of others. Who is
         cancelled does not hear the replies.
 
-        Of listings, which are not mixed with others, a few are under way at a time, in the order in
-        which they were asked for; what others ask for comes in between.
+        Of listings, which are not mixed with others, a few are under way at a time. Those who ask
+        for many take turns, and what others ask for comes in between.
 
         :param at_once: do not wait, until the end of this turn of the loop, for others to send
             along with.
-        :raises RedisError, OSError, TimeoutError: the connection is lost, or not usable.
+        :raises RedisError, OSError, TimeoutError: here or when awaited: the connection is lost, or
+            not usable.
         """
         if self._ended is not None:
             raise self._ended
@@ -191,16 +194,18 @@ class Wire(asyncio.BufferedProtocol):
         if self._listings > _LISTINGS:
             return
         packed: list[bytes] = []
-        while self._unlisted and len(packed) < _LISTINGS:
-            asked = self._unlisted[0]
+        most = _LISTINGS if self._listings else _FIRST_LISTINGS
+        while self._unlisted and len(packed) < most:
+            asked = self._unlisted.popleft()
             if asked.answered.done():
                 # Who asked has left.
-                asked.unsent.clear()
-            else:
+                continue
+            while asked.unsent and len(packed) < most:
                 packed.append(asked.unsent.pop())
                 self._asked.append(asked)
-            if not asked.unsent:
-                self._unlisted.popleft()
+            if asked.unsent:
+                # The others have their turn before he goes on.
+                self._unlisted.append(asked)
         if packed:
             self._listings += len(packed)
             self._send(packed, at_once=True)
@@ -227,10 +232,13 @@ class Wire(asyncio.BufferedProtocol):
         if asked.shorten is not None:
             self._listings -= 1
             self._list()
-            if not isinstance(reply, Exception):
-                reply = asked.shorten(reply)
+        if asked.answered.done():
+            # Who asked has left.
+            return
+        if asked.shorten is not None and not isinstance(reply, Exception):
+            reply = asked.shorten(reply)
         asked.replies.append(reply)
-        if len(asked.replies) == asked.expected and not asked.answered.done():
+        if len(asked.replies) == asked.expected:
             asked.answered.set_result(asked.replies)
 
     def _check(self) -> None:
@@ -257,6 +265,8 @@ class Wire(asyncio.BufferedProtocol):
         for asked in (*self._asked, *self._unlisted):
             if not asked.answered.done():
                 asked.answered.set_exception(error)
+                # Who does not wait any more need not hear of it.
+                asked.answered.exception()
         self._asked.clear()
         self._unlisted.clear()
         if self._listening is not None and not self._listening.done():
