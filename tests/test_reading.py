@@ -151,6 +151,23 @@ async def test_replays_at_once_read_the_log_once(session_id: str) -> None:
     assert [(0, 512), (512, 1536), (2048, 2048), (4096, 904)] == store.parts
 
 
+async def test_who_comes_later_finds_what_others_have_read(session_id: str) -> None:
+    """As long as anybody follows the session, an answer of usual length is read once."""
+    store = Counting()
+    texts = [str(n) for n in range(10_000)]
+    async with Hub(store) as hub:
+        await produce(hub, session_id, *texts)
+        reader = await hub.get(session_id)
+        assert reader is not None
+        async with reader.subscribe() as first:
+            assert texts == [chunk.data for chunk in [await anext(first) for _ in texts]]
+            read_once = list(store.parts)
+            assert texts == [chunk.data async for chunk in reader.subscribe()]
+
+    assert read_once == store.parts
+    assert 10_000 == sum(limit for _, limit in read_once)
+
+
 async def test_pages_that_are_forgotten_before_they_are_read_are_read_again() -> None:
     """The log changes hands in the very moment in which a page is asked for."""
     log = [Chunk(text, Cursor(1, offset)) for offset, text in enumerate("abc", 1)]
