@@ -154,7 +154,7 @@ async def test_replays_at_once_read_the_log_once(session_id: str) -> None:
 async def test_who_comes_later_finds_what_others_have_read(session_id: str) -> None:
     """As long as anybody follows the session, an answer of usual length is read once."""
     store = Counting()
-    texts = [str(n) for n in range(10_000)]
+    texts = [str(n) for n in range(6_000)]
     async with Hub(store) as hub:
         await produce(hub, session_id, *texts)
         reader = await hub.get(session_id)
@@ -165,7 +165,31 @@ async def test_who_comes_later_finds_what_others_have_read(session_id: str) -> N
             assert texts == [chunk.data async for chunk in reader.subscribe()]
 
     assert read_once == store.parts
-    assert 10_000 == sum(limit for _, limit in read_once)
+    assert 6_000 == sum(limit for _, limit in read_once)
+
+
+async def test_readers_apart_from_each_other_read_hardly_more_than_each_alone() -> None:
+    """What is read ahead for one is still there when it comes to it, whatever others read."""
+    log = [Chunk("x", Cursor(1, offset)) for offset in range(1, 30_001)]
+    parts: list[int] = []
+
+    async def read(after: Cursor, limit: int) -> list[Chunk]:
+        parts.append(limit)
+        return log[after.offset : after.offset + limit]
+
+    pages = Pages(
+        512, ahead=2048, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
+    )
+    starts = [0, 5120, 10_240, 15_360, 20_480]
+    positions = [Cursor(1, start) for start in starts]
+    while any(position.offset < len(log) for position in positions):
+        for at, position in enumerate(positions):
+            if position.offset < len(log):
+                found = await pages.read(position, end=len(log))
+                assert found is not None
+                assert found[0].cursor.offset == position.offset + 1
+                positions[at] = found[-1].cursor
+    assert sum(parts) <= 1.1 * sum(len(log) - start for start in starts)
 
 
 async def test_pages_that_are_forgotten_before_they_are_read_are_read_again() -> None:

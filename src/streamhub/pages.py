@@ -11,9 +11,9 @@ from .errors import HubClosed, StoreUnavailable
 
 __all__ = ["Pages", "Spawn"]
 
-_KEPT = 8
-# The next page is on its way while one is delivered, unless so many are: readers are all over.
-_READING = 2
+_KEPT = 4
+# So many pages may wait for readers that have not come to them yet, being read or kept.
+_AHEAD = 2
 # Between two attempts to read from a store that is away.
 _FIRST_PAUSE = 0.05
 _LAST_PAUSE = 1.0
@@ -24,13 +24,15 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 class _Page:
     """What the log has after ``start``, up to the offset ``stop``: read, or being read."""
 
-    __slots__ = ("chunks", "reading", "start", "stop")
+    __slots__ = ("ahead", "chunks", "reading", "start", "stop")
 
     reading: asyncio.Task[list[Chunk]]
 
-    def __init__(self, start: Cursor, stop: int) -> None:
+    def __init__(self, start: Cursor, stop: int, *, ahead: bool) -> None:
         self.start = start
         self.stop = stop
+        #: Whether no reader has come to it yet.
+        self.ahead = ahead
         self.chunks: list[Chunk] | None = None
 
     def follows(self, after: Cursor) -> bool:
@@ -89,6 +91,7 @@ class Pages:
             page = self._begin(Cursor(after.epoch, at), max(1, min(self._size, end - at)))
         elif page is None:
             page = self._begin(after, self._size, generation)
+        page.ahead = False
         if counted:
             self._read_ahead(page, end)
         chunks = page.chunks
@@ -129,8 +132,10 @@ class Pages:
         known = (*self._kept, *self._reading)
         return next((page for page in known if page.follows(after)), None)
 
-    def _begin(self, start: Cursor, limit: int, generation: str | None = None) -> _Page:
-        page = _Page(start, start.offset + (limit if generation is None else 1))
+    def _begin(
+        self, start: Cursor, limit: int, generation: str | None = None, *, ahead: bool = False
+    ) -> _Page:
+        page = _Page(start, start.offset + (limit if generation is None else 1), ahead=ahead)
         page.reading = self._spawn(self._read(page, limit, generation))
         self._reading.append(page)
         return page
@@ -138,11 +143,11 @@ class Pages:
     def _read_ahead(self, page: _Page, end: int) -> None:
         """Ask for what follows a page that is wanted, before a reader does."""
         start = Cursor(page.start.epoch, page.stop)
-        if start.offset >= end or start.offset % self._size or len(self._reading) >= _READING:
+        if start.offset >= end or start.offset % self._size or self._find(start) is not None:
             return
-        if self._find(start) is None:
+        if sum(one.ahead for one in (*self._kept, *self._reading)) < _AHEAD:
             limit = self._ahead - start.offset % self._ahead
-            self._begin(start, min(limit, end - start.offset))
+            self._begin(start, min(limit, end - start.offset), ahead=True)
 
     async def _read(self, page: _Page, limit: int, generation: str | None) -> list[Chunk]:
         kept, start = self._kept, page.start
@@ -154,6 +159,7 @@ class Pages:
         # A page with a hole is not kept: it may be mended.
         if generation is None and chunks and len(self._row(chunks, start)) == len(chunks):
             page.chunks, page.stop = chunks, chunks[-1].cursor.offset
-            kept[:] = [one for one in kept if one.start != start][1 - _KEPT :]
-            kept.append(page)
+            kept[:] = [*(one for one in kept if one.start != start), page]
+            if len(kept) > _KEPT:
+                kept.remove(next(one for one in kept if not one.ahead))
         return chunks

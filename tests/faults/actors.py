@@ -155,6 +155,7 @@ class Cast:
         async with stream:
             while not self.stop.is_set():
                 data = f"{generation}:{last}:{random.choice(_FILLINGS)}"
+                self.record.add(record.Publishing(**facts, data=data))
                 cursor = await stream.publish(data)
                 if first:
                     first = False

@@ -46,6 +46,8 @@ class Session:
     def __init__(self, name: str) -> None:
         self.name = name
         self.claims: list[record.Claimed] = []
+        #: What was published, or was about to be, by which generation; and what certainly was.
+        self.publishing: dict[str, str] = {}
         self.published: dict[str, record.Published] = {}
         self.acknowledged: dict[str, list[record.Acknowledged]] = defaultdict(list)
         #: By generation: when it was told that it may not write, or was done.
@@ -73,11 +75,8 @@ class Session:
 
     def writer(self, data: str) -> record.Claimed | None:
         """The claim of whoever published this, which nobody else has."""
-        published = self.published.get(data)
-        return next(
-            (one for one in self.claims if published and one.generation == published.generation),
-            None,
-        )
+        generation = self.publishing.get(data)
+        return next((one for one in self.claims if one.generation == generation), None)
 
     def claimant(self, at: float) -> record.Claimed | None:
         """Who claimed last before ``at``."""
@@ -169,7 +168,10 @@ class History:
         match event:
             case record.Claimed():
                 session.claims.append(event)
+            case record.Publishing():
+                session.publishing[event.data] = event.generation
             case record.Published():
+                session.publishing[event.data] = event.generation
                 session.published[event.data] = event
             case record.Acknowledged():
                 session.acknowledged[event.generation].append(event)

@@ -31,6 +31,7 @@ __all__ = [
     "Left",
     "Opened",
     "Published",
+    "Publishing",
     "Raised",
     "Record",
     "Stopped",
@@ -66,6 +67,12 @@ class Claimed(_OfProducer, frozen=True, tag=True, kw_only=True):
     epoch: int
     base: int
     process: str
+
+
+class Publishing(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """``publish`` is about to be called: the chunk may be handed out before it has returned."""
+
+    data: str
 
 
 class Published(_OfProducer, frozen=True, tag=True, kw_only=True):
@@ -201,6 +208,7 @@ class Stored(_OfSession, frozen=True, tag=True, kw_only=True):
 
 Event = (
     Claimed
+    | Publishing
     | Published
     | Acknowledged
     | Closing

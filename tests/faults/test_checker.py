@@ -276,6 +276,10 @@ def test_a_broken_guarantee_is_named(guarantee: str, events: list[Event]) -> Non
 
 
 EXCUSED: dict[str, list[Event]] = {
+    "a producer was killed before it could tell where it had put a chunk": instead(
+        published(1.1 + 3 / 10, "a", 3),
+        record.Publishing(at=1.35, session="chat", generation="a", data="a3"),
+    ),
     "nobody was there to put back what a wipe took": [
         *without(*(event for event in GOOD if event.at > 2.5)),
         *fault(2.5, 2.6, wipes=True),
