@@ -117,8 +117,8 @@ class Writer:
             if begun is not None:
                 await self._finish(begun)
 
-    def _see_to_it(self) -> None:
-        """Have a round begin as soon as it may."""
+    def _see_to_it(self, *, due: bool = False) -> None:
+        """Have a round begin as soon as it may; ``due``: what was to gather for it has."""
         if self._called:
             return
         delay = self._delay()
@@ -126,7 +126,7 @@ class Writer:
             # A carrier that is being cancelled stands here until all of them have ended.
             if self._idle and not (idle := self._idle.pop()).done():
                 self._called = True
-                if self._distance == _SHORTEST:
+                if due or self._distance == _SHORTEST:
                     # There are no others to go together with: it need not wait for the carrier.
                     self._begun = self._begin()
                 idle.set_result(None)
@@ -135,7 +135,7 @@ class Writer:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._see_to_it()
+        self._see_to_it(due=True)
 
     def _delay(self) -> float:
         """For how many seconds what is ready may gather yet; endless until something happens."""

@@ -61,7 +61,7 @@ class Lane:
     together; listings are sent as ``Wire`` does it.
 
     :param prompt: there is one who asks for much at once, and for subscribers to be told: what it
-        asks for is sent right away, behind a PING.
+        asks for is sent right away, a single request behind a PING.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Lane:
 
     def _send(self, wire: Wire, requests: Sequence[Request]) -> Sent:
         commands = [one.by_sha if isinstance(one, Call) else one for one in requests]
-        if self._prompt:
+        if self._prompt and len(commands) == 1:
             commands.insert(0, _FIRST)
         return Sent(wire, wire.exchange(commands, at_once=self._prompt))
 
@@ -177,8 +177,7 @@ class Lane:
             sent = self._send(wire, requests)
         wire, answering = sent
         answers = await answering
-        if self._prompt:
-            del answers[0]
+        del answers[: -len(requests)]
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         for error in errors:
             if isinstance(error, NoScriptError):
