@@ -36,7 +36,8 @@ commands, where the bare hop is one PUBLISH: 1.05 to 1.33 x from run to run. Of 
 rest is a publish, an append, an event and a task to wake up for each of them, which only `linger`
 makes fewer: 0.27 to 0.31 x. A thousand subscribers are at 1.23 to 1.37 x of bare waking. `xrange`
 lists 770,000 to 820,000 chunks/s in a process that has done other things before, and 910,000 to
-1,040,000 where it is alone, so that a replay is at 1.57 to 1.79 x, and a joined one at 3.1 to 4.2 x."""
+1,040,000 where it is alone, so that a replay is at 1.57 to 1.79 x, and a joined one at 3.1 to
+4.2 x."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 
