@@ -127,7 +127,7 @@ class Writer:
             if self._idle and not (idle := self._idle.pop()).done():
                 self._called = True
                 if due or self._distance == _SHORTEST:
-                    # There are no others to go together with: it need not wait for the carrier.
+                    # Others have gathered, or there are none: the carrier's turn may come later.
                     self._begun = self._begin()
                 idle.set_result(None)
         elif delay < inf and self._timer is None:

@@ -292,9 +292,9 @@ class Store(Protocol):
         (``StoreUnavailable``: worth repeating) and leaves the others alone.
 
         It is awaited soon, but a store that can do so begins when it is called; what it raises then
-        counts as if it came with the answers. It is called again
-        before it has answered, with appends that follow those under way: it
-        should carry them out in that order. One that comes too early is ``Behind``, and repeated.
+        counts as if it came with the answers. It is called again before it has answered, with
+        appends that follow those under way: it should carry them out in that order. One that comes
+        too early is ``Behind``, and repeated.
         """
         ...
 
