@@ -97,7 +97,9 @@ async def produce(url: str, *, streams: int, chunks: int, rate: float) -> Figure
         pace, phase = Pace(rate), Random(7)
 
         async def produce(own: Any, keys: Keys) -> None:
-            async for number in pace.ticks(chunks, start=start + phase.random() / rate):
+            first = start + phase.random() / rate
+            for number in range(chunks):
+                await pace.until(number, first)
                 await own.evalsha(sha, 3, keys.meta, keys.log, keys.live, "mine", stamped(number))
 
         async with Cost(url) as cost:
@@ -228,7 +230,9 @@ async def send(url: str, *, chunks: int, rate: float) -> Figures:
         await announce(url, channel)
         await readers(url)
         async with Cost(url) as cost:
-            async for number in Pace(rate).ticks(chunks):
+            pace, start = Pace(rate), asyncio.get_running_loop().time()
+            for number in range(chunks):
+                await pace.until(number, start)
                 await client.publish(channel, stamped(number))
     return {"producer_cpu": cost.cpu, "redis_cpu": cost.server_cpu}
 

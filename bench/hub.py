@@ -66,7 +66,9 @@ async def produce(
         pace, phase = Pace(rate), Random(7)
 
         async def produce(stream: LiveStream) -> None:
-            async for number in pace.ticks(chunks, start=start + phase.random() / rate):
+            first = start + phase.random() / rate
+            for number in range(chunks):
+                await pace.until(number, first)
                 await stream.publish(stamped(number))
 
         async with Cost(url) as cost:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
-from itertools import count
+from math import ceil
 from statistics import median
 from time import perf_counter, perf_counter_ns, process_time
 from types import TracebackType
@@ -117,7 +116,7 @@ def delays(received: Sequence[Received], chunks: int) -> Figures:
 
 
 def _percentile(values: Sequence[float], share: float) -> float:
-    return sorted(values)[math.ceil(share * len(values)) - 1]
+    return sorted(values)[ceil(share * len(values)) - 1]
 
 
 def whole(actual: Sequence[object], expected: Sequence[object]) -> None:
@@ -133,45 +132,39 @@ def complete(actual: float, expected: float, what: str) -> None:
 
 
 class Pace:
-    """``rate`` ticks a second for each who waits. Who is late catches up: the load is the same for
-    all. One timer serves all streams: a timer each would cost as much as what is measured."""
+    """``rate`` chunks a second for each who waits. Who is late catches up: the load is the same for
+    all. What falls into one millisecond, which is as fine as an event loop's timers are, comes
+    together: a timer for each would cost as much as what is measured."""
 
     def __init__(self, rate: float) -> None:
-        self._interval = 1 / rate
+        self._rate = rate
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._numbers = count()
-        self._timer: asyncio.TimerHandle | None = None
+        #: Those who wait for each millisecond, and the order of these.
+        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
+        self._order: list[int] = []
 
-    async def ticks(self, number: int, *, start: float | None = None) -> AsyncIterator[int]:
-        """0 to ``number`` - 1, from ``start`` on by the loop's clock."""
-        loop, waiting = self._loop, self._waiting
-        due = loop.time() if start is None else start
-        for tick in range(number):
-            if due > loop.time():
-                waiter: asyncio.Future[None] = loop.create_future()
-                heappush(waiting, (due, next(self._numbers), waiter))
-                if waiting[0][2] is waiter:
-                    self._set_timer()
-                await waiter
-            else:
-                await asyncio.sleep(0)
-            yield tick
-            due += self._interval
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self._waiting[0][0], self._ring)
+    def until(self, number: int, start: float) -> asyncio.Future[None]:
+        """The moment of chunk ``number``, the first of which comes at ``start`` by the loop's
+        clock."""
+        moment = ceil(1000 * (start + number / self._rate))
+        waiting = self._waiting.get(moment)
+        if waiting is None:
+            waiting = self._waiting[moment] = []
+            heappush(self._order, moment)
+            if self._order[0] == moment:
+                self._loop.call_at(moment / 1000, self._ring)
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiting.append(waiter)
+        return waiter
 
     def _ring(self) -> None:
         now = self._loop.time()
-        while self._waiting and self._waiting[0][0] <= now:
-            _, _, waiter = heappop(self._waiting)
-            if not waiter.done():
-                waiter.set_result(None)
-        if self._waiting:
-            self._set_timer()
+        while self._order and self._order[0] <= 1000 * now:
+            for waiter in self._waiting.pop(heappop(self._order)):
+                if not waiter.done():
+                    waiter.set_result(None)
+        if self._order:
+            self._loop.call_at(self._order[0] / 1000, self._ring)
 
 
 async def announce(url: str, word: str = "") -> None:

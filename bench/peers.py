@@ -52,7 +52,9 @@ async def produce(url: str, *, chunks: int, rate: float) -> Figures:
     await store.acquire(session_id)
     await announce(url, session_id)
     await readers(url)
-    async for number in Pace(rate).ticks(chunks):
+    pace, start = Pace(rate), asyncio.get_running_loop().time()
+    for number in range(chunks):
+        await pace.until(number, start)
         await store.append(session_id, stamped(number).encode())
     await store.finalize(session_id, "done")
     await client.aclose()
