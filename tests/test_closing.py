@@ -176,7 +176,7 @@ async def test_take_catches_up_at_once(hub: Hub, session_id: str, is_cancelled: 
     tail = hub._runtime.fanout._tails[session_id]
 
     async def waits() -> bool:
-        return bool(tail.news._waiting)
+        return bool(tail.news)
 
     await until(waits)
     for offset in (2, 3):

@@ -16,24 +16,39 @@ class Waiters(Generic[T]):
     """Holds those who wait. Who was cancelled is forgotten with the next news, or when twice as
     many are held as waited when that was last seen to."""
 
+    # Most have one who waits, for whom a list would be more memory to fetch than all the rest.
+    __slots__ = ("_first", "_loop", "_many", "_others")
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[asyncio.Future[T | None]] = []
+        self._first: asyncio.Future[T | None] | None = None
+        self._others: list[asyncio.Future[T | None]] | None = None
         self._many = _FEW
+
+    def __bool__(self) -> bool:
+        """Whether anybody is held."""
+        return self._first is not None
 
     def join(self) -> asyncio.Future[T | None]:
         """The next news, to be awaited at once."""
         waiter: asyncio.Future[T | None] = self._loop.create_future()
-        self._waiting.append(waiter)
-        if len(self._waiting) > self._many:
-            self._waiting = [one for one in self._waiting if not one.done()]
-            self._many = max(_FEW, 2 * len(self._waiting))
+        if self._first is None:
+            self._first = waiter
+            return waiter
+        others = self._others = self._others or []
+        others.append(waiter)
+        if len(others) > self._many:
+            self._others = [one for one in others if not one.done()]
+            self._many = max(_FEW, 2 * len(self._others))
         return waiter
 
     def wake(self, news: T | None = None) -> None:
-        if not self._waiting:
+        first, others = self._first, self._others
+        if first is None:
             return
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
+        self._first = self._others = None
+        if not first.done():
+            first.set_result(news)
+        for waiter in others or ():
             if not waiter.done():
                 waiter.set_result(news)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from .chunks import Chunk, Cursor
+from .sizes import size_of
 
 __all__ = ["Window"]
 
 
 class Window:
-    """Holds the chunks ``base + 1`` … ``end`` of one epoch, old batches dropped over the limits.
+    """Holds the chunks ``base + 1`` … ``end`` of one epoch: the newest ``max_chunks`` and up to as
+    many again, fewer where they are more than ``max_bytes``, but at least the newest message.
 
     Every subscriber of the process reads from the same window by its own cursor; who has fallen
     out of it reads the log until it is back in.
     """
+
+    # Without slots, each live message would look at twice as much memory here.
+    __slots__ = ("_base", "_bytes", "_chunks", "_max_bytes", "epoch", "max_chunks")
 
     def __init__(self, max_chunks: int, max_bytes: int) -> None:
         self.max_chunks = max_chunks
@@ -30,7 +33,10 @@ class Window:
 
     def extend(self, epoch: int, base: int, chunks: list[Chunk], size: int) -> int:
         """Take in the chunks ``base + 1`` …; known ones are skipped, a hole starts it anew. Answers
-        where it ends then."""
+        where it ends then.
+
+        :param size: bytes of the chunks, more or less.
+        """
         end = self._base + len(self._chunks)
         known = end - base
         if epoch != self.epoch or known < 0:
@@ -40,19 +46,9 @@ class Window:
         if count <= 0:
             return end
         self._chunks += chunks[known:] if known else chunks
-        self._batches.append(count)
-        self._batches.append(size)
         self._bytes += size
-        while self._bytes > self._max_bytes or len(self._chunks) > self.max_chunks:
-            oldest, size = self._batches[0], self._batches[1]
-            spare = len(self._chunks) - oldest
-            if not spare or (self._bytes <= self._max_bytes and spare < self.max_chunks):
-                break
-            self._batches.popleft()
-            self._batches.popleft()
-            self._bytes -= size
-            self._base += oldest
-            del self._chunks[:oldest]
+        if len(self._chunks) > 2 * self.max_chunks or self._bytes > self._max_bytes:
+            self._drop_oldest(count, size)
         return end + count
 
     def after(self, cursor: Cursor) -> list[Chunk]:
@@ -61,10 +57,20 @@ class Window:
             return []
         return self._chunks[cursor.offset - self._base :]
 
+    def _drop_oldest(self, kept: int, size: int) -> None:
+        """Keep the newest ``kept`` chunks, of ``size`` bytes, and before them no more than half of
+        what may be kept: so this is seldom."""
+        most = min(len(self._chunks), self.max_chunks)
+        while kept < most:
+            more = size + size_of(self._chunks[-kept - 1].data)
+            if more > self._max_bytes // 2:
+                break
+            kept, size = kept + 1, more
+        self._base += len(self._chunks) - kept
+        del self._chunks[:-kept]
+        self._bytes = size
+
     def _start(self, epoch: int, base: int) -> None:
         self.epoch, self._base = epoch, base
         self._chunks: list[Chunk] = []
-        # Of each batch how many chunks, then how many bytes. A pair would be one more object with
-        # each live message for the garbage collector, which has hardly any without.
-        self._batches: deque[int] = deque()
         self._bytes = 0

@@ -40,7 +40,10 @@ class Watching(Protocol):
 class Channel:
     """Who listens to one channel, and whether it sends yet."""
 
-    __slots__ = ("decode", "left", "left_at", "line", "name", "slot", "synced", "watches")
+    # What each message needs comes first.
+    __slots__ = (  # noqa: RUF023
+        "decode", "watches", "name", "synced", "line", "slot", "left", "left_at",
+    )  # fmt: skip
 
     def __init__(self, name: bytes, slot: int, decode: Decode) -> None:
         self.name = name
