@@ -8,41 +8,50 @@
 
 local now, lease_text, ttl_ms = now_ms(), ARGV[1], ARGV[2]
 local lease_ms = tonumber(lease_text)
+local try, format, type = redis.pcall, string.format, type
 
 local function append(meta, chunks, gen, base_text, bytes, packed, live)
-  local base = tonumber(base_text)
-  local record = load(meta)
-  local no = refusal(record, gen)
-  if no then
-    return no
-  elseif not whole(chunks, record.last) then
+  local base, f = tonumber(base_text), fields(meta)
+  local epoch, stored_last, lease, cancelling = f[4], base, tonumber(f[6]), false
+  -- Nearly always all is as its producer left it, and the record need not be made.
+  if not (f[1] == gen and f[2] == 'active' and f[3] == gen and tonumber(epoch) and f[5] == base_text
+    and lease and not f[7])
+  then
+    local record = load(meta, f)
+    local no = refusal(record, gen)
+    if no then
+      return no
+    end
+    epoch, stored_last, lease, cancelling =
+      record.epoch_text, record.last, record.lease, record.cancelling
+  end
+  if not whole(chunks, stored_last) then
     return {'gone'}
-  elseif record.last < base then
-    return {'behind', int(record.last)}
+  elseif stored_last < base then
+    return {'behind', int(stored_last)}
   end
 
   local items = cmsgpack.unpack(packed)
   local last = base + #items
-  if last <= record.last then
+  if last <= stored_last then
     -- One that was still on its way when the claim was given up must not revive it.
-    if record.lease ~= 0 then
+    if lease ~= 0 then
       extend(meta, chunks, lease_ms, ttl_ms)
     end
-    return stored(record, record.last)
+    return stored(cancelling, stored_last)
   end
-  local id = record.epoch_text .. '-%d'
-  local pcall, format, type = redis.pcall, string.format, type
-  for offset = record.last + 1, last do
+  local id = epoch .. '-%d'
+  for offset = stored_last + 1, last do
     local item = items[offset - base]
     local entry = format(id, offset)
     local added
     if type(item) == 'table' then
-      added = pcall('XADD', chunks, entry, 'd', item[1], 'e', item[2])
+      added = try('XADD', chunks, entry, 'd', item[1], 'e', item[2])
     else
-      added = pcall('XADD', chunks, entry, 'd', item)
+      added = try('XADD', chunks, entry, 'd', item)
     end
     if added ~= entry then
-      if offset > record.last + 1 then
+      if offset > stored_last + 1 then
         redis.call('PEXPIRE', chunks, ttl_ms)
       elseif string.find(added.err, 'equal or smaller', 1, true) then
         return {'gone'}
@@ -51,18 +60,20 @@ local function append(meta, chunks, gen, base_text, bytes, packed, live)
       return added
     end
   end
-  if record.lease ~= 0 and record.lease < now + 0.75 * lease_ms then
-    extend(meta, chunks, lease_ms, ttl_ms, 'last', last, 'bytes', bytes)
+  -- As text: Redis would write a number with 17 digits first.
+  local last_text = format('%d', last)
+  if lease ~= 0 and lease < now + 0.75 * lease_ms then
+    extend(meta, chunks, lease_ms, ttl_ms, 'last', last_text, 'bytes', bytes)
   else
-    if record.last == 0 then
+    if stored_last == 0 then
       -- The log is new.
       redis.call('PEXPIRE', chunks, ttl_ms)
     end
-    redis.call('HSET', meta, 'last', last, 'bytes', bytes)
+    redis.call('HSET', meta, 'last', last_text, 'bytes', bytes)
   end
   -- Chunks are told last: they must be stored first, and are, if this fails.
-  tell(live, table.concat({'a', record.epoch_text, base_text, lease_text, packed}, ' '))
-  return stored(record, last)
+  tell(live, 'a ' .. epoch .. ' ' .. base_text .. ' ' .. lease_text .. ' ' .. packed)
+  return stored(cancelling, last)
 end
 
 -- What is wrong with one session is its own answer. Before Redis 7.0 an error is a text.

@@ -15,4 +15,4 @@ end
 if record.lease ~= 0 then
   extend(KEYS[1], KEYS[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
 end
-return stored(record, record.last)
+return stored(record.cancelling, record.last)

@@ -8,4 +8,4 @@ if no then
   return no
 end
 redis.call('HSET', KEYS[1], 'metadata', ARGV[2])
-return stored(record, record.last)
+return stored(record.cancelling, record.last)
