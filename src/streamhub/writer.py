@@ -42,6 +42,7 @@ def distance(streams: float) -> float:
 
 class _Round(NamedTuple):
     began: float
+    producers: dict[Producer, None]
     work: list[tuple[Producer, WriteOp]]
     writing: Awaitable[list[WriteResult | Exception]]
 
@@ -155,17 +156,17 @@ class Writer:
         if not work:
             return None
         self._began = self._loop.time()
-        self._distance = distance(len({producer for producer, _ in work}))
+        producers = dict.fromkeys([producer for producer, _ in work])
+        self._distance = distance(len(producers))
         self._rounds += 1
         try:
             writing = self._store.write([op for _, op in work])
         except Exception as error:  # as one that comes with the answers
             writing = _failed(error)
-        return _Round(self._began, work, writing)
+        return _Round(self._began, producers, work, writing)
 
     async def _finish(self, begun: _Round) -> None:
-        began, work, writing = begun
-        producers = dict.fromkeys([producer for producer, _ in work])
+        began, producers, work, writing = begun
         if self._ready:
             # Perhaps enough for the other carrier.
             self._see_to_it()

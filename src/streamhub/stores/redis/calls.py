@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..base import (
     WriteResult,
 )
 from . import codec
-from .keys import Keys
+from .keys import Keys, keys_of_append
 from .lane import Call
 from .scripts import Script
 
@@ -41,48 +41,50 @@ class Calls:
     """Makes the calls that carry out operations, in their order. One call stores chunks of several
     sessions where they follow each other and their claims have the same terms.
 
+    :param prefix: what the names of all keys begin with.
     :param together: of how many sessions one call may store chunks. Each call costs the server a
         few microseconds, whatever it does.
     """
 
-    def __init__(
-        self, scripts: Mapping[str, Script], keys: Callable[[str], Keys], *, together: int
-    ) -> None:
+    def __init__(self, scripts: Mapping[str, Script], *, prefix: str, together: int) -> None:
         self._scripts = scripts
-        self._keys = keys
+        self.prefix = prefix
         self.together = together
 
     def of(self, ops: Sequence[WriteOp]) -> list[Carrying]:
         made: list[Carrying] = []
         call: Call | None = None
         carried: list[WriteOp] = []
-        terms_of_call, chunks, size = (0, 0), 0, 0
+        lease = retention = 0.0
+        chunks = size = 0
         for op in ops:
             if not isinstance(op, Append):
                 made.append((self._call(op), (op,)))
                 call = None
                 continue
             claim, items = op.claim, codec.encode_items(op.items)
-            terms, keys = _terms(claim.lease, claim.retention), self._keys(claim.session_id)
             chunks, size = chunks + len(op.items), size + len(items)
             if (
                 call is None
                 or len(carried) == self.together
                 or chunks > _CHUNKS
                 or size > _BYTES
-                or terms != terms_of_call
+                or claim.lease != lease
+                or claim.retention != retention
             ):
-                call, carried, terms_of_call = Call(self._scripts["append"], (), *terms), [], terms
+                lease, retention = claim.lease, claim.retention
+                call, carried = Call(self._scripts["append"], (), *_terms(lease, retention)), []
                 chunks, size = len(op.items), len(items)
                 made.append((call, carried))
             carried.append(op)
-            call.keys += (keys.meta, keys.chunks)
-            call.arguments += (claim.generation, op.base, op.total_bytes, items, keys.live)
+            meta, log, live = keys_of_append(self.prefix, claim.session_id)
+            call.keys += (meta, log)
+            call.arguments += (claim.generation, op.base, op.total_bytes, items, live)
         return made
 
     def _call(self, op: SetMetadata | Renew | Release | End | Restore) -> Call:
         claim = op.claim
-        keys = self._keys(claim.session_id)
+        keys = Keys.of(self.prefix, claim.session_id)
         lease, ttl = _terms(claim.lease, claim.retention)
         scripts = self._scripts
         match op:

@@ -13,10 +13,9 @@ all other sessions.)
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["META_SUFFIX", "Keys", "meta_pattern", "session_of"]
+__all__ = ["META_SUFFIX", "Keys", "keys_of_append", "meta_pattern", "session_of"]
 
 META_SUFFIX = "}:meta"
 _BRACE, _WRITTEN = "}", "\x1d"
@@ -32,12 +31,22 @@ class Keys(NamedTuple):
     cancel: str
 
     @classmethod
-    @lru_cache(maxsize=4096)
     def of(cls, prefix: str, session_id: str) -> Keys:
-        if session_id.startswith(_BRACE):
-            session_id = _WRITTEN + session_id[1:]
-        tag = f"{prefix}{{{session_id}}}"
+        tag = _tag(prefix, session_id)
         return cls(f"{tag}:meta", f"{tag}:chunks", f"{tag}:removed", f"{tag}:live", f"{tag}:cancel")
+
+
+def keys_of_append(prefix: str, session_id: str) -> tuple[str, str, str]:
+    """Of its ``Keys`` what each chunk needs: ``meta``, ``chunks`` and ``live``. With many sessions
+    they are made in less time than it takes to fetch them from memory."""
+    tag = _tag(prefix, session_id)
+    return f"{tag}:meta", f"{tag}:chunks", f"{tag}:live"
+
+
+def _tag(prefix: str, session_id: str) -> str:
+    if session_id.startswith(_BRACE):
+        session_id = _WRITTEN + session_id[1:]
+    return f"{prefix}{{{session_id}}}"
 
 
 def meta_pattern(prefix: str) -> str:

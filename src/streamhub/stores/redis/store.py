@@ -78,7 +78,9 @@ class RedisStore:
         self._scripts = _load_scripts(sharded=not topology.single)
         # Claims and renewals are not kept waiting by chunks, nor chunks by replays.
         scripts = self._scripts.values()
-        self._calls = Calls(self._scripts, self._keys, together=_TOGETHER if topology.single else 1)
+        self._calls = Calls(
+            self._scripts, prefix=self._prefix, together=_TOGETHER if topology.single else 1
+        )
         self._writes = topology.lanes(retries=False, scripts=scripts)
         self._claims = topology.lanes(retries=True, scripts=scripts)
         self._reads = topology.lanes(retries=True)
@@ -89,7 +91,7 @@ class RedisStore:
         return self._topology.name
 
     def configure(self, config: HubConfig) -> None:
-        self._prefix = config.key_prefix
+        self._prefix = self._calls.prefix = config.key_prefix
 
     # -- claiming ----------------------------------------------------------------------------
 
