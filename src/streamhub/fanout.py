@@ -74,18 +74,12 @@ class Fanout:
                 del self._tails[tail.session_id]
 
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(None if self._next == inf else self._next):
                     await self._wake.wait()
             self._wake.clear()
-            now = loop.time()
-            late = now - self._next > _LATE
-            due = [tail for tail in self._tails.values() if tail.due <= now + self._gather]
-            if any(tail.due <= now for tail in due):
-                for start in range(0, len(due), _LOOKS_PER_ROUND):
-                    await self._look(due[start : start + _LOOKS_PER_ROUND], late=late)
+            await self._look_at_due()
             self._next = min((tail.due for tail in self._tails.values()), default=inf)
 
     async def aclose(self) -> None:
@@ -98,6 +92,14 @@ class Fanout:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _look_at_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        late = now - self._next > _LATE
+        due = [tail for tail in self._tails.values() if tail.due <= now + self._gather]
+        if any(tail.due <= now for tail in due):
+            for start in range(0, len(due), _LOOKS_PER_ROUND):
+                await self._look(due[start : start + _LOOKS_PER_ROUND], late=late)
 
     async def _look(self, tails: list[Tail], *, late: bool) -> None:
         for tail in tails:
