@@ -192,6 +192,24 @@ async def test_readers_apart_from_each_other_read_hardly_more_than_each_alone() 
     assert sum(parts) <= 1.1 * sum(len(log) - start for start in starts)
 
 
+async def test_what_follows_is_asked_for_though_a_reader_need_not_wait() -> None:
+    """Who finds its page read does not go through it before the next one is asked for."""
+    log = [Chunk("x", Cursor(1, offset)) for offset in range(1, 10_001)]
+    asked: list[int] = []
+
+    async def read(after: Cursor, limit: int) -> list[Chunk]:
+        asked.append(after.offset)
+        return log[after.offset : after.offset + limit]
+
+    pages = Pages(
+        512, ahead=2048, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
+    )
+    await pages.read(Cursor(1, 0), end=len(log))
+    assert [0, 512] == asked
+    await pages.read(Cursor(1, 512), end=len(log))
+    assert [0, 512, 2048] == asked
+
+
 async def test_pages_that_are_forgotten_before_they_are_read_are_read_again() -> None:
     """The log changes hands in the very moment in which a page is asked for."""
     log = [Chunk(text, Cursor(1, offset)) for offset, text in enumerate("abc", 1)]

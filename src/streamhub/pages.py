@@ -92,8 +92,9 @@ class Pages:
         elif page is None:
             page = self._begin(after, self._size, generation)
         page.ahead = False
-        if counted:
-            self._read_ahead(page, end)
+        if counted and self._read_ahead(page, end) and page.chunks is not None:
+            # It begins when this reader, who has all that it wants, lets go.
+            await asyncio.sleep(0)
         chunks = page.chunks
         if chunks is None:
             chunks = await self._share(page.reading)
@@ -140,14 +141,17 @@ class Pages:
         self._reading.append(page)
         return page
 
-    def _read_ahead(self, page: _Page, end: int) -> None:
-        """Ask for what follows a page that is wanted, before a reader does."""
+    def _read_ahead(self, page: _Page, end: int) -> bool:
+        """Ask for what follows a page that is wanted, before a reader does, unless that is asked
+        for already, or enough is."""
         start = Cursor(page.start.epoch, page.stop)
         if start.offset >= end or start.offset % self._size or self._find(start) is not None:
-            return
-        if sum(one.ahead for one in (*self._kept, *self._reading)) < _AHEAD:
-            limit = self._ahead - start.offset % self._ahead
-            self._begin(start, min(limit, end - start.offset), ahead=True)
+            return False
+        if sum(one.ahead for one in (*self._kept, *self._reading)) >= _AHEAD:
+            return False
+        limit = self._ahead - start.offset % self._ahead
+        self._begin(start, min(limit, end - start.offset), ahead=True)
+        return True
 
     async def _read(self, page: _Page, limit: int, generation: str | None) -> list[Chunk]:
         kept, start = self._kept, page.start
