@@ -23,6 +23,7 @@ from .measure import (
     own_connection,
     readers,
     ready,
+    replayed,
     stamped,
     whole,
 )
@@ -288,20 +289,18 @@ async def wake(url: str, *, subscribers: int, chunks: int) -> Figures:
     return delays(received, chunks)
 
 
-async def xrange(url: str, *, chunks: int) -> Figures:
-    """The client's own XRANGE of the same stream."""
-    session_id = await prepare(url, chunks=chunks)
+async def xrange(url: str, *, chunks: int, streams: int) -> Figures:
+    """The client's own XRANGE of the same streams."""
+
+    async def read(session_id: str) -> list[str]:
+        entries = await client.xrange(f"streamhub:{{{session_id}}}:chunks")
+        return [fields[b"d"].decode() for _, fields in entries]
+
+    stored = [await prepare(url, chunks=chunks) for _ in range(streams)]
     async with connected(url) as client:
         # It is connected, as the hub is.
         await client.ping()
-        async with Cost(url) as cost:
-            entries = await client.xrange(f"streamhub:{{{session_id}}}:chunks")
-            received = [fields[b"d"].decode() for _, fields in entries]
-    whole(received, [TOKEN] * chunks)
-    return {
-        "chunks_per_s": chunks / cost.seconds,
-        "cpu_us": 1e6 * (cost.cpu + cost.server_cpu) / chunks,
-    }
+        return await replayed(url, stored, read, [TOKEN] * chunks, chunks=chunks)
 
 
 async def storm(url: str, *, subscribers: int, chunks: int) -> Figures:

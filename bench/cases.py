@@ -34,6 +34,7 @@ class Sizes:
     per_many: int = 25
     many_rate: float = 10.0
     replay: int = 10_000
+    replays: int = 10
     storm: int = 2_000
     own_storm: int = 100
     sessions: int = 1_000
@@ -167,11 +168,12 @@ def _many(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
 
 
 def _replay(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    stored: dict[str, Any] = {"chunks": n.replay, "streams": n.replays}
     return {
-        "hub": [partial(hub.replay, url, chunks=n.replay)],
-        "hub, joined": [partial(hub.replay, url, chunks=n.replay, batch=True)],
-        "xrange": [partial(byhand.xrange, url, chunks=n.replay)],
-        **_peer([partial(peers.replay, url, chunks=n.replay)]),
+        "hub": [partial(hub.replay, url, **stored)],
+        "hub, joined": [partial(hub.replay, url, batch=True, **stored)],
+        "xrange": [partial(byhand.xrange, url, **stored)],
+        **_peer([partial(peers.replay, url, chunks=n.replay, times=n.replays)]),
     }
 
 

@@ -23,6 +23,7 @@ from .measure import (
     name,
     readers,
     ready,
+    replayed,
     stamped,
     whole,
 )
@@ -93,8 +94,7 @@ async def subscribe(url: str, *, subscribers: int, chunks: int) -> Figures:
         listening = asyncio.Semaphore(0)
 
         async def follow(session_id: str, into: Received) -> None:
-            stream = await hub.get(session_id)
-            assert stream is not None
+            stream = await _stored(hub, session_id)
             listening.release()
             async for chunk in stream.subscribe():
                 into.take(chunk.data)
@@ -122,30 +122,25 @@ async def prepare(url: str, *, chunks: int) -> str:
     return stream.session_id
 
 
-async def replay(url: str, *, chunks: int, batch: bool = False) -> Figures:
-    """Read a stored stream from start to end, on a hub at work that has seen nothing of it."""
-    session_id, other = await prepare(url, chunks=chunks), await prepare(url, chunks=1)
+async def replay(url: str, *, chunks: int, streams: int = 1, batch: bool = False) -> Figures:
+    """Read stored streams from start to end, on a hub at work that has seen nothing of them."""
+
+    async def read(stream: LiveStream) -> list[str]:
+        return [chunk.data async for chunk in stream.subscribe(batch_replay=batch)]
+
     async with Hub.from_url(url) as hub:
-        opened = await hub.get(other)
-        assert opened is not None
-        complete(await _read(opened), 1, "chunks")
-        stream = await hub.get(session_id)
-        assert stream is not None
-        async with Cost(url) as cost:
-            received = [chunk.data async for chunk in stream.subscribe(batch_replay=batch)]
-    whole(received, [TOKEN * chunks] if batch else [TOKEN] * chunks)
-    return {
-        "chunks_per_s": chunks / cost.seconds,
-        "cpu_us": 1e6 * (cost.cpu + cost.server_cpu) / chunks,
-    }
+        at_work = await _stored(hub, await prepare(url, chunks=1))
+        complete(await _read(at_work), 1, "chunks")
+        stored = [await _stored(hub, await prepare(url, chunks=chunks)) for _ in range(streams)]
+        expected = [TOKEN * chunks] if batch else [TOKEN] * chunks
+        return await replayed(url, stored, read, expected, chunks=chunks)
 
 
 async def storm(url: str, *, subscribers: int, chunks: int) -> Figures:
     """Subscribers come all at once, and all read the stream from its start."""
     session_id = await prepare(url, chunks=chunks)
     async with Hub.from_url(url) as hub, connected(url) as client:
-        stream = await hub.get(session_id)
-        assert stream is not None
+        stream = await _stored(hub, session_id)
         expected = [TOKEN] * chunks
 
         async def read() -> None:
@@ -189,11 +184,7 @@ async def idle(url: str) -> Figures:
     tracemalloc.start()
     async with Hub.from_url(url) as hub:
         before, connections = allocated(), await _connections(url)
-        tasks = []
-        for session_id in session_ids:
-            stream = await hub.get(session_id)
-            assert stream is not None
-            tasks.append(asyncio.create_task(_read(stream)))
+        tasks = [asyncio.create_task(_read(await _stored(hub, one))) for one in session_ids]
         # Past the beginning, which is not idle.
         await asyncio.sleep(1.0)
         connections = await _connections(url) - connections
@@ -253,6 +244,12 @@ async def appended(url: str, *, length: int, rounds: int, each: int) -> Figures:
 
 def _hub(url: str, linger: float) -> Hub:
     return Hub.from_url(url, config=HubConfig(linger=linger) if linger else HubConfig())
+
+
+async def _stored(hub: Hub, session_id: str) -> LiveStream:
+    stream = await hub.get(session_id)
+    assert stream is not None
+    return stream
 
 
 async def _register(hub: Hub, streams: int) -> list[LiveStream]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from math import ceil
 from statistics import median
 from time import perf_counter, perf_counter_ns, process_time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -34,10 +34,13 @@ __all__ = [
     "own_connection",
     "readers",
     "ready",
+    "replayed",
     "stamped",
     "tell",
     "whole",
 ]
+
+T = TypeVar("T")
 
 _TO_READERS, _TO_PRODUCERS = "bench:to-readers", "bench:to-producers"
 _PATIENCE = 60
@@ -113,6 +116,30 @@ def delays(received: Sequence[Received], chunks: int) -> Figures:
     """The figures of all that was received, each chunk by each subscriber counted once."""
     every = [delay for one in received for delay in one.delays(chunks)]
     return {"p50_ms": median(every), "p99_ms": _percentile(every, 0.99), "deliveries": len(every)}
+
+
+async def replayed(
+    url: str,
+    streams: Sequence[T],
+    read: Callable[[T], Awaitable[Sequence[object]]],
+    expected: Sequence[object],
+    *,
+    chunks: int,
+) -> Figures:
+    """The figures of reading streams of ``chunks`` each, one after another.
+
+    One alone lasts for a few milliseconds, in which a kernel may have the server and its client
+    share a processor, because they have hardly done anything before.
+    """
+    async with Cost(url) as cost:
+        received = [await read(one) for one in streams]
+    for each in received:
+        whole(each, expected)
+    total = len(streams) * chunks
+    return {
+        "chunks_per_s": total / cost.seconds,
+        "cpu_us": 1e6 * (cost.cpu + cost.server_cpu) / total,
+    }
 
 
 def _percentile(values: Sequence[float], share: float) -> float:

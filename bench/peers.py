@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,8 +21,8 @@ from .measure import (
     name,
     readers,
     ready,
+    replayed,
     stamped,
-    whole,
 )
 from .workers import Figures
 
@@ -80,7 +81,8 @@ async def follow(url: str, *, subscribers: int, chunks: int) -> Figures:
     return delays(received, chunks)
 
 
-async def replay(url: str, *, chunks: int) -> Figures:
+async def replay(url: str, *, chunks: int, times: int) -> Figures:
+    """Read one stream again and again: its store keeps nothing in this process."""
     store, client = _store(url)
     session_id = name()
     await store.acquire(session_id)
@@ -88,14 +90,12 @@ async def replay(url: str, *, chunks: int) -> Figures:
         more = min(50, chunks - start)
         await asyncio.gather(*(store.append(session_id, TOKEN.encode()) for _ in range(more)))
     await store.finalize(session_id, "done")
-    async with Cost(url) as cost:
-        received = await _all(store, session_id)
-    whole(received, [TOKEN.encode()] * chunks)
+    expected = [TOKEN.encode()] * chunks
+    figures = await replayed(
+        url, times * [session_id], partial(_all, store), expected, chunks=chunks
+    )
     await client.aclose()
-    return {
-        "chunks_per_s": chunks / cost.seconds,
-        "cpu_us": 1e6 * (cost.cpu + cost.server_cpu) / chunks,
-    }
+    return figures
 
 
 async def _all(store: Any, session_id: str) -> list[bytes]:
