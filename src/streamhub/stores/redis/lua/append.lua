@@ -8,7 +8,7 @@
 
 local now, lease_text, ttl_ms = now_ms(), ARGV[1], ARGV[2]
 local lease_ms = tonumber(lease_text)
-local try, format, type = redis.pcall, string.format, type
+local try_call, format, type = redis.pcall, string.format, type
 
 local function append(meta, chunks, gen, base_text, bytes, packed, live)
   local base, f = tonumber(base_text), fields(meta)
@@ -46,9 +46,9 @@ local function append(meta, chunks, gen, base_text, bytes, packed, live)
     local entry = format(id, offset)
     local added
     if type(item) == 'table' then
-      added = try('XADD', chunks, entry, 'd', item[1], 'e', item[2])
+      added = try_call('XADD', chunks, entry, 'd', item[1], 'e', item[2])
     else
-      added = try('XADD', chunks, entry, 'd', item)
+      added = try_call('XADD', chunks, entry, 'd', item)
     end
     if added ~= entry then
       if offset > stored_last + 1 then
