@@ -90,7 +90,7 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
         Group("http, many streams", _http(url, sizes, one=False), few),
         Group("streams", _streams(url, sizes), few),
         Group("subscribers", _subscribers(url, sizes), few),
-        Group("length", _lengths(url, sizes), few),
+        Group("length", _lengths(url, sizes), rounds),
         Group("linger", _linger(url, sizes), few),
     ]
 
@@ -246,7 +246,7 @@ def _lengths(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
     cases: dict[str, Sequence[Side]] = {}
     for length in _steps(1_000, n.longest):
         cases[f"append, {length}"] = [
-            partial(hub.appended, url, length=length, rounds=600, each=10)
+            partial(hub.appended, url, length=length, rounds=1_500, each=10)
         ]
         cases[f"replay, {length}"] = [partial(hub.replay, url, chunks=length)]
     return cases
