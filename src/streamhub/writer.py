@@ -155,14 +155,14 @@ class Writer:
         work = self._gather()
         if not work:
             return None
-        self._began = self._loop.time()
-        producers = dict.fromkeys([producer for producer, _ in work])
-        self._distance = distance(len(producers))
-        self._rounds += 1
         try:
             writing = self._store.write([op for _, op in work])
         except Exception as error:  # as one that comes with the answers
             writing = _failed(error)
+        self._began = self._loop.time()
+        producers = dict.fromkeys([producer for producer, _ in work])
+        self._distance = distance(len(producers))
+        self._rounds += 1
         return _Round(self._began, producers, work, writing)
 
     async def _finish(self, begun: _Round) -> None:

@@ -123,20 +123,16 @@ class Wire(asyncio.BufferedProtocol):
         if not commands:
             answered.set_result([])
             return answered
-        packed = [_packed(command) for command in commands]
-        if not self._asked:
-            self.heard = self._loop.time()
-            if self._watch is None and self._timeout is not None:
-                self._watch = self._loop.call_later(self._timeout, self._check)
         asked = _Asked(answered, len(commands))
+        packed = [_packed(command) for command in commands]
         if isinstance(commands[0], Listing):
             asked.shorten = commands[0].shorten
             asked.unsent = packed[::-1]
             self._unlisted.append(asked)
             self._list()
         else:
-            self._asked.extend([asked] * len(packed))
             self._send(packed, at_once=at_once)
+            self._expect([asked] * len(packed))
         return answered
 
     async def listen(self, on_reply: Callable[[Any], None]) -> None:
@@ -181,6 +177,14 @@ class Wire(asyncio.BufferedProtocol):
 
     # -- parts -------------------------------------------------------------------------------
 
+    def _expect(self, asked: Sequence[_Asked]) -> None:
+        """Have the next replies be for these."""
+        if not self._asked:
+            self.heard = self._loop.time()
+            if self._watch is None and self._timeout is not None:
+                self._watch = self._loop.call_later(self._timeout, self._check)
+        self._asked.extend(asked)
+
     def _send(self, packed: list[bytes], *, at_once: bool) -> None:
         if at_once and not self._outgoing:
             self._transport.write(b"".join(packed))
@@ -194,6 +198,7 @@ class Wire(asyncio.BufferedProtocol):
         if self._listings > _LISTINGS:
             return
         packed: list[bytes] = []
+        expected: list[_Asked] = []
         most = _LISTINGS if self._listings else _FIRST_LISTINGS
         while self._unlisted and len(packed) < most:
             asked = self._unlisted.popleft()
@@ -202,13 +207,14 @@ class Wire(asyncio.BufferedProtocol):
                 continue
             while asked.unsent and len(packed) < most:
                 packed.append(asked.unsent.pop())
-                self._asked.append(asked)
+                expected.append(asked)
             if asked.unsent:
                 # The others have their turn before he goes on.
                 self._unlisted.append(asked)
         if packed:
             self._listings += len(packed)
             self._send(packed, at_once=True)
+            self._expect(expected)
             self._loop.call_soon(self._list)
 
     def _flush(self) -> None:
