@@ -212,6 +212,7 @@ async def test_what_was_read_goes_with_its_last_reader(
     open_hub: Callable[..., Hub], session_id: str
 ) -> None:
     """A hub that nobody reads with holds no chunks, whatever it does next."""
+    before = held_chunks()
     hub, elsewhere = open_hub(), open_hub()
     async with await claimed(elsewhere, session_id) as stream:
         for n in range(3_000):
@@ -222,7 +223,7 @@ async def test_what_was_read_goes_with_its_last_reader(
     # What woke this task up is held until its turn is over.
     await asyncio.sleep(0)
 
-    assert held_chunks() == 0
+    assert held_chunks() <= before
 
 
 @pytest.mark.parametrize("end", ["time-out", "cancelled"])
