@@ -74,15 +74,18 @@ def test_old_chunks_go_when_there_are_too_many(each: int) -> None:
         assert oldest <= 0 or not window.after(Cursor(EPOCH, oldest - 1))
 
 
-def test_old_chunks_go_when_they_are_too_large() -> None:
+@pytest.mark.parametrize("in_event", [False, True], ids=["data", "event type"])
+def test_old_chunks_go_when_they_are_too_large(in_event: bool) -> None:
     """The limit in bytes holds whatever the number of chunks, except for the newest message."""
     window = Window(max_chunks=1000, max_bytes=100)
 
-    for offset, size in enumerate([30, 30, 30, 30, 300, 30, 30], 1):
-        window.extend(EPOCH, offset - 1, [Chunk("x" * size, Cursor(EPOCH, offset))], size)
+    for offset, size in enumerate([30, 30, 30, 30, 300, 30, 30, 30, 30, 30], 1):
+        text, cursor = "x" * size, Cursor(EPOCH, offset)
+        chunk = Chunk("", cursor, text) if in_event else Chunk(text, cursor)
+        window.extend(EPOCH, offset - 1, [chunk], size)
 
         held = [
-            sum(len(chunk.data) for chunk in window.after(Cursor(EPOCH, start)))
+            sum(len(one.data) + len(one.event or "") for one in window.after(Cursor(EPOCH, start)))
             for start in range(offset)
         ]
         assert size <= max(held) <= max(100, size)

@@ -62,7 +62,8 @@ class Window:
         what may be kept: so this is seldom."""
         most = min(len(self._chunks), self.max_chunks)
         while kept < most:
-            more = size + size_of(self._chunks[-kept - 1].data)
+            chunk = self._chunks[-kept - 1]
+            more = size + size_of(chunk.data) + (0 if chunk.event is None else size_of(chunk.event))
             if more > self._max_bytes // 2:
                 break
             kept, size = kept + 1, more
