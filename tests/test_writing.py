@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 
 import pytest
 
 from streamhub import Hub, HubConfig, StoreUnavailable
 from streamhub.producer import Producer
-from streamhub.stores.base import Append, Granted, Store, WriteOp, WriteResult
+from streamhub.stores.base import (
+    Append,
+    Appended,
+    Granted,
+    LiveEvent,
+    Store,
+    WriteOp,
+    WriteResult,
+)
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import Passing
 from streamhub.testing.waiting import until, within
@@ -218,3 +227,44 @@ async def test_work_for_a_writer_that_is_being_cancelled_raises_nothing(turns_la
 
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+class Eager(MemoryStore):
+    """Carries writes out when it is called, and answers later."""
+
+    def write(  # type: ignore[override]
+        self, ops: Sequence[WriteOp]
+    ) -> asyncio.Future[list[WriteResult | Exception]]:
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[list[WriteResult | Exception]] = loop.create_future()
+        try:
+            super().write(ops).send(None)
+        except StopIteration as done:
+            loop.call_later(0.0003, answered.set_result, done.value)
+        return answered
+
+
+async def test_who_is_told_of_a_write_in_the_middle_of_it_may_publish() -> None:
+    """A store may write, and tell its watches, as soon as it is called."""
+    store = Eager()
+    async with Hub(store, config=CONFIG) as hub:
+        told, _ = await hub.register("told")
+        echo, _ = await hub.register("echo")
+        # The first of 32 chunks lets go of the event loop.
+        await echo.publish("x")
+
+        def repeat(event: LiveEvent) -> None:
+            if isinstance(event, Appended):
+                with suppress(StopIteration):
+                    echo.publish("x").send(None)
+
+        store.watch("told", repeat)
+        others = [(await hub.register(f"other {n}"))[0] for n in range(4)]
+        for _ in range(30):
+            for one in (*others, told):
+                await one.publish("x")
+            # As if the last round had been long ago: another may begin at once.
+            hub._runtime.writer._began = 0.0
+            for one in (*others, told, echo):
+                await within(one.flush())
+        assert 31 == (await echo.info()).last.offset

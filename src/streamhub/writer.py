@@ -155,6 +155,8 @@ class Writer:
         work = self._gather()
         if not work:
             return None
+        # Before it is written: a store may have its sinks publish at once.
+        self._rounds += 1
         try:
             writing = self._store.write([op for _, op in work])
         except Exception as error:  # as one that comes with the answers
@@ -162,7 +164,6 @@ class Writer:
         self._began = self._loop.time()
         producers = dict.fromkeys([producer for producer, _ in work])
         self._distance = distance(len(producers))
-        self._rounds += 1
         return _Round(self._began, producers, work, writing)
 
     async def _finish(self, begun: _Round) -> None:

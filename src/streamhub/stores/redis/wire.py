@@ -213,8 +213,8 @@ class Wire(asyncio.BufferedProtocol):
                 self._unlisted.append(asked)
         if packed:
             self._listings += len(packed)
-            self._send(packed, at_once=True)
             self._expect(expected)
+            self._send(packed, at_once=True)
             self._loop.call_soon(self._list)
 
     def _flush(self) -> None:
