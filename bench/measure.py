@@ -169,6 +169,7 @@ class Pace:
         #: Those who wait for each millisecond, and the order of these.
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._order: list[int] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def until(self, number: int, start: float) -> asyncio.Future[None]:
         """The moment of chunk ``number``, the first of which comes at ``start`` by the loop's
@@ -179,7 +180,7 @@ class Pace:
             waiting = self._waiting[moment] = []
             heappush(self._order, moment)
             if self._order[0] == moment:
-                self._loop.call_at(moment / 1000, self._ring)
+                self._set_timer()
         waiter: asyncio.Future[None] = self._loop.create_future()
         waiting.append(waiter)
         return waiter
@@ -191,7 +192,12 @@ class Pace:
                 if not waiter.done():
                     waiter.set_result(None)
         if self._order:
-            self._loop.call_at(self._order[0] / 1000, self._ring)
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._order[0] / 1000, self._ring)
 
 
 async def announce(url: str, word: str = "") -> None:

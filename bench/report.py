@@ -26,18 +26,18 @@ chunk and one connection per stream, *reader each* one connection with a blockin
 subscriber, *bare* the least that redis-py and Redis can do: pipelined script calls of 512 chunks, a
 Pub/Sub hop, that hop and a future for each task that waits.
 
-What it takes: publishing and a joined replay keep two processors busy, Redis and one process of
-Python, each while the other is at work; where something else needs one of them, or both are put on
-one, publishing falls to 0.5 x and a joined replay to 2.2 x.
+What it takes: publishing and replays keep two processors busy, Redis and one process of Python,
+each while the other is at work. Where both are put on one, publishing falls to 0.55 x of bare, a
+replay is at 1.6 x and a joined one at 2.6 x.
 
-What is nearest to its aim, and misses it in some runs: one chunk on its own passes a script of six
-commands, where the bare hop is one PUBLISH: 1.05 to 1.33 x from run to run. Of what a chunk of
-1,000 streams costs, a seventh is the timer that paces the load, which is in the baseline, too; the
-rest is a publish, an append, an event and a task to wake up for each of them, which only `linger`
-makes fewer: 0.27 to 0.31 x. A thousand subscribers are at 1.23 to 1.37 x of bare waking. `xrange`
-lists 770,000 to 820,000 chunks/s in a process that has done other things before, and 910,000 to
-1,040,000 where it is alone, so that a replay is at 1.57 to 1.79 x, and a joined one at 3.1 to
-4.2 x."""
+How far it varies, and where it ends: one chunk on its own passes a script of six commands where the
+bare hop is one PUBLISH, at 1.05 to 1.15 x, and at 1.2 to 1.3 x where other programs keep the caches
+cold. 1,000 streams are at 0.25 to 0.26 x. Of a thousand subscribers the p50 is at 1.1 to 1.25 x and
+the p99 at 1.1 to 1.4 x of bare waking. Ten replays follow each other, so that each side pays for
+its garbage: redis-py's are a list, a tuple and a dict per entry, which the collector goes through
+again and again. Of one replay alone it is 1.7 x, and 3.4 x joined; where the garbage is collected
+before each and not counted, which is best for redis-py, 1.45 x and 2.75 x; right after a pause,
+when a kernel may have Redis and Python share a processor for some milliseconds, 1.25 x."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 
