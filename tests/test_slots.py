@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamhub.stores.redis.keys import Keys, session_of
+from streamhub.stores.redis.keys import Keys, keys_of_append, session_of
 
 from .redis_cluster import RedisCluster
 from .test_layout import ODD_IDS
@@ -42,6 +42,13 @@ def test_no_two_sessions_share_a_key(one: str, other: str) -> None:
     """The name of a key tells its session, and is no other's."""
     assert one == session_of(PREFIX, Keys.of(PREFIX, one).meta)
     assert (one == other) == bool({*Keys.of(PREFIX, one)} & {*Keys.of(PREFIX, other)})
+
+
+@given(ids)
+def test_an_append_names_the_keys_that_all_else_names(session_id: str) -> None:
+    """It has a way of its own to them, for there are so many."""
+    keys = Keys.of(PREFIX, session_id)
+    assert (keys.meta, keys.chunks, keys.live) == keys_of_append(PREFIX, session_id)
 
 
 def test_odd_sessions_are_spread_over_the_slots(redis_cluster: RedisCluster) -> None:
