@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -24,6 +25,11 @@ from .chromium import Pages
 from .http_server import Port, ServerProcess
 from .redis_cluster import RedisCluster
 from .redis_server import RedisServer
+
+# Where they run in the background, every program that tests start would ignore these signals.
+for one, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(one) is signal.SIG_IGN:
+        signal.signal(one, usual)
 
 
 class MakeHub(Protocol):
