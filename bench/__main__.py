@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(workers: Workers, url: str, chosen: Sequence[Group]) -> Results:
-    """Every round plays every group, and within it every case: they share the machine's moods."""
+    """Every round plays every group, and within it its cases: they share the machine's moods."""
     results: Results = {group.name: {name: [] for name in group.cases} for group in chosen}
     rounds = max(group.rounds for group in chosen)
     with Redis.from_url(url) as client:
@@ -61,7 +61,7 @@ def _measure(workers: Workers, url: str, chosen: Sequence[Group]) -> Results:
                     continue
                 if rounds > 1:
                     _say(f"round {number + 1} of {rounds}: {group.name}")
-                for name, sides in group.cases.items():
+                for name, sides in group.cases_of(number):
                     client.flushall()
                     results[group.name][name].append(workers.run(sides))
     return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Self
@@ -14,6 +14,10 @@ __all__ = ["LINGERS", "Group", "Sizes", "groups"]
 
 #: Seconds, for the curve of delay against cost.
 LINGERS = (0.0, 0.01, 0.03, 0.1)
+
+# Baselines to which the ratio is far from its aim, or has none: they take part in no more rounds.
+_DISTANT = frozenset({"round trip", "reader each", "assistant-stream"})
+_ROUNDS_OF_DISTANT = 2
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Sizes:
     most: int = 10_000
     longest: int = 100_000
     lingering: int = 200
-    lingered: int = 75
+    lingered: int = 50
     linger_rate: float = 50.0
 
     @classmethod
@@ -71,6 +75,13 @@ class Group:
     cases: dict[str, Sequence[Side]]
     #: In how many rounds it takes part: what takes long in fewer, what is short in more.
     rounds: int
+
+    def cases_of(self, number: int) -> Iterator[tuple[str, Sequence[Side]]]:
+        """What is measured in the round of that number, of which the first one is 0."""
+        for name, sides in self.cases.items():
+            rounds = min(self.rounds, _ROUNDS_OF_DISTANT) if name in _DISTANT else self.rounds
+            if number < rounds:
+                yield name, sides
 
 
 def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
@@ -223,7 +234,7 @@ def _http(url: str, n: Sizes, *, one: bool) -> dict[str, Sequence[Side]]:
 def _streams(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
     """Ten chunks to each stream and a flush, however many streams there are."""
     cases: dict[str, Sequence[Side]] = {}
-    for streams in _steps(1, n.most):
+    for streams in (1, n.most):
         repeats = max(1, min(100, n.most // streams // 10))
         cases[str(streams)] = [
             partial(hub.publish, url, streams=streams, chunks=10 * repeats, each=10)
@@ -237,14 +248,14 @@ def _subscribers(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
             partial(hub.produce, url, streams=1, chunks=10, rate=5.0),
             partial(hub.subscribe, url, subscribers=subscribers, chunks=10),
         ]
-        for subscribers in _steps(1, n.most)
+        for subscribers in (1, n.most)
     }
 
 
 def _lengths(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
     """Appends to a stream of that length, ten chunks at a time; and its replay."""
     cases: dict[str, Sequence[Side]] = {}
-    for length in _steps(1_000, n.longest):
+    for length in (1_000, n.longest):
         cases[f"append, {length}"] = [
             partial(hub.appended, url, length=length, rounds=1_500, each=10)
         ]
@@ -267,14 +278,6 @@ def _linger(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
         ]
         for linger in LINGERS
     }
-
-
-def _steps(first: int, last: int) -> list[int]:
-    """From ``first`` to ``last``, a hundred times as much each."""
-    steps = [first]
-    while steps[-1] * 100 <= last:
-        steps.append(steps[-1] * 100)
-    return steps
 
 
 def _peer(sides: Sequence[Callable[..., object]]) -> dict[str, Sequence[Side]]:
