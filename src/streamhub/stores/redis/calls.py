@@ -62,8 +62,9 @@ class Calls:
                 made.append((self._call(op), (op,)))
                 call = None
                 continue
-            claim, items = op.claim, codec.encode_items(op.items)
-            chunks, size = chunks + len(op.items), size + len(items)
+            claim = op.claim
+            message = codec.appended(claim.epoch, op.base, codec.ms(claim.lease), op.items)
+            chunks, size = chunks + len(op.items), size + len(message)
             if (
                 call is None
                 or len(carried) == self.together
@@ -74,12 +75,12 @@ class Calls:
             ):
                 lease, retention = claim.lease, claim.retention
                 call, carried = Call(self._scripts["append"], (), *_terms(lease, retention)), []
-                chunks, size = len(op.items), len(items)
+                chunks, size = len(op.items), len(message)
                 made.append((call, carried))
             carried.append(op)
             meta, log, live = keys_of_append(self.prefix, claim.session_id)
             call.keys += (meta, log)
-            call.arguments += (claim.generation, op.base, op.total_bytes, items, live)
+            call.arguments += (claim.generation, op.base, op.total_bytes, message, live)
         return made
 
     def _call(self, op: SetMetadata | Renew | Release | End | Restore) -> Call:

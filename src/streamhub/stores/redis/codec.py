@@ -20,6 +20,7 @@ from ..base import (
     Ended,
     Fenced,
     Gone,
+    Item,
     LiveEvent,
     Over,
     Removed,
@@ -29,8 +30,8 @@ from ..base import (
 
 __all__ = [
     "FIELDS",
+    "appended",
     "cancel_event",
-    "encode_items",
     "entries",
     "given",
     "is_foreign",
@@ -60,7 +61,7 @@ _OUTCOMES = {
 # Scripts calculate with doubles, which are exact up to 2**53.
 _LONGEST_NUMBER = 15
 
-encode_items = msgspec.msgpack.Encoder().encode
+_encode_items = msgspec.msgpack.Encoder().encode
 _decode_items = msgspec.msgpack.Decoder(list[str | tuple[str, str]]).decode
 
 
@@ -224,6 +225,11 @@ def _chunk(cursor: Cursor, fields: Sequence[bytes]) -> Chunk:
     pairs = dict(zip(fields[::2], fields[1::2], strict=True))
     event = pairs[b"e"].decode(errors="replace") if b"e" in pairs else None
     return Chunk(pairs[b"d"].decode(errors="replace"), cursor, event)
+
+
+def appended(epoch: int, base: int, lease_ms: int, items: Sequence[Item]) -> bytes:
+    """The message of chunks that are stored after ``base``."""
+    return f"a {epoch} {base} {lease_ms} ".encode() + _encode_items(items)
 
 
 def live_event(message: bytes) -> LiveEvent | None:

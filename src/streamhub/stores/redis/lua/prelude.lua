@@ -12,16 +12,11 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
--- What is known of the session, as it stands.
-local function fields(meta)
-  return redis.call('HMGET', meta, 'gen', 'status', 'claim', 'epoch', 'last', 'lease', 'cancel')
-end
-
 -- The session's record; nil if there is none. `ours` tells a claim of streamhub-llm from one of
 -- the Go library, which leaves our fields as they are. Raises where a field of ours is damaged:
 -- nothing may be concluded from it.
-local function load(meta, f)
-  f = f or fields(meta)
+local function load(meta)
+  local f = redis.call('HMGET', meta, 'gen', 'status', 'claim', 'epoch', 'last', 'lease', 'cancel')
   if not f[1] and not f[2] then
     return nil
   end
