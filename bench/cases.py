@@ -85,13 +85,13 @@ class Group:
 
 
 def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
-    often, few, once = 3 * rounds, (rounds + 1) // 2, 1
+    often, more, few, once = 2 * rounds + 1, rounds + 2, (rounds + 1) // 2, 1
     return [
         Group("publish one", _publish_one(url, sizes), often),
         Group("publish many", _publish_many(url, sizes), often),
         Group("hop", _hop(url, sizes), often),
-        Group("fan-out", _fan_out(url, sizes), rounds),
-        Group("many", _many(url, sizes), rounds),
+        Group("fan-out", _fan_out(url, sizes), more),
+        Group("many", _many(url, sizes), more),
         Group("replay", _replay(url, sizes), often),
         Group("storm", _storm(url, sizes), few),
         Group("idle", _idle(url, sizes), once),
