@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 from typing import Any, Protocol
 
@@ -29,6 +29,8 @@ _GIVE_UP_AFTER = 10.0
 _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 1.0
 _CHANNELS_PER_COMMAND = 1000
+_MESSAGES = (b"message", b"smessage")
+_SUBSCRIBED = (b"subscribe", b"ssubscribe")
 
 
 class Watching(Protocol):
@@ -165,7 +167,7 @@ class Line:
         self._changed.set()
         speaking = asyncio.create_task(self._speak(connection), name="streamhub listener speaks")
         try:
-            await connection.listen(self._on_reply)
+            await connection.listen(self._on_replies)
         except BaseException:
             if speaking.done() and not speaking.cancelled() and speaking.exception() is not None:
                 speaking.result()
@@ -211,31 +213,42 @@ class Line:
             for start in range(0, len(names), _CHANNELS_PER_COMMAND)
         ]
 
-    def _on_reply(self, reply: Any) -> None:
+    def _on_replies(self, replies: Sequence[Any]) -> None:
+        """Take in what one read has brought, in its order. Of messages all are decoded before the
+        first is sent on: each of the two takes more code than a processor keeps at hand."""
+        messages: list[tuple[Channel, LiveEvent]] = []
+        for reply in replies:
+            if isinstance(reply, list) and reply[0] in _MESSAGES:
+                channel = self.channels.get(reply[1])
+                if channel is None:
+                    continue
+                try:
+                    event = channel.decode(reply[2])
+                except (ValueError, msgspec.MsgspecError) as error:
+                    logger.warning("ignoring a message on %r: %s", channel.name, error)
+                    continue
+                if event is not None:
+                    messages.append((channel, event))
+            else:
+                _send_on(messages)
+                messages.clear()
+                self._on_answer(reply)
+        _send_on(messages)
+
+    def _on_answer(self, reply: Any) -> None:
         if isinstance(reply, Exception):
             if isinstance(reply, MovedError):
                 self._move(self._unheard(reply.slot_id), reply)
                 return
             raise reply
         self._hearing = True
-        if not isinstance(reply, list):
-            return
-        kind, name = reply[0], reply[1]
-        channel = self.channels.get(name)
+        channel = self.channels.get(reply[1]) if isinstance(reply, list) else None
         if channel is None:
             return
-        if kind in (b"message", b"smessage"):
-            try:
-                event = channel.decode(reply[2])
-            except (ValueError, msgspec.MsgspecError) as error:
-                logger.warning("ignoring a message on %r: %s", name, error)
-                return
-            if event is not None:
-                channel.send(event)
-        elif kind in (b"subscribe", b"ssubscribe"):
+        if reply[0] in _SUBSCRIBED:
             channel.synced = True
             channel.send(Synced())
-        elif kind == b"sunsubscribe":
+        elif reply[0] == b"sunsubscribe":
             # The server says so, too, when it gives the slot away.
             self._move([channel], None)
 
@@ -247,6 +260,11 @@ class Line:
             channel.unsync()
         if channels and not self._on_move(self, channels, moved):
             raise _NothingLeft
+
+
+def _send_on(messages: Iterable[tuple[Channel, LiveEvent]]) -> None:
+    for channel, event in messages:
+        channel.send(event)
 
 
 def _is_unknown(error: ResponseError) -> bool:

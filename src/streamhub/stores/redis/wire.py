@@ -80,7 +80,7 @@ class Wire(asyncio.BufferedProtocol):
         #: Whether the server has said, be it within an answer, that it is good for no more.
         self.unfit = False
         self._buffer = memoryview(bytearray(_BUFFER))
-        self._on_reply: Callable[[Any], None] | None = None
+        self._on_replies: Callable[[list[Any]], None] | None = None
         #: Who has asked for each reply that is due, in the order in which they will come.
         self._asked: deque[_Asked] = deque()
         #: Who has asked for listings that are not sent yet, and how many are under way.
@@ -135,9 +135,10 @@ class Wire(asyncio.BufferedProtocol):
             self._expect([asked] * len(packed))
         return answered
 
-    async def listen(self, on_reply: Callable[[Any], None]) -> None:
-        """Call ``on_reply`` with each reply, until the connection is lost or it raises."""
-        self._on_reply = on_reply
+    async def listen(self, on_replies: Callable[[list[Any]], None]) -> None:
+        """Call ``on_replies`` with the replies that each read brings, until the connection is lost
+        or it raises."""
+        self._on_replies = on_replies
         if self._ended is not None:
             raise self._ended
         self._listening = self._loop.create_future()
@@ -164,9 +165,12 @@ class Wire(asyncio.BufferedProtocol):
         try:
             self.heard = self._loop.time()
             self._reader.feed(self._buffer, 0, nbytes)  # type: ignore[arg-type]
-            gets, take = self._reader.gets, self._on_reply or self._on_answer
+            gets = self._reader.gets
+            if self._on_replies is not None:
+                self._on_replies([*iter(gets, _INCOMPLETE)])
+                return
             while (reply := gets()) is not _INCOMPLETE:
-                take(reply)
+                self._on_answer(reply)
         except Exception as error:
             self._break_off(error)
 
