@@ -31,15 +31,20 @@ each while the other is at work. Where both are put on one, publishing falls to 
 replay is at 1.6 x and a joined one at 2.6 x.
 
 How far it varies, and where it ends: one chunk on its own passes a script of six commands where the
-bare hop is one PUBLISH, at 1.05 to 1.15 x, and at 1.2 to 1.3 x where other programs keep the caches
-cold. 1,000 streams are at 0.25 to 0.29 x, and missed their aim in one of eight runs, at 0.31 x,
-when the machine had half its speed. Of a thousand subscribers the p50 is at 1.05 to 1.25 x and the
-p99 at 1.1 to 1.4 x of bare waking. Ten replays follow each other, at 1.8 to 2.2 x and joined at 3.3
-to 4.6 x, so that each side pays for its garbage: redis-py's are a list, a tuple and a dict per
-entry, which the collector goes through again and again. Of one replay alone it is 1.7 x, and 3.4 x
-joined; where the garbage is collected before each and not counted, which is best for redis-py, 1.45
-x and 2.75 x; right after a pause, when a kernel may have Redis and Python share a processor for
-some milliseconds, 1.25 x."""
+bare hop is one PUBLISH, at 1.05 to 1.25 x, and at 1.3 x where other programs keep the caches cold.
+
+1,000 streams are at 0.25 to 0.32 x, and miss their aim of 0.3 x about as often as they reach it
+where neighbours use the machine's cache. What a chunk costs here is mostly to fetch its stream's
+memory, of which the next chunk finds nothing left: 45 us on a quiet machine, 55 to 80 us on others.
+Done by hand it takes 180 to 330 us, more than two processors have time for, and a quarter less when
+the subscribers lag so far that a read finds several chunks.
+
+Of a thousand subscribers the p50 is at 1.05 to 1.5 x and the p99 at 1.1 to 1.4 x of bare waking.
+Ten replays follow each other, at 1.8 to 2.7 x and joined at 3.3 to 5.4 x, so that each side pays
+for its garbage: redis-py's are a list, a tuple and a dict per entry, which the collector goes
+through again and again. Of one replay alone it is 1.7 x, and 3.4 x joined; where the garbage is
+collected before each and not counted, which is best for redis-py, 1.45 x and 2.75 x; right after a
+pause, when a kernel may have Redis and Python share a processor for some milliseconds, 1.25 x."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 
