@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial
 
 import pytest
 
 from streamhub import HubConfig, LiveStream, Status
-from streamhub.stores.redis import line
+from streamhub.stores.base import Appended, Ended, LiveEvent, Removed
+from streamhub.stores.redis import RedisStore, line
+from streamhub.testing.waiting import until
 
 from .listening import listening_to
 from .redis_server import RedisServer
@@ -62,6 +66,35 @@ async def test_nobody_listens_to_a_session_that_is_done(stage: Stage) -> None:
     await stream.close()
     assert [] == [chunk async for chunk in subscription]
     await listening_to(stage.client, set())
+
+
+async def test_messages_that_come_together_are_passed_on_in_their_order(stage: Stage) -> None:
+    """Those of several channels, around one that cannot be read."""
+    store = RedisStore.from_url(stage.server.url)
+    heard: list[tuple[str, LiveEvent]] = []
+
+    def listen(name: str) -> Callable[[LiveEvent], None]:
+        return lambda event: heard.append((name, event))
+
+    async def has(count: int) -> bool:
+        return len(heard) == count
+
+    async with aclosing(store):
+        for name in ("one", "two"):
+            store.watch(name, listen(name))
+        await until(partial(has, 2))
+        heard.clear()
+        async with stage.client.pipeline(transaction=True) as together:
+            together.publish(channel("one", "live"), b"a 7 0 15000 \x91\xa5first")
+            together.publish(channel("two", "live"), b"a 7 0 15000 unreadable")
+            together.publish(channel("two", "live"), b"a 7 0 15000 \x91\xa6second")
+            together.publish(channel("one", "live"), b"e 7 1 finished ")
+            together.publish(channel("one", "live"), b"r")
+            await together.execute()
+        await until(partial(has, 4))
+        told = [(name, type(event)) for name, event in heard]
+
+    assert [("one", Appended), ("two", Appended), ("one", Ended), ("one", Removed)] == told
 
 
 async def test_chunks_that_were_told_while_the_connection_was_broken_are_read(
