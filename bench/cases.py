@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Self
 
 from . import byhand, hub, peers, web
-from .workers import Side
+from .workers import Figures, Side
 
 __all__ = ["LINGERS", "Group", "Sizes", "groups"]
 
@@ -91,7 +92,8 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
         Group("publish many", _publish_many(url, sizes), often),
         Group("hop", _hop(url, sizes), often),
         Group("fan-out", _fan_out(url, sizes), more),
-        Group("many", _many(url, sizes), more),
+        Group("many", _many(url, sizes), rounds),
+        Group("many, two processes", _many(url, sizes, apart=True), few),
         Group("replay", _replay(url, sizes), often),
         Group("storm", _storm(url, sizes), few),
         Group("idle", _idle(url, sizes), once),
@@ -166,16 +168,26 @@ def _fan_out(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
     }
 
 
-def _many(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+def _many(url: str, n: Sizes, *, apart: bool = False) -> dict[str, Sequence[Side]]:
     pace: dict[str, Any] = {"streams": n.many, "chunks": n.per_many, "rate": n.many_rate}
     readers = {"subscribers": 1, "chunks": n.per_many}
-    return {
+    cases = {
         "hub": [partial(hub.produce, url, **pace), partial(hub.subscribe, url, **readers)],
         "by hand": [
             partial(byhand.produce, url, **pace),
             partial(byhand.subscribe, url, **readers),
         ],
     }
+    if apart:
+        return {**cases}
+    return {name: [partial(_in_one_process, *sides)] for name, sides in cases.items()}
+
+
+async def _in_one_process(produce: Side, subscribe: Side) -> Figures:
+    """Play both sides in this process, whose time each of them has measured."""
+    produced, subscribed = await asyncio.gather(produce(), subscribe())
+    cpu = max(produced["producer_cpu"], subscribed["subscriber_cpu"])
+    return {**produced, **subscribed, "producer_cpu": cpu, "subscriber_cpu": 0.0}
 
 
 def _replay(url: str, n: Sizes) -> dict[str, Sequence[Side]]:

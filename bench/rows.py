@@ -135,6 +135,7 @@ def _growth(
 
 
 _PUBLISHED, _STREAMS, _HOP, _FAN = "publish one", "publish many", "hop", "fan-out"
+_APART = "many, two processes"
 _RATE = "chunks_per_s"
 
 ROWS: Sequence[Row] = (
@@ -193,7 +194,8 @@ ROWS: Sequence[Row] = (
         for short, figure in (("p50", "p50_ms"), ("p99", "p99_ms"))
     ),
     Row(
-        "1,000 streams with 1 subscriber each, 10 chunks/s: CPU of all per 10,000 chunks",
+        "1,000 streams with 1 subscriber each in one process, 10 chunks/s: CPU of it and of Redis"
+        " per 10,000 chunks",
         "ms",
         _ours("many", cpu_of_all),
         (("round trip + reader each", Measure("many", "by hand", cpu_of_all), Aim("≤", 0.3)),),
@@ -210,6 +212,12 @@ ROWS: Sequence[Row] = (
         "ms",
         _ours("many", "p99_ms"),
         (("round trip + reader each", Measure("many", "by hand", "p99_ms"), None),),
+    ),
+    Row(
+        "… with the subscribers in a process of their own: CPU of all",
+        "ms",
+        _ours(_APART, cpu_of_all),
+        (("round trip + reader each", Measure(_APART, "by hand", cpu_of_all), None),),
     ),
     Row(
         "replay of 10,000 chunks",
