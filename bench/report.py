@@ -33,7 +33,7 @@ replay is at 1.6 x and a joined one at 2.6 x.
 How far it varies, and where it ends: one chunk on its own passes a script of six commands where the
 bare hop is one PUBLISH, at 1.05 to 1.25 x, and at 1.3 x where other programs keep the caches cold.
 
-1,000 streams take 0.18 to 0.21 x where one process publishes and follows them. Where the two are
+1,000 streams take 0.18 to 0.23 x where one process publishes and follows them. Where the two are
 apart it is 0.25 to 0.32 x: what a chunk costs here is mostly to fetch its stream's memory, of which
 the next chunk finds nothing left, 40 us on a quiet machine and 55 to 80 us where neighbours use its
 cache. Done by hand it takes 160 to 330 us, which can be more than two processors have time for, and
