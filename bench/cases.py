@@ -171,7 +171,7 @@ def _fan_out(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
 def _many(url: str, n: Sizes, *, apart: bool = False) -> dict[str, Sequence[Side]]:
     pace: dict[str, Any] = {"streams": n.many, "chunks": n.per_many, "rate": n.many_rate}
     readers = {"subscribers": 1, "chunks": n.per_many}
-    cases = {
+    cases: dict[str, Sequence[Side]] = {
         "hub": [partial(hub.produce, url, **pace), partial(hub.subscribe, url, **readers)],
         "by hand": [
             partial(byhand.produce, url, **pace),
@@ -179,7 +179,7 @@ def _many(url: str, n: Sizes, *, apart: bool = False) -> dict[str, Sequence[Side
         ],
     }
     if apart:
-        return {**cases}
+        return cases
     return {name: [partial(_in_one_process, *sides)] for name, sides in cases.items()}
 
 
