@@ -34,10 +34,11 @@ How far it varies, and where it ends: one chunk on its own passes a script of si
 bare hop is one PUBLISH, at 1.05 to 1.25 x, and at 1.3 x where other programs keep the caches cold.
 
 1,000 streams take 0.18 to 0.23 x where one process publishes and follows them. Where the two are
-apart it is 0.25 to 0.32 x: what a chunk costs here is mostly to fetch its stream's memory, of which
-the next chunk finds nothing left, 40 us on a quiet machine and 55 to 80 us where neighbours use its
-cache. Done by hand it takes 160 to 330 us, which can be more than two processors have time for, and
-a quarter less when the subscribers lag so far that a read finds several chunks.
+apart it is 0.25 to 0.32 x, which missed the aim in four of nine runs: what a chunk costs here is
+mostly to fetch its stream's memory, of which the next chunk finds nothing left, 40 us on a quiet
+machine and 55 to 80 us where neighbours use its cache. Done by hand it takes 160 to 330 us, which
+can be more than two processors have time for, and a quarter less when the subscribers lag so far
+that a read finds several chunks.
 
 Of a thousand subscribers the p50 is at 1.05 to 1.5 x and the p99 at 1.1 to 1.4 x of bare waking.
 Ten replays follow each other, at 1.8 to 2.7 x and joined at 3.3 to 5.4 x, so that each side pays

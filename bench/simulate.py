@@ -59,11 +59,11 @@ class Costs:
         def of(group: str, case: str, name: str) -> float:
             return float(median([one[name] for one in figures[group][case]]))
 
-        chunks = of("many, two processes", "hub", "chunks")
+        apart = "many, two processes"
+        chunks = of(apart, "hub", "chunks")
         # With 10 chunks a second and stream, an append holds one chunk.
         redis, producer = (
-            of("many, two processes", "hub", name) / chunks
-            for name in ("redis_cpu", "producer_cpu")
+            of(apart, "hub", name) / chunks for name in ("redis_cpu", "producer_cpu")
         )
         redis_chunk = of("publish one", "hub", "redis_us") / 1e6
         producer_chunk = of("publish one", "hub", "process_us") / 1e6
@@ -73,10 +73,10 @@ class Costs:
             redis_chunk=redis_chunk,
             producer_call=producer - producer_chunk,
             producer_chunk=producer_chunk,
-            subscriber_event=of("many, two processes", "hub", "subscriber_cpu") / chunks,
+            subscriber_event=of(apart, "hub", "subscriber_cpu") / chunks,
             http_event=of("http, many streams", "hub", "server_cpu") / served,
-            bytes_in=of("many, two processes", "hub", "redis_in") / chunks,
-            bytes_out=of("many, two processes", "hub", "redis_out") / chunks,
+            bytes_in=of(apart, "hub", "redis_in") / chunks,
+            bytes_out=of(apart, "hub", "redis_out") / chunks,
             stored=of("size", "hub", "bytes_per_chunk"),
         )
 
