@@ -86,11 +86,12 @@ class Producer:
     # In the order in which a chunk needs them: of a thousand producers little is in a processor's
     # cache. Without slots the names would be too many for CPython to share them between producers.
     __slots__ = (  # noqa: RUF023
-        "open", "_max_chunk", "_items", "_sizes", "_full_at", "_stored", "_max_stream", "_sent",
-        "on_work", "_epoch", "_waiting", "_restore", "_metadata_set", "_metadata_stored", "done",
-        "_under_way", "claim", "_failing_since", "renewed", "_mendings", "_max_pending", "_waiters",
-        "_broken", "_cancelling", "_current", "_end", "_give_up_after", "_metadata",
-        "_metadata_sent", "_phase", "finishing", "on_cancelling", "on_done",
+        "open", "_max_chunk", "_items", "_sizes", "_full_at", "_sent", "on_work", "_epoch",
+        "_waiting", "_only_chunks", "_under_way", "claim", "done", "_stored", "_failing_since",
+        "renewed", "_mendings", "_broken", "_cancelling", "_current", "_end", "_give_up_after",
+        "_max_pending", "_max_stream", "_metadata", "_metadata_sent", "_metadata_set",
+        "_metadata_stored", "_phase", "_restore", "_waiters", "finishing", "on_cancelling",
+        "on_done",
     )  # fmt: skip
 
     def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
@@ -107,8 +108,8 @@ class Producer:
             self._sizes.append(self._sizes[-1] + size_of(item))
         #: How many chunks are stored, and how many are stored or on their way to the store.
         self._stored = self._sent = len(self._items)
-        #: The size from which on ``publish`` waits for more to be stored.
-        self._full_at = self._sizes[-1] + self._max_pending
+        #: Up to this size of the stream no chunk has to wait; beyond it, ``_is_full`` knows.
+        self._full_at = 0
         #: Operations that are under way.
         self._under_way = 0
         self._metadata = granted.metadata
@@ -117,6 +118,8 @@ class Producer:
         self._phase = _Phase.OPEN
         #: Whether chunks are taken in, and whether nothing can be written any more.
         self.open, self.done = True, False
+        #: Whether there is nothing to write but chunks.
+        self._only_chunks = True
         self._end = (Status.FINISHED, "")
         self._current: str | None = None
         self._broken: StreamHubError | None = None
@@ -157,10 +160,8 @@ class Producer:
         last, total = len(items), sizes[-1] + size
         if not (rested or last % _REST_AFTER):
             return None
-        if total > self._full_at and self._stored < last:
+        if total > self._full_at and self._is_full(total):
             return None
-        if total > self._max_stream:
-            raise StreamTooLarge(self.claim.session_id, total, self._max_stream)
         items.append(data if event is None else (data, event))
         sizes.append(total)
         if self._sent == last:
@@ -187,6 +188,7 @@ class Producer:
         self._metadata = metadata
         self._metadata_set += 1
         target = self._metadata_set
+        self._only_chunks = False
         self.on_work(self)
         while self._metadata_stored < target and not self.done:
             await self.changed()
@@ -196,7 +198,7 @@ class Producer:
     async def finish(self, status: Status, error: str | None = None) -> None:
         """End the stream once all is stored; quiet if it has ended already."""
         if self.open:
-            self.finishing, self.open = True, False
+            self.finishing, self.open, self._only_chunks = True, False, False
             self._phase, self._end = _Phase.ENDING, (status, error or "")
             self.on_work(self)
         await self._settled()
@@ -206,7 +208,7 @@ class Producer:
     async def release(self) -> None:
         """Store what is pending and let the lease go; never raises."""
         if self.open:
-            self._phase, self.open = _Phase.RELEASING, False
+            self._phase, self.open, self._only_chunks = _Phase.RELEASING, False, False
             self.on_work(self)
         await self._settled()
 
@@ -228,12 +230,25 @@ class Producer:
                 raise self._broken
 
     async def changed(self) -> None:
-        """Wait until the store has answered something, or the phase changes."""
+        """Wait until more than chunks is stored, or the phase changes."""
         await self._waiters.join()
 
     def _have_sent(self) -> None:
         if self._sent < len(self._items):
             self.on_work(self)
+
+    def _is_full(self, total: int) -> bool:
+        """Whether a chunk has to wait that makes the stream as large.
+
+        :raises StreamTooLarge: it may not become so.
+        """
+        most = self._sizes[self._stored] + self._max_pending
+        if total > most and self._stored < len(self._items):
+            return True
+        if total > self._max_stream:
+            raise StreamTooLarge(self.claim.session_id, total, self._max_stream)
+        self._full_at = min(most, self._max_stream)
+        return False
 
     async def _stored_more(self) -> None:
         self._waiting += 1
@@ -247,12 +262,7 @@ class Producer:
 
     @property
     def has_work(self) -> bool:
-        return not self.done and (
-            self._restore
-            or self._sent < len(self._items)
-            or self._metadata_stored < self._metadata_set
-            or not self.open
-        )
+        return self._sent < len(self._items) or not (self._only_chunks or self.done)
 
     @property
     def has_chunks(self) -> bool:
@@ -265,9 +275,7 @@ class Producer:
         than chunks, or enough of them."""
         return (
             self._waiting > 0
-            or not self.open
-            or self._restore
-            or self._metadata_stored < self._metadata_set
+            or not self._only_chunks
             or len(self._items) - self._sent >= _APPEND_CHUNKS
         )
 
@@ -282,6 +290,12 @@ class Producer:
         Chunks may follow others that are still under way: the store takes no chunk without the one
         before. All else waits for what was written before it.
         """
+        base, last = self._sent, len(self._items)
+        if base + 1 == last and self._only_chunks:
+            # What is asked for most by far, at the pace of a model.
+            self._sent = last
+            self._under_way += 1
+            return [Append(self.claim, base, self._items[base:], self._sizes[last])]
         ops: list[WriteOp] = []
         if self.done:
             return ops
@@ -291,7 +305,7 @@ class Producer:
                 ops.append(Restore(self.claim, self._metadata))
         elif not self._under_way:
             self._add_appends(ops)
-            if not self.open or self._metadata_stored < self._metadata_set:
+            if not self._only_chunks:
                 self._add_others(ops)
         elif self._metadata_stored == self._metadata_set:
             # Else the metadata would wait for as long as there are chunks to follow.
@@ -304,7 +318,7 @@ class Producer:
         for _ in range(_APPENDS_PER_ROUND):
             if base == last:
                 break
-            end = self._batch_end(base) if base + 1 < last else last
+            end = self._batch_end(base)
             ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end]))
             base = self._sent = end
 
@@ -328,6 +342,20 @@ class Producer:
 
     def apply(self, op: WriteOp, result: WriteResult | Exception) -> None:
         """Take in the answer to an operation, those of ``next_renewal`` included."""
+        if type(op) is Append and type(result) is Stored and not self.done:
+            # What comes most by far comes first, and in one call.
+            self._under_way -= 1
+            end = op.base + len(op.items)
+            if end > self._stored:
+                self._stored = end
+                if self._sent < end:
+                    self._sent = end
+            self._failing_since, self.renewed, self._mendings = None, False, 0
+            if result.cancelling:
+                self._notice_cancel()
+            if self._waiting:
+                self._waiters.wake()
+            return
         renewal = type(op) is Renew
         if not renewal:
             self._under_way -= 1
@@ -345,19 +373,16 @@ class Producer:
             self._apply_stored(op, result)
         else:
             self._apply_refusal(op, result)
+        self._only_chunks = (
+            self.open and not self._restore and self._metadata_stored == self._metadata_set
+        )
         self._waiters.wake()
 
     # -- parts -------------------------------------------------------------------------------
 
     def _apply_stored(self, op: WriteOp, result: Stored) -> None:
         self._mendings = 0
-        if type(op) is Append:
-            end = op.base + len(op.items)
-            if end > self._stored:
-                self._take_as_stored(end)
-            if self._sent < self._stored:
-                self._sent = self._stored
-        elif type(op) is SetMetadata:
+        if type(op) is SetMetadata:
             self._metadata_stored = self._metadata_sent
         elif type(op) is Release:
             self._finish_phase(_Phase.RELEASED)
@@ -368,8 +393,8 @@ class Producer:
         match result:
             case Behind(last):
                 # The answer to a Restore, or to the loss of the newest writes: go on from there.
-                self._take_as_stored(min(last, len(self._items)))
-                self._sent = self._stored
+                self._stored = self._sent = min(last, len(self._items))
+                self._full_at = 0
                 if isinstance(op, Restore):
                     self._restore = False
                     self._metadata_stored = self._metadata_sent
@@ -396,10 +421,6 @@ class Producer:
         replaced = self.claim.replaced
         return replaced is not None and current == replaced and not isinstance(op, Restore)
 
-    def _take_as_stored(self, count: int) -> None:
-        self._stored = count
-        self._full_at = self._sizes[count] + self._max_pending
-
     def _apply_failure(self, error: Exception) -> None:
         self._sent = self._stored
         now = time.monotonic()
@@ -425,7 +446,7 @@ class Producer:
     def _finish_phase(self, phase: _Phase) -> None:
         if self.done:
             return
-        self._phase, self.open, self.done = phase, False, True
+        self._phase, self.open, self.done, self._only_chunks = phase, False, True, False
         self._items, self._sizes = [], array("Q", [0])
         self._stored = self._sent = 0
         self._waiters.wake()

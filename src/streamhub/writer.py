@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
+from itertools import islice
 from math import inf
 from typing import NamedTuple
 
@@ -42,8 +43,9 @@ def distance(streams: float) -> float:
 
 class _Round(NamedTuple):
     began: float
-    producers: dict[Producer, None]
-    work: list[tuple[Producer, WriteOp]]
+    #: Whose operation each is.
+    producers: list[Producer]
+    ops: list[WriteOp]
     writing: Awaitable[list[WriteResult | Exception]]
 
 
@@ -78,16 +80,17 @@ class Writer:
 
     def mark(self, producer: Producer) -> None:
         """This producer has something to write."""
-        if producer in self._failed:
+        if self._failed and producer in self._failed:
             return
         first = not self._ready
         if first:
             self._since = self._loop.time()
         self._ready[producer] = None
         self._marks += 1
-        urgent = producer.urgent
-        self._urgent = self._urgent or urgent
-        if first or urgent or self._marks == _PLENTY:
+        if producer.urgent:
+            self._urgent = True
+            self._see_to_it()
+        elif first or self._marks == _PLENTY:
             self._see_to_it()
 
     async def run(self) -> None:
@@ -152,22 +155,21 @@ class Writer:
         return due - self._loop.time()
 
     def _begin(self) -> _Round | None:
-        work = self._gather()
-        if not work:
+        producers, ops = self._gather()
+        if not ops:
             return None
         # Before it is written: a store may have its sinks publish at once.
         self._rounds += 1
         try:
-            writing = self._store.write([op for _, op in work])
+            writing = self._store.write(ops)
         except Exception as error:  # as one that comes with the answers
             writing = _failed(error)
         self._began = self._loop.time()
-        producers = dict.fromkeys([producer for producer, _ in work])
-        self._distance = distance(len(producers))
-        return _Round(self._began, producers, work, writing)
+        self._distance = distance(len(set(producers)))
+        return _Round(self._began, producers, ops, writing)
 
     async def _finish(self, begun: _Round) -> None:
-        began, producers, work, writing = begun
+        began, producers, ops, writing = begun
         if self._ready:
             # Perhaps enough for the other carrier.
             self._see_to_it()
@@ -175,63 +177,61 @@ class Writer:
         try:
             answers = await writing
         except Exception as error:  # a store's error must reach its producers, not end the writer
-            answers, broke_off = [error] * len(work), True
+            answers, broke_off = [error] * len(ops), True
         finally:
             self._rounds -= 1
             self._lonely = False
         if broke_off:
             self._alone.update(one for one in producers if one.renewed)
         failed = False
-        for (producer, op), answer in zip(work, answers, strict=True):
+        for producer, op, answer in zip(producers, ops, answers, strict=True):
             producer.apply(op, answer)
             if isinstance(answer, Exception):
                 failed = True
                 self._failed[producer] = None
-        if failed and len(producers) == 1:
-            self._alone.update(producers)
         if failed:
+            if len(set(producers)) == 1:
+                self._alone.update(producers)
             self._back_off()
         elif not self._failed:
             self._backoff = _FIRST_BACKOFF
-        for producer in producers:
+        for producer in dict.fromkeys(producers):
             if producer.has_work:
                 self.mark(producer)
         # What came during the round came at its beginning at the earliest.
         self._since = min(self._since, began)
 
-    def _gather(self) -> list[tuple[Producer, WriteOp]]:
-        work: list[tuple[Producer, WriteOp]] = []
+    def _gather(self) -> tuple[list[Producer], list[WriteOp]]:
+        """The operations of the next round, and whose each is."""
+        producers: list[Producer] = []
+        work: list[WriteOp] = []
         more: list[Producer] = []
-        chunks = size = 0
-        while (
-            self._ready
-            and chunks < _ROUND_CHUNKS
-            and size < _ROUND_BYTES
-            and len(work) < _ROUND_OPS
-        ):
-            producer = next(iter(self._ready))
-            alone = producer in self._alone
-            if alone and work:
-                break
-            del self._ready[producer]
-            self._alone.discard(producer)
+        taken = chunks = size = 0
+        for producer in self._ready:
+            alone = bool(self._alone) and producer in self._alone
+            if alone:
+                if work:
+                    break
+                self._alone.remove(producer)
+                self._lonely = True
+            taken += 1
             size += producer.pending_bytes
             ops = producer.next_ops()
             for op in ops:
-                work.append((producer, op))
+                producers.append(producer)
+                work.append(op)
                 if type(op) is Append:
                     chunks += len(op.items)
             # One that has more than it may send at a time has made several appends of it.
             if len(ops) > 1 and type(ops[-1]) is Append and producer.has_chunks:
                 more.append(producer)
-            if alone:
-                self._lonely = True
+            if alone or chunks >= _ROUND_CHUNKS or size >= _ROUND_BYTES or len(work) >= _ROUND_OPS:
                 break
+        self._ready = dict.fromkeys([*islice(self._ready, taken, None), *more])
         self._marks = _PLENTY if more else len(self._ready)
-        self._ready.update(dict.fromkeys(more))
         if not self._ready:
             self._urgent = False
-        return work
+        return producers, work
 
     def _back_off(self) -> None:
         if self._retry is None:
