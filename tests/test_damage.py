@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.msgpack import encode
 
 from streamhub import (
     HubConfig,
@@ -205,14 +206,20 @@ _GARBAGE = [
     b"?",
     b"\xff\xfe",
     b"a",
-    b"a 1 2",
-    b"a x y z \x90",
-    b"a 1 0 500 \xc1",
-    b"a 1 0 500 \x91\x01",
-    b"a 1 0 500 \x91\xa1\xff",
-    b"a 1 0 500 \x91\x93\xa1a\xa1b\xa1c",
-    b"a 1 0 500 \x91\xa1a",
-    b"a " + b"9" * 5_000 + b" 0 500 \x90",
+    b"\x95",
+    encode(["1", 0, 5, "1", ["a"]])[:-1],
+    encode(["1", 0, 5, "1", [b"a"]]),
+    encode(["1", 0, 5, "1", ["a"]]).replace(b"a", b"\xff"),
+    encode(["1", 0, 5]),
+    encode(["1", 0, 5, "1", ["a"], "more"]),
+    encode(["1", "y", "z", "1", []]),
+    encode(["x", 0, 5, "1", ["a"]]),
+    encode(["9" * 5_000, 0, 5, "1", ["a"]]),
+    encode(["1", 0.5, 5, "1", ["a"]]),
+    encode(["1", 0, 5, "1", [1]]),
+    encode(["1", 0, 5, "1", [["a", "b", "c"]]]),
+    encode(["1", 0, 5, "1", ["a"]]),
+    encode([str(2**64), -1, 5, "1", ["a"]]),
     b"c",
     b"c 1 2 3",
     b"c 1 1 1 1 \xff",
@@ -251,7 +258,7 @@ async def test_g3_a_message_of_no_chunks_is_ignored(stage: Stage) -> None:
     waiting = asyncio.create_task(taken(subscription, 1))
     await asyncio.sleep(0)
 
-    nothing = f"a {cursor.epoch} {cursor.offset} 60000 ".encode() + b"\x90"
+    nothing = encode([str(cursor.epoch), cursor.offset, 60_000, "1", []])
     assert 1 == await stage.client.publish(channel("broken", "live"), nothing)
     await stream.publish("2")
 

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from functools import partial
 
 import pytest
+from msgspec.msgpack import encode
 
 from streamhub import HubConfig, LiveStream, Status
 from streamhub.stores.base import Appended, Ended, LiveEvent, Removed
@@ -85,9 +86,9 @@ async def test_messages_that_come_together_are_passed_on_in_their_order(stage: S
         await until(partial(has, 2))
         heard.clear()
         async with stage.client.pipeline(transaction=True) as together:
-            together.publish(channel("one", "live"), b"a 7 0 15000 \x91\xa5first")
-            together.publish(channel("two", "live"), b"a 7 0 15000 unreadable")
-            together.publish(channel("two", "live"), b"a 7 0 15000 \x91\xa6second")
+            together.publish(channel("one", "live"), encode(["7", 0, 15_000, "5", ["first"]]))
+            together.publish(channel("two", "live"), encode(["7", 0, 15_000, "5", "unreadable"]))
+            together.publish(channel("two", "live"), encode(["7", 0, 15_000, "6", ["second"]]))
             together.publish(channel("one", "live"), b"e 7 1 finished ")
             together.publish(channel("one", "live"), b"r")
             await together.execute()

@@ -233,7 +233,7 @@ class Tail:
 
     def _on_event(self, event: LiveEvent) -> None:
         # What comes most by far comes first, and in one call.
-        if type(event) is not Appended:
+        if not isinstance(event, Appended):
             self._on_change(event)
             return
         self._heard = True

@@ -49,6 +49,7 @@ class Waiters(Generic[T]):
         self._first = self._others = None
         if not first.done():
             first.set_result(news)
-        for waiter in others or ():
-            if not waiter.done():
-                waiter.set_result(news)
+        if others is not None:
+            for waiter in others:
+                if not waiter.done():
+                    waiter.set_result(news)

@@ -37,19 +37,20 @@ class Window:
 
         :param size: bytes of the chunks, more or less.
         """
-        end = self._base + len(self._chunks)
-        known = end - base
-        if epoch != self.epoch or known < 0:
+        held = self._chunks
+        end = self._base + len(held)
+        if epoch != self.epoch or base > end:
             self._start(epoch, base)
-            end, known = base, 0
-        count = len(chunks) - known
-        if count <= 0:
-            return end
-        self._chunks += chunks[known:] if known else chunks
+            held = self._chunks
+        elif base < end:
+            chunks = chunks[end - base :]
+            if not chunks:
+                return end
+        held += chunks
         self._bytes += size
-        if len(self._chunks) > 2 * self.max_chunks or self._bytes > self._max_bytes:
-            self._drop_oldest(count, size)
-        return end + count
+        if len(held) > 2 * self.max_chunks or self._bytes > self._max_bytes:
+            self._drop_oldest(len(chunks), size)
+        return self._base + len(held)
 
     def after(self, cursor: Cursor) -> list[Chunk]:
         """The chunks right after ``cursor``; none if it is at the end or outside."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..base import (
     Renew,
     Restore,
     SetMetadata,
+    Stored,
     WriteOp,
     WriteResult,
 )
@@ -20,15 +21,17 @@ from . import codec
 from .keys import Keys, keys_of_append
 from .lane import Call
 from .scripts import Script
+from .wire import Argument
 
 __all__ = ["Calls", "Carrying", "results"]
 
 #: A call, and the operations that it carries out.
 Carrying = tuple[Call, Sequence[WriteOp]]
 
-# One call must not hold the server for much longer than a millisecond.
-_CHUNKS = 512
-_BYTES = 256 * 1024
+# What the chunks of several sessions may weigh together, which is their bytes and some more for
+# each of them: one call must not hold the server for much longer than a millisecond.
+_FULL = 256 * 1024
+_PER_CHUNK = 512
 
 
 @lru_cache(maxsize=64)
@@ -53,34 +56,33 @@ class Calls:
 
     def of(self, ops: Sequence[WriteOp]) -> list[Carrying]:
         made: list[Carrying] = []
-        call: Call | None = None
         carried: list[WriteOp] = []
-        lease = retention = 0.0
-        chunks = size = 0
+        keys: list[str] = []
+        arguments: list[Argument] = []
+        lease = retention = -1.0
+        lease_ms = ttl_ms = 0
+        weight = _FULL
         for op in ops:
             if not isinstance(op, Append):
                 made.append((self._call(op), (op,)))
-                call = None
+                weight = _FULL
                 continue
             claim = op.claim
-            message = codec.appended(claim.epoch, op.base, codec.ms(claim.lease), op.items)
-            chunks, size = chunks + len(op.items), size + len(message)
-            if (
-                call is None
-                or len(carried) == self.together
-                or chunks > _CHUNKS
-                or size > _BYTES
-                or claim.lease != lease
-                or claim.retention != retention
-            ):
+            if claim.lease != lease or claim.retention != retention:
                 lease, retention = claim.lease, claim.retention
-                call, carried = Call(self._scripts["append"], (), *_terms(lease, retention)), []
-                chunks, size = len(op.items), len(message)
+                lease_ms, ttl_ms = _terms(lease, retention)
+                weight = _FULL
+            message = codec.appended(claim.epoch, op.base, lease_ms, op.total_bytes, op.items)
+            own = len(message) + _PER_CHUNK * len(op.items)
+            weight += own
+            if weight > _FULL or len(carried) == self.together:
+                call = Call(self._scripts["append"], (), lease_ms, ttl_ms)
+                keys, arguments, carried, weight = call.keys, call.arguments, [], own
                 made.append((call, carried))
             carried.append(op)
             meta, log, live = keys_of_append(self.prefix, claim.session_id)
-            call.keys += (meta, log)
-            call.arguments += (claim.generation, op.base, op.total_bytes, message, live)
+            keys += (meta, log)
+            arguments += (claim.generation, message, live)
         return made
 
     def _call(self, op: SetMetadata | Renew | Release | End | Restore) -> Call:
@@ -129,14 +131,30 @@ class Calls:
 
 
 def results(
-    carrying: Sequence[Carrying], answers: Sequence[Any]
-) -> Iterator[tuple[WriteOp, WriteResult | Exception]]:
-    """What became of each operation, in their order; an exception may be one of redis-py."""
+    carrying: Sequence[Carrying],
+    answers: Sequence[Any],
+    failure: Callable[[Exception, str], Exception],
+) -> list[WriteResult | Exception]:
+    """What became of each operation, in their order.
+
+    :param failure: what an error of redis-py is to the session of that id.
+    """
+
+    def result(op: WriteOp, answer: Any) -> WriteResult | Exception:
+        session_id = op.claim.session_id
+        if isinstance(answer, Exception):
+            return failure(answer, session_id)
+        return codec.write_result(session_id, answer)
+
+    found: list[WriteResult | Exception] = []
     for (_, ops), answer in zip(carrying, answers, strict=True):
         if isinstance(answer, Exception):
-            each = [answer] * len(ops)
+            each: Sequence[Any] = [answer] * len(ops)
         else:
             each = answer if isinstance(ops[0], Append) else [answer]
-        for op, one in zip(ops, each, strict=True):
-            failed = isinstance(one, Exception)
-            yield op, one if failed else codec.write_result(op.claim.session_id, one)
+        # Nearly all of them are chunks that were stored.
+        found += [
+            Stored(one, cancelling=False) if type(one) is int else result(op, one)
+            for op, one in zip(ops, each, strict=True)
+        ]
+    return found

@@ -61,8 +61,13 @@ _OUTCOMES = {
 # Scripts calculate with doubles, which are exact up to 2**53.
 _LONGEST_NUMBER = 15
 
-_encode_items = msgspec.msgpack.Encoder().encode
-_decode_items = msgspec.msgpack.Decoder(list[str | tuple[str, str]]).decode
+_encode = msgspec.msgpack.Encoder().encode
+#: Epoch, base, lease in ms, bytes of the epoch, chunks. What the script only hands on is text.
+_decode_appended = msgspec.msgpack.Decoder(
+    tuple[str, int, int, str, list[str | tuple[str, str]]]
+).decode
+# An array of five. The other messages are text, and begin with a letter.
+_APPENDED = 0x95
 
 
 def is_foreign(fields: Sequence[bytes | None]) -> bool:
@@ -227,18 +232,18 @@ def _chunk(cursor: Cursor, fields: Sequence[bytes]) -> Chunk:
     return Chunk(pairs[b"d"].decode(errors="replace"), cursor, event)
 
 
-def appended(epoch: int, base: int, lease_ms: int, items: Sequence[Item]) -> bytes:
-    """The message of chunks that are stored after ``base``."""
-    return f"a {epoch} {base} {lease_ms} ".encode() + _encode_items(items)
+def appended(
+    epoch: int, base: int, lease_ms: int, total_bytes: int, items: Sequence[Item]
+) -> bytes:
+    """The message of chunks that are stored after ``base``. The script reads it, too."""
+    return _encode((str(epoch), base, lease_ms, str(total_bytes), items))
 
 
 def live_event(message: bytes) -> LiveEvent | None:
     """What a message on the live channel says; None for one of a later version."""
-    kind = message[:1]
-    if kind == b"a":
-        _, epoch_text, base_text, lease_ms, packed = message.split(b" ", 4)
-        epoch, base = int(epoch_text), int(base_text)
-        items = _decode_items(packed)
+    if message and message[0] == _APPENDED:
+        written, base, lease_ms, _, items = _decode_appended(message)
+        epoch = int(written)
         if len(items) == 1 and type(items[0]) is str:
             # Most of them, at the pace of a model; what follows would take twice as long.
             chunks = [Chunk(items[0], Cursor(epoch, base + 1))]
@@ -251,7 +256,8 @@ def live_event(message: bytes) -> LiveEvent | None:
             ]
         else:
             raise ValueError("no chunks")
-        return Appended(epoch, base, chunks, len(packed), int(lease_ms) / 1000)
+        return Appended(epoch, base, chunks, len(message), lease_ms / 1000)
+    kind = message[:1]
     if kind == b"c":
         _, *numbers, generation = message.split(b" ", 5)
         epoch, last, base, lease = map(int, numbers)

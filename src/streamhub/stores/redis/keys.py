@@ -44,7 +44,7 @@ def keys_of_append(prefix: str, session_id: str) -> tuple[str, str, str]:
 
 
 def _tag(prefix: str, session_id: str) -> str:
-    if session_id.startswith(_BRACE):
+    if session_id[0] == _BRACE:
         session_id = _WRITTEN + session_id[1:]
     return f"{prefix}{{{session_id}}}"
 

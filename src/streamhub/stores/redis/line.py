@@ -264,7 +264,8 @@ class Line:
 
 def _send_on(messages: Iterable[tuple[Channel, LiveEvent]]) -> None:
     for channel, event in messages:
-        channel.send(event)
+        for watch in channel.watches:
+            watch.sink(event)
 
 
 def _is_unknown(error: ResponseError) -> bool:

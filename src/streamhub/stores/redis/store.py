@@ -159,19 +159,12 @@ class RedisStore:
         if any(map(is_cross_slot, answers)):
             # Behind one address there is a cluster after all. What was refused is written again.
             self._calls.together = 1
-        return self._results(calls, answers)
+        return results(calls, answers, self._error)
 
     async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
         calls = self._calls.of(ops)
-        return self._results(calls, await self._claims.ask([call for call, _ in calls]))
-
-    def _results(
-        self, calls: Sequence[Carrying], answers: Sequence[Any]
-    ) -> list[WriteResult | Exception]:
-        return [
-            self._error(result, op.claim.session_id) if isinstance(result, Exception) else result
-            for op, result in results(calls, answers)
-        ]
+        answers = await self._claims.ask([call for call, _ in calls])
+        return results(calls, answers, self._error)
 
     # -- cancelling, removing ----------------------------------------------------------------
 
