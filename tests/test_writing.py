@@ -196,7 +196,7 @@ async def test_a_round_that_was_begun_ends_with_the_writer(session_id: str) -> N
     producer.accept("a", None, rested=True)
 
     writer.mark(producer)
-    assert not producer.has_chunks
+    assert not producer.pending_bytes
     for task in asyncio.all_tasks() - before:
         task.cancel()
     with pytest.raises(asyncio.CancelledError):

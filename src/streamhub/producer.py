@@ -265,11 +265,6 @@ class Producer:
         return self._sent < len(self._items) or not (self._only_chunks or self.done)
 
     @property
-    def has_chunks(self) -> bool:
-        """Whether there are chunks that are not on their way to the store yet."""
-        return self._sent < len(self._items)
-
-    @property
     def urgent(self) -> bool:
         """Whether what is to be written must not wait for more: somebody waits for it, it is more
         than chunks, or enough of them."""
@@ -281,6 +276,7 @@ class Producer:
 
     @property
     def pending_bytes(self) -> int:
+        """The size of what is not on its way to the store yet; 0 if that is no chunk."""
         return self._sizes[-1] - self._sizes[self._sent]
 
     def next_ops(self) -> list[WriteOp]:
@@ -342,7 +338,7 @@ class Producer:
 
     def apply(self, op: WriteOp, result: WriteResult | Exception) -> None:
         """Take in the answer to an operation, those of ``next_renewal`` included."""
-        if type(op) is Append and type(result) is Stored and not self.done:
+        if isinstance(op, Append) and isinstance(result, Stored) and not self.done:
             # What comes most by far comes first, and in one call.
             self._under_way -= 1
             end = op.base + len(op.items)
@@ -356,7 +352,7 @@ class Producer:
             if self._waiting:
                 self._waiters.wake()
             return
-        renewal = type(op) is Renew
+        renewal = isinstance(op, Renew)
         if not renewal:
             self._under_way -= 1
         if self.done:
@@ -366,13 +362,10 @@ class Producer:
             return
         if renewal:
             self.renewed = self._failing_since is not None
-        elif type(result) is not Behind or type(op) is Restore:
+        elif not isinstance(result, Behind) or isinstance(op, Restore):
             # To what only came too early the answer says nothing.
             self._failing_since, self.renewed = None, False
-        if type(result) is Stored:
-            self._apply_stored(op, result)
-        else:
-            self._apply_refusal(op, result)
+        self._apply_answer(op, result)
         self._only_chunks = (
             self.open and not self._restore and self._metadata_stored == self._metadata_set
         )
@@ -380,17 +373,16 @@ class Producer:
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _apply_stored(self, op: WriteOp, result: Stored) -> None:
-        self._mendings = 0
-        if type(op) is SetMetadata:
-            self._metadata_stored = self._metadata_sent
-        elif type(op) is Release:
-            self._finish_phase(_Phase.RELEASED)
-        if result.cancelling:
-            self._notice_cancel()
-
-    def _apply_refusal(self, op: WriteOp, result: WriteResult) -> None:
+    def _apply_answer(self, op: WriteOp, result: WriteResult) -> None:
         match result:
+            case Stored():
+                self._mendings = 0
+                if isinstance(op, SetMetadata):
+                    self._metadata_stored = self._metadata_sent
+                elif isinstance(op, Release):
+                    self._finish_phase(_Phase.RELEASED)
+                if result.cancelling:
+                    self._notice_cancel()
             case Behind(last):
                 # The answer to a Restore, or to the loss of the newest writes: go on from there.
                 self._stored = self._sent = min(last, len(self._items))

@@ -220,10 +220,10 @@ class Writer:
             for op in ops:
                 producers.append(producer)
                 work.append(op)
-                if type(op) is Append:
+                if isinstance(op, Append):
                     chunks += len(op.items)
             # One that has more than it may send at a time has made several appends of it.
-            if len(ops) > 1 and type(ops[-1]) is Append and producer.has_chunks:
+            if len(ops) > 1 and isinstance(ops[-1], Append) and producer.pending_bytes:
                 more.append(producer)
             if alone or chunks >= _ROUND_CHUNKS or size >= _ROUND_BYTES or len(work) >= _ROUND_OPS:
                 break
