@@ -9,6 +9,7 @@ import pytest
 from msgspec.msgpack import encode
 
 from streamhub import (
+    Cursor,
     HubConfig,
     ProducerFenced,
     SessionCorrupted,
@@ -54,6 +55,26 @@ async def test_a_record_with_garbage_is_corrupted(stage: Stage, field: str, valu
     whole = await other.get("whole")
     assert whole is not None
     assert "kept" == await whole.text()
+
+
+@pytest.mark.parametrize("wrong", ["{epoch}1", "1", "0{epoch}", "{epoch}.0"])
+async def test_g7_a_record_whose_epoch_was_changed_is_mended(stage: Stage, wrong: str) -> None:
+    """Its producer goes on in its own epoch, whether the number is another or is only written in
+    another way."""
+    stream = await claimed(stage.hub(QUIET), "broken")
+    cursor = await stream.publish("1 ")
+    await stream.flush()
+    await stage.client.hset(META, "epoch", wrong.format(epoch=cursor.epoch))
+
+    for n in range(2, 4):
+        assert Cursor(cursor.epoch, n) == await stream.publish(f"{n} ")
+        await stream.flush()
+
+    entries = await stage.client.xrange(CHUNKS)
+    assert [f"{cursor.epoch}-{n}".encode() for n in range(1, 4)] == [key for key, _ in entries]
+    written = await stage.client.hget(META, "epoch")
+    assert written is not None
+    assert cursor.epoch == float(written)
 
 
 @pytest.mark.parametrize("lease", [None, b"", b"x", b"\xff"])

@@ -184,6 +184,55 @@ async def test_renewals_do_not_hide_that_nothing_can_be_written() -> None:
         await producer.flush()
 
 
+async def test_an_outage_that_is_over_does_not_count_for_the_next() -> None:
+    """give_up_after begins anew once chunks have been stored."""
+    producer = await producing(1, HubConfig(give_up_after=1e-9))
+    failure = StoreUnavailable("store", "is full")
+    (op,) = producer.next_ops()
+    producer.apply(op, failure)
+    carry_out(producer, producer.next_ops())
+    await producer.publish("1", None)
+    (op,) = producer.next_ops()
+    producer.apply(op, failure)
+
+    assert not producer.done
+    carry_out(producer, producer.next_ops())
+    await producer.flush()
+
+
+async def test_a_cancel_that_is_told_with_stored_chunks_is_noticed_once() -> None:
+    """It need not wait for the next renewal."""
+    producer = await producing(2)
+    noticed: list[str] = []
+    producer.on_cancelling = lambda: noticed.append("cancel")
+    for n in range(2):
+        await producer.publish(str(n), None)
+        for op in producer.next_ops():
+            producer.apply(op, Stored(2, cancelling=True))
+
+    assert ["cancel"] == noticed
+
+
+async def test_an_answer_that_comes_after_the_end_changes_nothing() -> None:
+    """The other of two rounds is answered when this generation is fenced already."""
+    producer = await producing(6000)
+    first, second = producer.next_ops(), producer.next_ops()
+    producer.apply(first[0], Fenced("g3"))
+    carry_out(producer, second)
+
+    assert (True, 0, []) == (producer.done, producer.pending_bytes, producer.next_ops())
+
+
+async def test_g10_what_the_store_has_lost_counts_as_pending_again() -> None:
+    """However much was stored before: no more than max_pending_bytes wait for the store."""
+    producer = await producing(100, HubConfig(max_pending_bytes=200))
+    carry_out(producer, producer.next_ops())
+    assert producer.accept("x" * 20, None, rested=True)
+    producer.apply(producer.next_renewal(), Behind(0))
+
+    assert producer.accept("x" * 50, None, rested=True) is None
+
+
 async def test_what_only_came_too_early_does_not_hide_that_nothing_can_be_written() -> None:
     """Chunks that follow those that were refused have no say in how long it has lasted."""
     producer = await producing(600, HubConfig(give_up_after=1e-9))

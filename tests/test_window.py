@@ -20,6 +20,15 @@ def offsets(found: list[Chunk]) -> list[int]:
     return [chunk.cursor.offset for chunk in found]
 
 
+def test_a_message_of_no_chunks_changes_nothing() -> None:
+    """However large it says that it is."""
+    window = Window(5, 10)
+    window.extend(EPOCH, 0, chunks(1, 2), 2)
+    assert 2 == window.extend(EPOCH, 2, [], 20)
+    assert 2 == window.extend(EPOCH + 1, 9, [], 20)
+    assert chunks(1, 2) == window.after(Cursor(EPOCH, 0))
+
+
 @pytest.mark.parametrize(
     ("messages", "after", "expected"),
     [

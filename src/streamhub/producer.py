@@ -118,7 +118,7 @@ class Producer:
         self._phase = _Phase.OPEN
         #: Whether chunks are taken in, and whether nothing can be written any more.
         self.open, self.done = True, False
-        #: Whether there is nothing to write but chunks.
+        #: Whether chunks, if any, are all that there is to write; not of one that is done.
         self._only_chunks = True
         self._end = (Status.FINISHED, "")
         self._current: str | None = None
@@ -230,7 +230,8 @@ class Producer:
                 raise self._broken
 
     async def changed(self) -> None:
-        """Wait until more than chunks is stored, or the phase changes."""
+        """Wait until the phase changes, or the store has answered something: that it has taken
+        chunks only if somebody is counted who waits for it, as ``_stored_more`` does."""
         await self._waiters.join()
 
     def _have_sent(self) -> None:

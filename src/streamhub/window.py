@@ -39,6 +39,8 @@ class Window:
         """
         held = self._chunks
         end = self._base + len(held)
+        if not chunks:
+            return end
         if epoch != self.epoch or base > end:
             self._start(epoch, base)
             held = self._chunks

@@ -179,14 +179,16 @@ class WriteTests(Scene):
         assert Status.LOST is (await look(other, session)).status
         await claim(other, session, takeover="continue")
 
-    async def test_a_released_session_is_not_revived_by_a_late_repeat(
-        self, store: Store, other: Store, session: str
+    @pytest.mark.parametrize("late", [["a"], ["a", "b"]])
+    async def test_a_released_session_is_not_revived_by_a_late_append(
+        self, store: Store, other: Store, session: str, late: list[Item]
     ) -> None:
-        """Nor does an append that was on its way twice keep others from continuing."""
+        """Nor does one that was on its way twice, or brings something new, keep others from
+        continuing."""
         first = await claim(store, session)
         await append(store, first, ["a"])
         await write(store, Release(first, last=1))
-        assert Stored(1) == await append(store, first, ["a"])
+        assert Stored(len(late)) == await append(store, first, late)
         assert Status.LOST is (await look(other, session)).status
         await claim(other, session, takeover="continue")
 

@@ -13,22 +13,22 @@ local try_call, format, type, tonumber = redis.pcall, string.format, type, tonum
 local read = cmsgpack.unpack_limit
 
 local function append(meta, chunks, gen, message, live)
-  local _, told_epoch, base, _, bytes, items = read(message, 5, 1)
+  -- All five of the array, which begins after a byte that says so.
+  local _, epoch, base, _, bytes, items = read(message, 5, 1)
   local f = redis.call('HMGET', meta, 'gen', 'status', 'epoch', 'last', 'lease', 'cancel')
-  local epoch, stored_last, lease, cancelling = f[3], base, tonumber(f[5]), false
-  -- Nearly always all is as its producer left it, and the record need not be made. Whose generation
-  -- it is has claimed it, too.
-  if not (f[1] == gen and f[2] == 'active' and epoch == told_epoch
-    and tonumber(f[4]) == base and lease and not f[6])
+  local stored_last, lease, cancelling = base, tonumber(f[5]), false
+  -- Nearly always all is as its producer left it, and the record need not be made. That `claim` is
+  -- its generation, too, is not looked at: nobody else knows it.
+  if not (f[1] == gen and f[2] == 'active' and f[3] == epoch and tonumber(f[4]) == base
+    and lease and not f[6])
   then
     local record = load(meta)
     local no = refusal(record, gen)
     if no then
       return no
     end
-    epoch, stored_last, lease, cancelling =
-      record.epoch_text, record.last, record.lease, record.cancelling
-    if epoch ~= told_epoch then
+    stored_last, lease, cancelling = record.last, record.lease, record.cancelling
+    if record.epoch ~= tonumber(epoch) then
       return {'gone'}
     end
   end

@@ -25,7 +25,7 @@ local function load(meta)
     cancelling = f[7] == '1', reason = '',
   }
   if record.ours then
-    record.epoch, record.last, record.epoch_text = tonumber(f[4]), tonumber(f[5]), f[4]
+    record.epoch, record.last = tonumber(f[4]), tonumber(f[5])
     record.lease = not record.done and tonumber(f[6]) or nil
     if not (record.epoch and record.last and (record.done or record.lease)) then
       error('damaged record')

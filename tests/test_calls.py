@@ -1,0 +1,60 @@
+"""Which operations one script call carries out."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamhub.stores.base import Append, Claim, Item, Renew, WriteOp
+from streamhub.stores.redis.calls import Calls
+from streamhub.stores.redis.scripts import load_scripts
+
+
+def append(number: int, items: list[Item], *, lease: float = 15.0, kept: float = 60.0) -> Append:
+    claim = Claim(f"s{number}", "g", 7, base=0, replaced=None, lease=lease, retention=kept)
+    return Append(claim, 0, items, 1)
+
+
+def carried(ops: list[WriteOp], together: int = 16) -> list[int]:
+    """How many operations each call carries out; all of them, and in their order."""
+    calls = Calls(load_scripts(sharded=False), prefix="p:", together=together).of(ops)
+    assert ops == [op for _, its in calls for op in its]
+    return [len(its) for _, its in calls]
+
+
+def test_chunks_of_several_sessions_share_a_call() -> None:
+    """As many as it may be of; in a cluster each has its own."""
+    ops: list[WriteOp] = [append(n, ["a"]) for n in range(40)]
+    assert [16, 16, 8] == carried(ops)
+    assert [1] * 40 == carried(ops, together=1)
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        (["a"] * 100, [5, 5, 5, 1]),  # many chunks
+        (["a" * 100_000], [2] * 8),  # long ones
+        (["a"] * 512, [1] * 16),  # as many as one append has at most
+        (["a" * 300_000], [1] * 16),  # more than a call should have: each goes all the same
+    ],
+)
+def test_a_call_is_bounded_in_chunks_and_bytes(items: list[Item], expected: list[int]) -> None:
+    """It holds the server for about a millisecond at most."""
+    assert expected == carried([append(n, items) for n in range(16)])
+
+
+def test_claims_of_other_terms_have_another_call() -> None:
+    """Lease and retention are arguments of the call."""
+    ops: list[WriteOp] = [
+        append(1, ["a"]),
+        append(2, ["a"]),
+        append(3, ["a"], lease=5.0),
+        append(4, ["a"], lease=5.0, kept=9.0),
+        append(5, ["a"], lease=5.0, kept=9.0),
+    ]
+    assert [2, 1, 2] == carried(ops)
+
+
+def test_other_operations_keep_their_place() -> None:
+    """What stands between chunks is carried out between them."""
+    renewal = Renew(append(2, []).claim, 0)
+    assert [1, 1, 2] == carried([append(1, ["a"]), renewal, append(2, ["a"]), append(3, ["a"])])
