@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,7 +14,7 @@ from redis import Redis
 
 from tests.redis_server import RedisServer
 
-from .cases import LINGERS, Group, Sizes, groups
+from .cases import LINGERS, Group, Sizes, groups, warm_up
 from .picture import svg
 from .report import about, linger_curve, markdown
 from .rows import lines
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _say("warming up")
             warm = {group.name for group in chosen if group.rounds > 1}
             tiny = [one for one in groups(server.url, Sizes.tiny(), 1) if one.name in warm]
-            _measure(workers, server.url, [replace(one, rounds=1) for one in tiny])
+            _measure(workers, server.url, warm_up(tiny))
         results = _measure(workers, server.url, chosen)
     _say(f"measured in {perf_counter() - started:.0f} s")
     _write(options.out, measured_on, results)

@@ -11,7 +11,7 @@ from typing import Any, Self
 from . import byhand, hub, peers, web
 from .workers import Figures, Side
 
-__all__ = ["LINGERS", "Group", "Sizes", "groups"]
+__all__ = ["LINGERS", "Group", "Sizes", "groups", "warm_up"]
 
 #: Seconds, for the curve of delay against cost.
 LINGERS = (0.0, 0.01, 0.03, 0.1)
@@ -36,7 +36,7 @@ class Sizes:
     ticks: int = 50
     tick_rate: float = 20.0
     many: int = 1_000
-    per_many: int = 25
+    per_many: int = 20
     many_rate: float = 10.0
     replay: int = 10_000
     replays: int = 10
@@ -83,6 +83,28 @@ class Group:
             rounds = min(self.rounds, _ROUNDS_OF_DISTANT) if name in _DISTANT else self.rounds
             if number < rounds:
                 yield name, sides
+
+
+def warm_up(chosen: Sequence[Group]) -> list[Group]:
+    """Of tiny cases those that play what the ones before do not, once."""
+    played: set[object] = set()
+    warming: list[Group] = []
+    for group in chosen:
+        cases: dict[str, Sequence[Side]] = {}
+        for name, sides in group.cases.items():
+            programs = {_program(side) for side in sides}
+            if not programs <= played:
+                played |= programs
+                cases[name] = sides
+        if cases:
+            warming.append(Group(group.name, cases, rounds=1))
+    return warming
+
+
+def _program(side: Side) -> object:
+    """What it runs, whatever the numbers: its function, and what is switched on there."""
+    assert isinstance(side, partial)
+    return side.func, frozenset(name for name, value in side.keywords.items() if value is True)
 
 
 def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
