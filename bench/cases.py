@@ -43,13 +43,13 @@ class Sizes:
     storm: int = 2_000
     own_storm: int = 100
     sessions: int = 1_000
-    renewals_s: float = 7.5
+    renewals_s: float = 5.0
     idle_s: float = 15.0
     size: int = 1_000
     clients: int = 1_000
     sent: int = 40
     web_rate: float = 20.0
-    web_sent: int = 15
+    web_sent: int = 10
     web_many_rate: float = 5.0
     most: int = 10_000
     longest: int = 100_000
@@ -114,9 +114,9 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
         Group("publish many", _publish_many(url, sizes), often),
         Group("hop", _hop(url, sizes), often),
         Group("fan-out", _fan_out(url, sizes), more),
-        Group("many", _many(url, sizes), rounds),
+        Group("many", _many(url, sizes), few),
         Group("many, two processes", _many(url, sizes, apart=True), rounds),
-        Group("replay", _replay(url, sizes), often),
+        Group("replay", _replay(url, sizes), more),
         Group("storm", _storm(url, sizes), few),
         Group("idle", _idle(url, sizes), once),
         Group("size", _size(url, sizes), once),
