@@ -116,7 +116,7 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
         Group("hop", _hop(url, sizes), often),
         Group("fan-out", _fan_out(url, sizes), more),
         Group("many", _many(url, sizes), few),
-        Group("many, two processes", _many(url, sizes, apart=True), rounds),
+        Group("many, two processes", _many(url, sizes, apart=True), few),
         Group("replay", _replay(url, sizes), more),
         Group("storm", _storm(url, sizes), few),
         Group("idle", _idle(url, sizes), 1),
