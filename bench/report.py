@@ -33,14 +33,17 @@ replay is at 1.6 x and a joined one at 2.6 x.
 How far it varies, and where it ends: one chunk on its own passes a script of six commands where the
 bare hop is one PUBLISH, at 1.05 to 1.25 x, and at 1.3 x where other programs keep the caches cold.
 
-1,000 streams take 0.18 to 0.23 x where one process publishes and follows them. Where the two are
-apart it is 0.25 to 0.32 x, which missed the aim in four of nine runs: what a chunk costs here is
-mostly to fetch its stream's memory, of which the next chunk finds nothing left, 40 us on a quiet
-machine and 55 to 80 us where neighbours use its cache. Done by hand it takes 160 to 330 us, which
-can be more than two processors have time for, and a quarter less when the subscribers lag so far
-that a read finds several chunks.
+1,000 streams take 0.19 to 0.24 x where one process publishes and follows them, and 0.24 to 0.27 x
+where the two are apart, in seven runs: 42 to 58 us a chunk on a quiet machine, and up to 80 us
+where neighbours use its caches. Done by hand it takes 160 to 330 us, which can be more than two
+processors have time for, and a quarter less when the subscribers lag so far that a read finds
+several chunks.
 
-Of a thousand subscribers the p50 is at 1.05 to 1.5 x and the p99 at 1.1 to 1.4 x of bare waking.
+Two aims can be missed while others use the processors, too: in the last three of those runs, when
+Redis took 2 to 5.5 us for the same chunk from one round to the next, publishing on 256 streams
+fell to 0.66, 0.7 and 0.62 x, and the p99 of a thousand subscribers was at 1.2, 1.6 and 1.6 x.
+
+Of a thousand subscribers the p50 is else at 1.05 to 1.5 x, the p99 at 1.1 to 1.4 x of bare waking.
 Ten replays follow each other, at 1.8 to 2.7 x and joined at 3.3 to 5.4 x, so that each side pays
 for its garbage: redis-py's are a list, a tuple and a dict per entry, which the collector goes
 through again and again. Of one replay alone it is 1.7 x, and 3.4 x joined; where the garbage is
