@@ -26,10 +26,13 @@ class GoSession:
         self.generation = generation
 
     async def register(self) -> None:
-        await self._client.delete(self.chunks)
-        await self._client.hdel(self.meta, "cancel", "metadata")
-        await self._client.hset(self.meta, mapping={"status": "active", "gen": self.generation})
-        await self._client.expire(self.meta, self.TTL)
+        """In one step: a producer of ours that lives would put back a log that it finds gone."""
+        async with self._client.pipeline(transaction=True) as step:
+            step.delete(self.chunks)
+            step.hdel(self.meta, "cancel", "metadata")
+            step.hset(self.meta, mapping={"status": "active", "gen": self.generation})
+            step.expire(self.meta, self.TTL)
+            await step.execute()
 
     async def publish(self, *data: str, at: str = "*") -> list[str]:
         """The ids of the entries, for the last of which ``at`` may name one."""
