@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from streamhub.stores.redis.scripts import load_scripts
+from streamhub.stores.redis.layout.scripts import load_scripts
 
 __all__ = ["FaultyProxy", "Kind"]
 

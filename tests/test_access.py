@@ -19,7 +19,7 @@ from streamhub import (
     StoreAuthenticationFailed,
     StoreUnavailable,
 )
-from streamhub.stores.redis import line
+from streamhub.stores.redis.connections import pubsub
 
 from .certificates import Certificates
 from .go_session import GENERATIONS, GoSession
@@ -123,7 +123,7 @@ async def be_quiet(hub: Hub, other: Hub) -> None:
     stream = await claimed(hub, QUIET)
     subscription = await opened(other, QUIET)
     waiting = asyncio.create_task(anext(subscription))
-    done, _ = await asyncio.wait([waiting], timeout=5 * line._PING_AFTER)
+    done, _ = await asyncio.wait([waiting], timeout=5 * pubsub._PING_AFTER)
     assert set() == done
     await stream.publish("1")
     assert "1" == (await waiting).data
@@ -133,7 +133,7 @@ async def be_quiet(hub: Hub, other: Hub) -> None:
 
 @pytest.fixture
 def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "_PING_AFTER", 0.2)
+    monkeypatch.setattr(pubsub, "_PING_AFTER", 0.2)
 
 
 class Witness:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamhub.stores.base import Append, Claim, Item, Renew, WriteOp
-from streamhub.stores.redis.calls import Calls
-from streamhub.stores.redis.scripts import load_scripts
+from streamhub.stores.redis.layout.script_calls import Calls
+from streamhub.stores.redis.layout.scripts import load_scripts
 
 
 def append(number: int, items: list[Item], *, lease: float = 15.0, kept: float = 60.0) -> Append:

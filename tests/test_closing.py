@@ -173,15 +173,15 @@ async def test_take_catches_up_at_once(hub: Hub, session_id: str, is_cancelled: 
     subscription = stream.subscribe()
     await subscription.take()
     taking = asyncio.create_task(subscription.take())
-    tail = hub._runtime.fanout._tails[session_id]
+    view = hub._engine.watcher._views[session_id]
 
     async def waits() -> bool:
-        return bool(tail.news)
+        return bool(view.news)
 
     await until(waits)
     for offset in (2, 3):
         chunk = Chunk(str(offset), Cursor(epoch, offset))
-        tail._on_event(Appended(epoch, offset - 1, [chunk], bytes=1, lease=15.0))
+        view._on_event(Appended(epoch, offset - 1, [chunk], bytes=1, lease=15.0))
     if is_cancelled:
         taking.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from streamhub import Hub, HubConfig, Status
-from streamhub.stores.redis.url import of_url
+from streamhub.stores.redis.topology.url import of_url
 
 from .load import Load
 from .redis_cluster import RedisCluster, has_sharded_channels, slot_of, until
@@ -127,13 +127,13 @@ async def test_g3_what_follows_a_refused_request_is_not_ahead_of_it(cluster: Red
     out, and in the order that they were given in."""
     slot, key = slot_of("chat"), chunks("chat")
     target = next(node for node in cluster.primaries if node is not cluster.owner(slot))
-    lanes = of_url(cluster.url).lanes(retries=False)
+    pipelines = of_url(cluster.url).commands(retries=False)
     expected: list[str] = []
 
     async def push() -> None:
         numbers = [str(len(expected) + n) for n in range(5)]
         expected.extend(numbers)
-        answers = await lanes.ask([("RPUSH", key, number) for number in numbers])
+        answers = await pipelines.ask([("RPUSH", key, number) for number in numbers])
         assert list(range(len(expected) - 4, len(expected) + 1)) == answers
 
     await push()
@@ -143,9 +143,9 @@ async def test_g3_what_follows_a_refused_request_is_not_ahead_of_it(cluster: Red
     await push()
     await asyncio.to_thread(cluster.end_move, slot, source, target)
     await push()
-    (stored,) = await lanes.ask([("LRANGE", key, 0, -1)])
+    (stored,) = await pipelines.ask([("LRANGE", key, 0, -1)])
     assert expected == [one.decode() for one in stored]
-    await lanes.aclose()
+    await pipelines.aclose()
 
 
 @pytest.mark.parametrize("first", ["meta", "chunks"])

@@ -15,7 +15,7 @@ from streamhub import (
     SessionCorrupted,
     Status,
 )
-from streamhub.producer import Producer
+from streamhub.producing.producer import Producer
 from streamhub.stores.base import Behind, Claim, Gone, Granted, Restore, Stored
 
 from .redis_server import RedisServer

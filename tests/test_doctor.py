@@ -19,7 +19,7 @@ from streamhub.stores.redis.checkup import Finding, Level, check_up
 from streamhub.stores.redis.checkup.findings import Facts
 from streamhub.stores.redis.checkup.judging import judge
 from streamhub.stores.redis.checkup.rights import needed
-from streamhub.stores.redis.keys import Keys
+from streamhub.stores.redis.layout.keys import Keys
 
 from .cli_process import cli, start_on_terminal
 from .redis_cluster import RedisCluster

@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from streamhub import Hub, LiveStream, Status
-from streamhub.http.sse import Event, EventParser
+from streamhub.formats.sse import Event, EventParser
 
 from .conftest import Serve
 from .http_apps import SESSIONS

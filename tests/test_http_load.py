@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from streamhub import Hub, LiveStream
-from streamhub.http.sse import Event, EventParser
+from streamhub.formats.sse import Event, EventParser
 
 from .conftest import Serve
 from .http_apps import SESSIONS

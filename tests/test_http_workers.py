@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streamhub.http.sse import EventParser
+from streamhub.formats.sse import EventParser
 
 from .conftest import Serve
 from .http_apps import SESSIONS

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from streamhub import Hub
 from streamhub.chunks import Cursor
 from streamhub.rows import join, right_after
-from streamhub.stores.redis import RedisStore, codec
-from streamhub.stores.redis.wire import Listing, Wire
+from streamhub.stores.redis import RedisStore
+from streamhub.stores.redis.connections.protocol import Listing, RawConnection
+from streamhub.stores.redis.layout import codec
 
 EPOCH = 7
 
@@ -166,12 +167,12 @@ class Connection:
             set_protocol=lambda _: None,
         )
         self._writer = SimpleNamespace(transport=transport)
-        self.wire = Wire(self)
+        self.raw = RawConnection(self)
 
     def answer(self, *replies: bytes) -> None:
         data = b"".join(b"$%d\r\n%s\r\n" % (len(reply), reply) for reply in replies)
-        self.wire.get_buffer(0)[: len(data)] = data
-        self.wire.buffer_updated(len(data))
+        self.raw.get_buffer(0)[: len(data)] = data
+        self.raw.buffer_updated(len(data))
 
 
 async def turns() -> None:
@@ -183,14 +184,14 @@ async def turns() -> None:
 async def test_a_few_listings_are_under_way_at_a_time() -> None:
     """Answers have the next ones sent, and what others ask for comes in between."""
     connection = Connection()
-    wire = connection.wire
+    raw = connection.raw
     names = "abcdefghijkl"
-    listing = wire.exchange([Upper((name,)) for name in names])
+    listing = raw.exchange([Upper((name,)) for name in names])
     assert b"ab" == b"".join(connection.sent)
     await turns()
     assert b"abcdef" == b"".join(connection.sent)
 
-    other = wire.exchange([("x",), ("y",)])
+    other = raw.exchange([("x",), ("y",)])
     await turns()
     connection.answer(b"a1")
     await turns()
@@ -208,8 +209,8 @@ async def test_a_few_listings_are_under_way_at_a_time() -> None:
 async def test_those_who_ask_for_many_listings_take_turns() -> None:
     """Who asks for few does not wait for all of those before."""
     connection = Connection()
-    many = connection.wire.exchange([Upper((name,)) for name in "abcdefghijklmnop"])
-    few = connection.wire.exchange([Upper((name,)) for name in "xyz"])
+    many = connection.raw.exchange([Upper((name,)) for name in "abcdefghijklmnop"])
+    few = connection.raw.exchange([Upper((name,)) for name in "xyz"])
     await turns()
     assert b"abcdef" == b"".join(connection.sent)
     connection.answer(b"a", b"b")
@@ -228,12 +229,12 @@ async def test_listings_that_were_not_sent_yet_fail_with_the_connection() -> Non
     """Nobody waits for ever for what is not asked for any more."""
     connection = Connection()
     listings = [
-        connection.wire.exchange([Upper((name,)) for name in names])
+        connection.raw.exchange([Upper((name,)) for name in names])
         for names in ("abcdefgh", "ijklmnop")
     ]
     await turns()
     assert b"abcdef" == b"".join(connection.sent)
-    connection.wire.connection_lost(None)
+    connection.raw.connection_lost(None)
     for listing in listings:
         with pytest.raises(redis.exceptions.ConnectionError, match="closed by the server"):
             await listing
@@ -242,12 +243,12 @@ async def test_listings_that_were_not_sent_yet_fail_with_the_connection() -> Non
 async def test_no_more_is_listed_for_one_who_has_left() -> None:
     """What is on its way to him goes to nobody else, and who comes next gets his own."""
     connection = Connection()
-    leaving = connection.wire.exchange([Upper((name,)) for name in "abcdefghijkl"])
+    leaving = connection.raw.exchange([Upper((name,)) for name in "abcdefghijkl"])
     await turns()
     leaving.cancel()
     others = [
-        connection.wire.exchange([Upper(("x",))]),
-        connection.wire.exchange([("y",)]),
+        connection.raw.exchange([Upper(("x",))]),
+        connection.raw.exchange([("y",)]),
     ]
     await turns()
     connection.answer(*(name.encode() for name in "abcdef"), b"y1")

@@ -12,7 +12,8 @@ from msgspec.msgpack import encode
 
 from streamhub import HubConfig, LiveStream, Status
 from streamhub.stores.base import Appended, Ended, LiveEvent, Removed
-from streamhub.stores.redis import RedisStore, line
+from streamhub.stores.redis import RedisStore
+from streamhub.stores.redis.connections import pubsub
 from streamhub.testing.waiting import until
 
 from .listening import listening_to
@@ -143,8 +144,8 @@ async def test_a_connection_that_fell_silent_is_replaced(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing closes it, and nothing comes: it is asked for a sign of life and given up."""
-    monkeypatch.setattr(line, "_PING_AFTER", 0.1)
-    monkeypatch.setattr(line, "_GIVE_UP_AFTER", 0.5)
+    monkeypatch.setattr(pubsub, "_PING_AFTER", 0.1)
+    monkeypatch.setattr(pubsub, "_GIVE_UP_AFTER", 0.5)
     proxy = await stage.proxy()
     stream = await producing(stage)
     subscription = await opened(stage.hub(QUIET, url=f"{proxy.url}?socket_timeout=0.3"), "chat")
@@ -165,8 +166,8 @@ async def test_a_connection_that_fell_silent_is_replaced(
 
 async def test_a_quiet_connection_is_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers when it is asked is not given up, however little there is to tell."""
-    monkeypatch.setattr(line, "_PING_AFTER", 0.05)
-    monkeypatch.setattr(line, "_GIVE_UP_AFTER", 0.3)
+    monkeypatch.setattr(pubsub, "_PING_AFTER", 0.05)
+    monkeypatch.setattr(pubsub, "_GIVE_UP_AFTER", 0.3)
     stream = await producing(stage)
     subscription = await opened(stage.hub(QUIET), "chat")
     await taken(subscription, 1)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from streamhub import HubConfig, ProducerFenced, SessionCorrupted, Status, StoreUnavailable
-from streamhub.producer import Producer
+from streamhub.producing.producer import Producer
 from streamhub.stores.base import (
     Append,
     Behind,

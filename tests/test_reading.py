@@ -18,7 +18,7 @@ from streamhub import (
     StreamReplaced,
 )
 from streamhub.chunks import Chunk, Cursor
-from streamhub.pages import Pages
+from streamhub.reading.page_cache import PageCache
 from streamhub.rows import join, right_after
 from streamhub.stores.memory import MemoryStore
 
@@ -177,7 +177,7 @@ async def test_readers_apart_from_each_other_read_hardly_more_than_each_alone() 
         parts.append(limit)
         return log[after.offset : after.offset + limit]
 
-    pages = Pages(
+    pages = PageCache(
         512, ahead=2048, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
     )
     starts = [0, 5120, 10_240, 15_360, 20_480]
@@ -201,7 +201,7 @@ async def test_what_follows_is_asked_for_though_a_reader_need_not_wait() -> None
         asked.append(after.offset)
         return log[after.offset : after.offset + limit]
 
-    pages = Pages(
+    pages = PageCache(
         512, ahead=2048, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
     )
     await pages.read(Cursor(1, 0), end=len(log))
@@ -217,7 +217,7 @@ async def test_pages_that_are_forgotten_before_they_are_read_are_read_again() ->
     async def read(after: Cursor, limit: int) -> list[Chunk]:
         return log[after.offset : after.offset + limit]
 
-    pages = Pages(
+    pages = PageCache(
         512, ahead=512, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
     )
     reading = asyncio.create_task(pages.read(Cursor(1, 0), end=3))

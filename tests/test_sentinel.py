@@ -37,7 +37,7 @@ async def bound() -> AsyncIterator[None]:
 
 
 async def test_g7_a_failover_under_load_loses_nothing(watched: Watched) -> None:
-    """The master is killed: all lanes and the listener find its successor, and every reader gets
+    """The master is killed: every connection finds its successor, and every reader gets
     every chunk."""
     async with Load(lambda config: Hub.from_url(watched.url, config=config), SESSIONS) as load:
         await load.strike(watched.fail_over)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamhub.stores.redis.keys import Keys, keys_of_append, session_of
+from streamhub.stores.redis.layout.keys import Keys, keys_of_append, session_of
 
 from .redis_cluster import RedisCluster
 from .test_layout import ODD_IDS

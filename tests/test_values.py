@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from streamhub import Chunk, Cursor, HubConfig, InvalidCursor
 from streamhub.generation import new_generation
+from streamhub.reading.subscription import parse_after
 from streamhub.rows import join
-from streamhub.subscription import parse_after
 
 HALVES = st.integers(0, 2**64 - 1)
 

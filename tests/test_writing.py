@@ -10,7 +10,8 @@ from contextlib import suppress
 import pytest
 
 from streamhub import Hub, HubConfig, StoreUnavailable
-from streamhub.producer import Producer
+from streamhub.producing.producer import Producer
+from streamhub.producing.writer import Writer, distance
 from streamhub.stores.base import (
     Append,
     Appended,
@@ -23,7 +24,6 @@ from streamhub.stores.base import (
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import Passing
 from streamhub.testing.waiting import until, within
-from streamhub.writer import Writer, distance
 
 CONFIG = HubConfig(lease=3600.0)
 
@@ -264,7 +264,7 @@ async def test_who_is_told_of_a_write_in_the_middle_of_it_may_publish() -> None:
             for one in (*others, told):
                 await one.publish("x")
             # As if the last round had been long ago: another may begin at once.
-            hub._runtime.writer._began = 0.0
+            hub._engine.writer._began = 0.0
             for one in (*others, told, echo):
                 await within(one.flush())
         assert 31 == (await echo.info()).last.offset

@@ -27,8 +27,8 @@ from .errors import (
     StreamTooLarge,
 )
 from .hub import Hub
+from .reading.subscription import Subscription
 from .stream import LiveStream
-from .subscription import Subscription
 
 __all__ = [
     "Chunk",

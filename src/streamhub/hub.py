@@ -9,10 +9,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import get_args
 
-from . import metadata as metadata_codec
-from . import sources
+from . import metadata_json
 from .chunks import Cursor, SessionInfo, Status
 from .config import HubConfig
+from .engine import Engine
 from .errors import (
     InvalidSessionId,
     InvalidStoreUrl,
@@ -21,9 +21,9 @@ from .errors import (
     StoreUnavailable,
 )
 from .generation import new_generation
-from .producer import Producer
-from .production import OnCancel, Production
-from .runtime import Runtime
+from .producing import sources
+from .producing.cancelling import OnCancel, Production
+from .producing.producer import Producer
 from .stores.base import Claim, Granted, Item, Release, Store, Takeover
 from .stream import LiveStream
 
@@ -58,7 +58,7 @@ class Hub:
             store = MemoryStore()
         self._config = config or HubConfig()
         store.configure(self._config)
-        self._runtime = Runtime(store, self._config)
+        self._engine = Engine(store, self._config)
 
     @classmethod
     def from_url(cls, url: str = "memory://", *, config: HubConfig | None = None) -> Hub:
@@ -80,7 +80,7 @@ class Hub:
         return cls(_open_store(url), config=config)
 
     def __repr__(self) -> str:
-        return f"<Hub {self._runtime.store!r}>"
+        return f"<Hub {self._engine.store!r}>"
 
     @property
     def config(self) -> HubConfig:
@@ -124,9 +124,9 @@ class Hub:
         if on_cancel is not None and not callable(on_cancel):
             raise TypeError(f"on_cancel must be callable, not {type(on_cancel).__name__}")
         limit = self._config.max_chunk_bytes
-        self._runtime.start()
-        encoded = None if metadata is None else metadata_codec.encode(session_id, metadata, limit)
-        return await self._runtime.claim(
+        self._engine.start()
+        encoded = None if metadata is None else metadata_json.encode(session_id, metadata, limit)
+        return await self._engine.claim(
             self._claim(session_id, on_cancel, takeover=takeover, owner=owner, metadata=encoded)
         )
 
@@ -173,8 +173,8 @@ class Hub:
         :param wait: wait up to so many seconds for it to be registered.
         """
         check_session_id(session_id)
-        self._runtime.start()
-        (info,) = await self._runtime.store.look([session_id])
+        self._engine.start()
+        (info,) = await self._engine.store.look([session_id])
         if info is None and wait is not None:
             info = await self._appears(session_id, wait)
         if isinstance(info, SessionCorrupted | StoreUnavailable):
@@ -188,7 +188,7 @@ class Hub:
         wanted = list(dict.fromkeys(session_ids))
         for session_id in wanted:
             check_session_id(session_id)
-        self._runtime.start()
+        self._engine.start()
         infos = self._infos(_each(wanted))
         return {info.session_id async for info in infos if info.status is Status.ACTIVE}
 
@@ -198,16 +198,16 @@ class Hub:
         Its producer is fenced, its subscribers get ``SessionNotFound``.
         """
         check_session_id(session_id)
-        self._runtime.start()
-        return await self._runtime.store.remove(session_id)
+        self._engine.start()
+        return await self._engine.store.remove(session_id)
 
     async def sessions(self, *, owner: str | None = None) -> AsyncIterator[SessionInfo]:
         """All sessions, or those of one owner, in no order, with their metadata.
 
         One that comes or goes meanwhile may be among them or not. Never blocks the server.
         """
-        self._runtime.start()
-        async for info in self._infos(self._runtime.store.sessions(), metadata=True):
+        self._engine.start()
+        async for info in self._infos(self._engine.store.sessions(), metadata=True):
             if owner is None or info.owner == owner:
                 yield info
 
@@ -219,10 +219,10 @@ class Hub:
 
         Takes a few seconds at most, even if the store cannot be reached. Idempotent.
         """
-        await self._runtime.aclose()
+        await self._engine.aclose()
 
     async def __aenter__(self) -> Hub:
-        self._runtime.start()
+        self._engine.start()
         return self
 
     async def __aexit__(
@@ -244,7 +244,7 @@ class Hub:
         owner: str | None,
         metadata: str | None,
     ) -> tuple[LiveStream, bool]:
-        answer = await self._runtime.store.claim(
+        answer = await self._engine.store.claim(
             session_id,
             new_generation(),
             takeover=takeover,
@@ -257,17 +257,17 @@ class Hub:
             return self._reader(answer.info), False
         producer = Producer(answer, self._config, await self._read_past(answer.claim))
         stream = LiveStream(
-            self._runtime,
+            self._engine,
             session_id,
             owner_generation=answer.claim.generation,
             epoch=answer.claim.epoch,
-            production=Production(self._runtime, producer, on_cancel),
+            production=Production(self._engine, producer, on_cancel),
         )
         return stream, True
 
     def _reader(self, info: SessionInfo) -> LiveStream:
         return LiveStream(
-            self._runtime,
+            self._engine,
             info.session_id,
             owner_generation=info.generation,
             epoch=info.epoch,
@@ -275,7 +275,7 @@ class Hub:
 
     async def _read_past(self, claim: Claim) -> list[Item]:
         """What earlier generations wrote into the epoch: it is retained, too, for repair."""
-        store = self._runtime.store
+        store = self._engine.store
         past: list[Item] = []
         try:
             while len(past) < claim.base:
@@ -300,18 +300,18 @@ class Hub:
         self, session_id: str, wait: float
     ) -> SessionInfo | SessionCorrupted | StoreUnavailable | None:
         """The session, as soon as it is claimed; None if that takes longer than ``wait``."""
-        tail = self._runtime.fanout.attach(session_id)
+        view = self._engine.watcher.attach(session_id)
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     while True:
                         with suppress(SessionNotFound):
-                            if (info := tail.glance()) is not None:
+                            if (info := view.glance()) is not None:
                                 return info
-                        await tail.changed()
-            return (await self._runtime.store.look([session_id]))[0]
+                        await view.changed()
+            return (await self._engine.store.look([session_id]))[0]
         finally:
-            self._runtime.fanout.detach(tail)
+            self._engine.watcher.detach(view)
 
     async def _infos(
         self, session_ids: AsyncIterator[str], *, metadata: bool = False
@@ -321,7 +321,7 @@ class Hub:
         while more:
             batch = [one async for one in _up_to(_LOOKS_AT_ONCE, session_ids)]
             more = len(batch) == _LOOKS_AT_ONCE
-            for info in await self._runtime.store.look(batch, metadata=metadata):
+            for info in await self._engine.store.look(batch, metadata=metadata):
                 if isinstance(info, SessionInfo):
                     yield info
                 elif isinstance(info, StoreUnavailable):

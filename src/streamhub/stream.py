@@ -8,8 +8,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from . import metadata as metadata_codec
+from . import metadata_json
 from .chunks import Chunk, Cursor, SessionInfo, Status
+from .engine import Engine
 from .errors import (
     CursorExpired,
     NotProducer,
@@ -21,11 +22,10 @@ from .errors import (
     describe,
     storable,
 )
-from .production import Production
-from .runtime import Runtime
-from .sources import Source, feed
-from .subscription import Subscription, parse_after
-from .tail import Tail
+from .producing.cancelling import Production
+from .producing.sources import Source, feed
+from .reading.session_view import SessionView
+from .reading.subscription import Subscription, parse_after
 
 __all__ = ["LiveStream", "check_buffer"]
 
@@ -50,14 +50,14 @@ class LiveStream:
 
     def __init__(
         self,
-        runtime: Runtime,
+        engine: Engine,
         session_id: str,
         *,
         owner_generation: str,
         epoch: int | None,
         production: Production | None = None,
     ) -> None:
-        self._runtime = runtime
+        self._engine = engine
         self._session_id = session_id
         self._owner_generation = owner_generation
         self._epoch = epoch
@@ -120,8 +120,8 @@ class LiveStream:
         """
         if self._producer is None:
             raise NotProducer(self._session_id, "set metadata")
-        limit = self._runtime.config.max_chunk_bytes
-        await self._producer.set_metadata(metadata_codec.encode(self._session_id, value, limit))
+        limit = self._engine.config.max_chunk_bytes
+        await self._producer.set_metadata(metadata_json.encode(self._session_id, value, limit))
 
     async def close(self) -> None:
         """Store what is pending and end the stream as ``finished``.
@@ -192,7 +192,7 @@ class LiveStream:
         if self._production is None:
             raise NotProducer(self._session_id, "run a source")
         self._production.owned = True
-        self._runtime.spawn_body(self._run(source), self._production)
+        self._engine.spawn_body(self._run(source), self._production)
 
     async def _run(self, source: Source) -> None:
         try:
@@ -228,9 +228,9 @@ class LiveStream:
         """
         check_buffer(buffer)
         start = parse_after(after)
-        self._runtime.start()
+        self._engine.start()
         return Subscription(
-            self._runtime.fanout,
+            self._engine.watcher,
             self._session_id,
             after=start,
             batch_replay=batch_replay,
@@ -249,10 +249,10 @@ class LiveStream:
         :param reason: kept as ``info().error`` of a stream that ends as cancelled.
         :return: the status reached: ``ACTIVE`` while the producer has not stopped yet.
         """
-        self._runtime.start()
-        tail = None if wait is None else self._runtime.fanout.attach(self._session_id)
+        self._engine.start()
+        view = None if wait is None else self._engine.watcher.attach(self._session_id)
         try:
-            status = await self._runtime.store.cancel(
+            status = await self._engine.store.cancel(
                 self._session_id,
                 generation=self._owner_generation,
                 epoch=self._epoch,
@@ -260,16 +260,16 @@ class LiveStream:
             )
             if status is None:
                 return Status.LOST
-            if tail is None or status is not Status.ACTIVE:
+            if view is None or status is not Status.ACTIVE:
                 return status
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    return await self._cancelled(tail)
+                    return await self._cancelled(view)
             info = await self._find()
             return info.status if info is not None and self._is_mine(info) else Status.CANCELLED
         finally:
-            if tail is not None:
-                self._runtime.fanout.detach(tail)
+            if view is not None:
+                self._engine.watcher.detach(view)
 
     async def wait(self, timeout: float | None = None) -> Status:
         """Wait until the stream has ended or is lost, or for ``timeout`` seconds.
@@ -277,17 +277,17 @@ class LiveStream:
         :return: the status reached then.
         :raises SessionNotFound: there is no such session (any more).
         """
-        self._runtime.start()
-        tail = self._runtime.fanout.attach(self._session_id)
+        self._engine.start()
+        view = self._engine.watcher.attach(self._session_id)
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    while (info := await tail.standing()).status is Status.ACTIVE:
-                        await tail.changed()
+                    while (info := await view.standing()).status is Status.ACTIVE:
+                        await view.changed()
                     return info.status
             return (await self._look()).status
         finally:
-            self._runtime.fanout.detach(tail)
+            self._engine.watcher.detach(view)
 
     async def done(self) -> bool:
         """Whether the stream has ended or is lost.
@@ -318,7 +318,7 @@ class LiveStream:
         value = (await self._look(metadata=True)).metadata
         if type is None or value is None:
             return value
-        return metadata_codec.load(self._session_id, value, type)
+        return metadata_json.load(self._session_id, value, type)
 
     async def text(self) -> str:
         """What is stored now, joined; chunks with an event type are left out.
@@ -338,7 +338,7 @@ class LiveStream:
                 if info.status is not Status.ACTIVE or attempts == _ATTEMPTS_TO_READ:
                     raise CursorExpired(self._session_id, Cursor(info.epoch or 0, 0))
                 # Its producer lives, and puts back what the store has lost.
-                await asyncio.sleep(self._runtime.config.lease / _ATTEMPTS_TO_READ)
+                await asyncio.sleep(self._engine.config.lease / _ATTEMPTS_TO_READ)
             before = info
 
     async def _read_all(self, info: SessionInfo) -> list[Chunk] | None:
@@ -348,7 +348,7 @@ class LiveStream:
         chunks: list[Chunk] = []
         while (position.epoch, position.offset) < (info.last.epoch, info.last.offset):
             left = info.last.offset - position.offset if counted else _READ_AT_ONCE
-            page = await self._runtime.store.read(
+            page = await self._engine.store.read(
                 self._session_id,
                 position,
                 min(left, _READ_AT_ONCE),
@@ -369,22 +369,22 @@ class LiveStream:
         return info
 
     async def _find(self, *, metadata: bool = False) -> SessionInfo | None:
-        self._runtime.start()
-        (info,) = await self._runtime.store.look([self._session_id], metadata=metadata)
+        self._engine.start()
+        (info,) = await self._engine.store.look([self._session_id], metadata=metadata)
         if isinstance(info, SessionCorrupted | StoreUnavailable):
             raise info
         return info
 
-    async def _cancelled(self, tail: Tail) -> Status:
+    async def _cancelled(self, view: SessionView) -> Status:
         """The end of a stream whose cancel is asked for."""
         try:
             while True:
-                info = await tail.standing()
+                info = await view.standing()
                 if not self._is_mine(info):
                     return Status.CANCELLED
                 if info.status is not Status.ACTIVE:
                     return info.status
-                await tail.changed()
+                await view.changed()
         except SessionNotFound:
             return Status.LOST
 

@@ -331,13 +331,13 @@ async def _nothing_held(*hubs: Hub) -> None:
 
 
 def _held(hub: Hub) -> dict[str, Collection[object]]:
-    runtime = hub._runtime
+    engine = hub._engine
     return {
-        "productions": runtime.productions,
-        "bodies": runtime._bodies,
-        "claims": runtime._claims,
-        "tasks": runtime._tasks,
-        "leases": runtime.leases._producers,
-        "tails": runtime.fanout._tails,
-        "tasks of tails": runtime.fanout._tasks,
+        "productions": engine.productions,
+        "bodies": engine._bodies,
+        "claims": engine._claims,
+        "tasks": engine._tasks,
+        "leases": engine.leases._producers,
+        "tails": engine.watcher._views,
+        "tasks of tails": engine.watcher._tasks,
     }

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from streamhub import Hub, LiveStream
-from streamhub.http.sse import Event, EventParser
+from streamhub.formats.sse import Event, EventParser
 from streamhub.testing.waiting import PATIENCE, until
 
 __all__ = [
@@ -156,7 +156,7 @@ async def nothing_is_held(hub: Hub) -> None:
     """Wait until nobody follows a session any more, and no task works for a client."""
 
     async def all_gone() -> bool:
-        return not hub._runtime.fanout._tails and not tasks_of_clients()
+        return not hub._engine.watcher._views and not tasks_of_clients()
 
     await until(all_gone)
 

@@ -279,7 +279,7 @@ async def test_a_client_may_be_there_before_the_worker(
     early = asyncio.create_task(client.get(path, params={"wait": 30}))
 
     async def waiting() -> bool:
-        return session_id in hub._runtime.fanout._tails
+        return session_id in hub._engine.watcher._views
 
     await hub.active([session_id])
     await until(waiting)

@@ -195,7 +195,7 @@ async def test_a_session_that_is_begun_while_it_is_waited_for(
     )
 
     async def waiting() -> bool:
-        return session_id in hub._runtime.fanout._tails
+        return session_id in hub._engine.watcher._views
 
     await until(waiting)
     stream, _ = await hub.register(session_id, owner=begun_by)

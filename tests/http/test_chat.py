@@ -106,8 +106,8 @@ async def test_a_running_answer_is_resumed_from_its_start(
     tabs = [asyncio.create_task(client.get("/api/chat/c/stream")) for _ in range(3)]
 
     async def all_there() -> bool:
-        tail = hub._runtime.fanout._tails.get("chat:c")
-        return tail is not None and tail.references == len(tabs)
+        view = hub._engine.watcher._views.get("chat:c")
+        return view is not None and view.references == len(tabs)
 
     await until(all_there)
     model.may_end.set()

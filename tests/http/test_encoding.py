@@ -9,9 +9,9 @@ import pytest
 from httpx import AsyncClient
 
 from streamhub import Chunk, Cursor, Hub
-from streamhub.http import formats
-from streamhub.http.encoding import Encoding
-from streamhub.http.formats import SSE
+from streamhub.formats import format as formats
+from streamhub.formats.format import SSE
+from streamhub.http.encode_once import Encoding
 from streamhub.testing.waiting import until, within
 
 from .serving import Followed, events, path_of, stored
@@ -89,8 +89,8 @@ async def test_many_clients_share_what_is_sent(
         reading = [group.create_task(client.get(path_of(session_id))) for _ in range(8)]
 
         async def all_there() -> bool:
-            tail = hub._runtime.fanout._tails.get(session_id)
-            return tail is not None and tail.references == len(reading)
+            view = hub._engine.watcher._views.get(session_id)
+            return view is not None and view.references == len(reading)
 
         await until(all_there)
         for name in names:

@@ -9,7 +9,7 @@ from httpx import AsyncClient
 from starlette.requests import Request
 
 from streamhub import Chunk, Cursor, Hub
-from streamhub.http.formats import FORMATS, NDJSON, SSE, TEXT, Ending, Format, negotiate
+from streamhub.formats.format import FORMATS, NDJSON, SSE, TEXT, Ending, Format, negotiate
 from streamhub.http.queries import format_of
 
 from .serving import path_of, stored

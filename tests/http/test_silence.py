@@ -11,7 +11,7 @@ import pytest
 
 from streamhub import Hub
 from streamhub.http import SSEResponse
-from streamhub.http.silence import Silence
+from streamhub.http.heartbeat import Silence
 from streamhub.testing.waiting import within
 
 from .serving import stored

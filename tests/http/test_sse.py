@@ -8,7 +8,7 @@ from httpx_sse import EventSource
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamhub.http.sse import HEARTBEAT, Event, EventParser, encode, encode_retry
+from streamhub.formats.sse import HEARTBEAT, Event, EventParser, encode, encode_retry
 
 TEXT = st.text(
     st.one_of(st.sampled_from("\r\n\0:\ufeff\u2028\x85 é😀"), st.characters(codec="utf-8"))

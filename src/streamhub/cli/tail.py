@@ -18,7 +18,7 @@ from ..errors import (
     ending_of,
 )
 from ..hub import Hub
-from ..subscription import Subscription
+from ..reading.subscription import Subscription
 from .exits import Code, code_of
 from .interrupts import interrupts
 from .output import Output

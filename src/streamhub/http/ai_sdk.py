@@ -16,12 +16,12 @@ from starlette.responses import Response
 
 from ..chunks import Chunk, Cursor, Status
 from ..errors import StreamHubError
+from ..formats.format import Ending, Format
+from ..formats.sse import HEARTBEAT
 from ..stream import LiveStream
-from .follower import Follower
-from .formats import Ending, Format
+from .body import Follower
 from .problems import problem_of
 from .responses import Found, StreamResponse, nothing
-from .sse import HEARTBEAT
 
 __all__ = ["PART_EVENT", "UIMessageStreamResponse", "message_id_of"]
 

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from ..chunks import SessionInfo, Status
 from ..errors import StreamHubError
 from ..hub import Hub, check_session_id
-from ..sources import Source
+from ..producing.sources import Source
 from ..stream import LiveStream
 from .ai_sdk import UIMessageStreamResponse, message_id_of
 from .authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of

@@ -7,7 +7,7 @@ import math
 from starlette.requests import Request
 
 from ..chunks import Status
-from .formats import FORMATS, Format, negotiate
+from ..formats.format import FORMATS, Format, negotiate
 from .problems import BadRequest, Problem
 
 __all__ = ["count_of", "cursor_of", "flag_of", "format_of", "seconds_of", "status_of"]

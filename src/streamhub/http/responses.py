@@ -16,14 +16,14 @@ from starlette.types import Receive, Scope, Send
 
 from ..chunks import Cursor
 from ..errors import HubClosed, StoreUnavailable, StreamHubError
+from ..formats.format import FORMATS, SSE, Ending, Format
+from ..formats.sse import encode_retry
 from ..stream import LiveStream, check_buffer
+from .body import Follower
 from .disconnects import unless_gone
-from .follower import Follower
-from .formats import FORMATS, SSE, Ending, Format
+from .heartbeat import Silence
 from .problems import NOT_STORED, STORE_AWAY, BadRequest, not_found, problem_of
 from .queries import cursor_of, flag_of, format_of
-from .silence import Silence
-from .sse import encode_retry
 
 __all__ = ["FormatName", "SSEResponse", "StreamResponse"]
 

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from types import TracebackType
 from typing import TypeAlias, cast
 
-from .. import hub, sources, stream
+from .. import hub, stream
 from ..chunks import SessionInfo
 from ..config import HubConfig
-from ..production import OnCancel
+from ..producing import sources
+from ..producing.cancelling import OnCancel
 from ..stores.base import Store, Takeover
 from .background import Background, in_thread
 from .stream import LiveStream

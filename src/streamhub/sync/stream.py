@@ -5,9 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from .. import stream, subscription
+from .. import stream
 from ..chunks import Cursor, SessionInfo, Status
 from ..errors import HubClosed, NotProducer
+from ..reading import subscription
 from .background import Background
 from .subscription import Subscription
 

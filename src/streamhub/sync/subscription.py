@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 
-from .. import subscription
 from ..chunks import Chunk, Cursor, SessionInfo, Status
 from ..errors import HubClosed
+from ..reading import subscription
 from .background import Background
 
 __all__ = ["Subscription"]

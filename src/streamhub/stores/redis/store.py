@@ -24,16 +24,16 @@ from ..base import (
     WriteOp,
     WriteResult,
 )
-from . import codec
-from .calls import Calls, Carrying, results
-from .failures import explained, is_cross_slot
-from .keys import Keys, meta_pattern, session_of
-from .lane import Call, Command, Request, Sent
-from .listener import Listener
-from .scripts import load_scripts
-from .topology import Lanes, Topology
-from .url import of_client, of_url
-from .wire import Listing
+from .connections.errors import explained, is_cross_slot
+from .connections.pipeline import Call, Command, Request, Sent
+from .connections.protocol import Listing
+from .layout import codec
+from .layout.keys import Keys, meta_pattern, session_of
+from .layout.script_calls import Calls, Carrying, results
+from .layout.scripts import load_scripts
+from .topology.channels import ChannelMap
+from .topology.topology import Commands, Topology
+from .topology.url import of_client, of_url
 
 __all__ = ["RedisStore"]
 
@@ -81,11 +81,11 @@ class RedisStore:
         self._calls = Calls(
             self._scripts, prefix=self._prefix, together=_TOGETHER if topology.single else 1
         )
-        self._writes = topology.lanes(retries=False, scripts=scripts)
-        self._claims = topology.lanes(retries=True, scripts=scripts)
-        self._reads = topology.lanes(retries=True)
+        self._writes = topology.commands(retries=False, scripts=scripts)
+        self._claims = topology.commands(retries=True, scripts=scripts)
+        self._reads = topology.commands(retries=True)
         self._pages = asyncio.Semaphore(_PAGES)
-        self._listener = Listener(topology)
+        self._channels = ChannelMap(topology)
 
     def __repr__(self) -> str:
         return self._topology.name
@@ -278,18 +278,18 @@ class RedisStore:
 
     async def sessions(self) -> AsyncIterator[str]:
         seen: set[str] = set()
-        for lane in await self._claims.each():
-            async for key in self._scan(lane):
+        for pipeline in await self._claims.each():
+            async for key in self._scan(pipeline):
                 session_id = session_of(self._prefix, key.decode(errors="replace"))
                 if session_id is not None and session_id not in seen:
                     seen.add(session_id)
                     yield session_id
 
-    async def _scan(self, lane: Lanes) -> AsyncIterator[bytes]:
+    async def _scan(self, pipeline: Commands) -> AsyncIterator[bytes]:
         pattern, position = meta_pattern(self._prefix), b"0"
         while True:
             request = (b"SCAN", position, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
-            position, keys = self._checked(await lane.ask([request]))[0]
+            position, keys = self._checked(await pipeline.ask([request]))[0]
             for key in keys:
                 yield key
             if position == b"0":
@@ -300,21 +300,21 @@ class RedisStore:
     ) -> Watch:
         keys = self._keys(session_id)
         if cancels:
-            return self._listener.watch(keys.cancel, codec.cancel_event, sink)
-        return self._listener.watch(keys.live, codec.live_event, sink)
+            return self._channels.watch(keys.cancel, codec.cancel_event, sink)
+        return self._channels.watch(keys.live, codec.live_event, sink)
 
     async def aclose(self) -> None:
         """Close the store's own connections. A client that was handed in stays open."""
-        lanes = (self._writes, self._claims, self._reads)
-        await asyncio.gather(self._listener.aclose(), *(each.aclose() for each in lanes))
+        pipelines = (self._writes, self._claims, self._reads)
+        await asyncio.gather(self._channels.aclose(), *(each.aclose() for each in pipelines))
 
     # -- parts -------------------------------------------------------------------------------
 
     def _keys(self, session_id: str) -> Keys:
         return Keys.of(self._prefix, session_id)
 
-    async def _ask(self, lanes: Lanes, session_id: str, request: Command | Call) -> Any:
-        answers = await lanes.ask([request], patient=True)
+    async def _ask(self, pipelines: Commands, session_id: str, request: Command | Call) -> Any:
+        answers = await pipelines.ask([request], patient=True)
         self._check(answers, session_id)
         return answers[0]
 

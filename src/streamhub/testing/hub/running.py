@@ -13,7 +13,7 @@ from ...chunks import Status
 from ...config import HubConfig
 from ...errors import HubClosed, InvalidMetadata, ProducerFailed
 from ...hub import Hub
-from ...sources import Source
+from ...producing.sources import Source
 from ...stores.base import Store
 from ...stream import LiveStream
 from ..backend import Backend

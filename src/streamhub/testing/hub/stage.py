@@ -11,9 +11,9 @@ from ...chunks import Chunk, SessionInfo
 from ...config import HubConfig
 from ...errors import StreamHubError
 from ...hub import Hub
+from ...reading.subscription import Subscription
 from ...stores.base import Append, Claim, Granted, Release, Store
 from ...stream import LiveStream
-from ...subscription import Subscription
 from ..backend import Backend
 from ..scene import Scene, new_generation
 from ..waiting import within

@@ -1,6 +1,6 @@
 """Whether a Redis can carry streamhub's guarantees, and what it means where it cannot."""
 
-from .asking import check_up
 from .findings import Checkup, Finding, Level
+from .probing import check_up
 
 __all__ = ["Checkup", "Finding", "Level", "check_up"]

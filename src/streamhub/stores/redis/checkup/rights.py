@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from ..keys import Keys, meta_pattern
-from ..lane import Command, Lane
+from ..connections.pipeline import Command, Pipeline
+from ..layout.keys import Keys, meta_pattern
 
 __all__ = ["needed", "refused"]
 
@@ -55,7 +55,9 @@ def needed(keys: Keys, prefix: str, *, sharded: bool) -> list[Command]:
     ]
 
 
-async def refused(lane: Lane, user: str | None, commands: Sequence[Command]) -> dict[str, str]:
+async def refused(
+    pipeline: Pipeline, user: str | None, commands: Sequence[Command]
+) -> dict[str, str]:
     """Which of the commands the server refuses to this user, and its words.
 
     It is asked for its opinion where it has one to give; else the commands are tried, but for
@@ -63,7 +65,7 @@ async def refused(lane: Lane, user: str | None, commands: Sequence[Command]) -> 
     to end tells of these.
     """
     if user is not None:
-        opinions = await lane.ask([("ACL", "DRYRUN", user, *command) for command in commands])
+        opinions = await pipeline.ask([("ACL", "DRYRUN", user, *command) for command in commands])
         if not any(isinstance(opinion, Exception) for opinion in opinions):
             return {
                 str(command[0]): _text(opinion)
@@ -71,7 +73,7 @@ async def refused(lane: Lane, user: str | None, commands: Sequence[Command]) -> 
                 if opinion != b"OK"
             }
     tried = [one for one in commands if "SUBSCRIBE" not in str(one[0]) and one[0] != "HSET"]
-    answers = await lane.ask(tried)
+    answers = await pipeline.ask(tried)
     found = {
         str(command[0]): str(answer)
         for command, answer in zip(tried, answers, strict=True)
@@ -81,7 +83,7 @@ async def refused(lane: Lane, user: str | None, commands: Sequence[Command]) -> 
         # The only one that leaves something behind; it goes at once, or by itself.
         (write,) = (one for one in commands if one[0] == "HSET")
         key = write[1]
-        answer, *_ = await lane.ask([write, ("PEXPIRE", key, _SHORT_MS), ("UNLINK", key)])
+        answer, *_ = await pipeline.ask([write, ("PEXPIRE", key, _SHORT_MS), ("UNLINK", key)])
         if _is_refusal(answer):
             found["HSET"] = str(answer)
     return found

@@ -1,0 +1,1 @@
+"""How a log looks in each dialect. Pure: no I/O, no framework."""

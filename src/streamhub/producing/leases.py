@@ -1,0 +1,80 @@
+"""One per hub: renews all its claims in one call, and so notices fencing, loss and cancels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from ..stores.base import Store, WriteResult
+from .producer import Producer
+
+__all__ = ["Leases"]
+
+logger = logging.getLogger("streamhub")
+
+# Four renewals a lease: one may fail and the claim still holds, and a cancel whose message was
+# lost is noticed within a third of the lease, delays included.
+_RENEWALS_PER_LEASE = 4
+# Soon enough that no reader takes a lease for lapsed that could not be renewed for a while.
+_LONGEST_RETRY = 0.25
+
+
+class Leases:
+    def __init__(self, store: Store, lease: float) -> None:
+        self._store = store
+        self._interval = lease / _RENEWALS_PER_LEASE
+        self._producers: dict[Producer, None] = {}
+        self._nudged: dict[Producer, None] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, producer: Producer) -> None:
+        self._producers[producer] = None
+
+    def discard(self, producer: Producer) -> None:
+        self._producers.pop(producer, None)
+        self._nudged.pop(producer, None)
+
+    def nudge(self, producer: Producer) -> None:
+        """Renew this one now: there may be news of it."""
+        if producer in self._producers:
+            self._nudged[producer] = None
+            self._wake.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._interval
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._wake.wait()
+            self._wake.clear()
+            everybody = loop.time() >= due
+            if everybody:
+                due = loop.time() + self._interval
+            nudged, self._nudged = self._nudged, {}
+            if not await self._renew([*self._producers] if everybody else [*nudged]):
+                # A transient error costs nobody his claim: all are tried again soon.
+                due = min(due, loop.time() + min(self._interval / 2, _LONGEST_RETRY))
+
+    async def _renew(self, producers: list[Producer]) -> bool:
+        producers = [producer for producer in producers if not producer.done]
+        if not producers:
+            return True
+        ops = [producer.next_renewal() for producer in producers]
+        answers: list[WriteResult | Exception]
+        try:
+            answers = await self._store.renew(ops)
+        except Exception as error:  # renewing goes on whatever the store does
+            logger.warning("renewing %d leases failed: %s", len(ops), error)
+            return False
+        ok = True
+        for producer, op, answer in zip(producers, ops, answers, strict=True):
+            if isinstance(answer, Exception):
+                ok = False
+                logger.warning("renewing %r failed: %s", producer.claim.session_id, answer)
+                continue
+            producer.apply(op, answer)
+            if producer.has_work:
+                producer.on_work(producer)
+        return ok

@@ -1,0 +1,52 @@
+"""What a chunk takes, and whether it is one. Sizes are UTF-8 bytes; a chunk has one at least."""
+
+from __future__ import annotations
+
+from ..errors import ChunkTooLarge, InvalidChunk
+from ..stores.base import Item
+
+__all__ = ["measured", "plain", "size_of"]
+
+
+def measured(session_id: str, data: str, event: str | None, *, limit: int) -> int:
+    """The size of what a user publishes, event type included.
+
+    :raises InvalidChunk: it is not text that UTF-8 can hold, or the event type is none.
+    :raises ChunkTooLarge: over ``limit``.
+    """
+    if type(data) is not str and not isinstance(data, str):
+        raise InvalidChunk(session_id, f"a chunk must be str, not {type(data).__name__}")
+    try:
+        size = len(data) if data.isascii() else len(data.encode())
+        if event is not None:
+            size += _event_size(session_id, event)
+    except UnicodeEncodeError as error:
+        raise InvalidChunk(
+            session_id,
+            f"a chunk must be encodable as UTF-8, but holds a lone surrogate "
+            f"({error.object[error.start]!r} at {error.start})",
+        ) from None
+    if size > limit:
+        raise ChunkTooLarge(session_id, size, limit)
+    return size or 1
+
+
+def plain(text: str) -> str:
+    """The text itself, of a subclass too: stores know no other."""
+    return str.__str__(text)
+
+
+def size_of(item: Item) -> int:
+    """The size of what was published before."""
+    size = len(item.encode()) if isinstance(item, str) else sum(len(s.encode()) for s in item)
+    return size or 1
+
+
+def _event_size(session_id: str, event: str) -> int:
+    if not isinstance(event, str):
+        raise InvalidChunk(session_id, f"an event type must be str, not {type(event).__name__}")
+    if not event or any(sign in event for sign in "\r\n\0"):
+        raise InvalidChunk(
+            session_id, f"an event type must be text without line breaks and NUL, not {event!r}"
+        )
+    return len(event.encode())

@@ -1,0 +1,251 @@
+"""One per hub: gathers what is pending across all streams into one round trip to the store.
+
+While a round trip is under way, chunks gather for the next: no delay when idle, batches under
+load, and two round trips at a time under heavy load. Streams take turns, and each one's errors are
+its own. One whose chunks break the connection each time would fail all that is under way with it:
+whoever fails though the store takes renewals goes alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from itertools import islice
+from math import inf
+from typing import NamedTuple
+
+from ..stores.base import Append, Store, WriteOp, WriteResult
+from .producer import Producer
+
+__all__ = ["Writer", "distance"]
+
+# What one round trip may carry. It bounds memory and how long a stream waits for its turn.
+_ROUND_CHUNKS = 16 * 1024
+_ROUND_BYTES = 8 * 1024 * 1024
+_ROUND_OPS = 1024
+# What is under way at the same time, so that the store need not wait while the next is made ready.
+# More than one only where there is plenty to do: else more chunks should gather for each.
+_ROUNDS = 2
+_PLENTY = 64
+# Many streams with a chunk now and then would keep both sides busy with round trips of one chunk:
+# the more of them share a round, the longer the next one waits for more.
+_SHORTEST = 0.00025
+_LONGEST = 0.004
+_PER_STREAM = 0.001
+_FIRST_BACKOFF = 0.05
+_LAST_BACKOFF = 1.0
+
+
+def distance(streams: float) -> float:
+    """How many seconds after a round that so many streams shared the next one may begin."""
+    return min(max(_SHORTEST, _PER_STREAM * (streams - 1)), _LONGEST)
+
+
+class _Round(NamedTuple):
+    began: float
+    #: Whose operation each is.
+    producers: list[Producer]
+    ops: list[WriteOp]
+    writing: Awaitable[list[WriteResult | Exception]]
+
+
+class Writer:
+    """``linger`` is for how many seconds chunks gather that nobody waits for."""
+
+    def __init__(self, store: Store, linger: float = 0.0) -> None:
+        self._store = store
+        self._linger = linger
+        self._ready: dict[Producer, None] = {}
+        self._failed: dict[Producer, None] = {}
+        self._alone: set[Producer] = set()
+        #: How often work was reported since the last round: a sign of how much there is.
+        self._marks = 0
+        self._urgent = False
+        #: Carriers that wait for a round to be due; whether one was called that has not run yet.
+        self._idle: list[asyncio.Future[None]] = []
+        self._called = False
+        #: A round that was begun for the carrier that was called.
+        self._begun: _Round | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        #: How many rounds are under way, and whether one of them is of a stream that goes alone.
+        self._rounds = 0
+        self._lonely = False
+        # When the oldest chunk that is not written came at the earliest; when a round began, and
+        # how many seconds after that the next one may.
+        self._since = self._began = 0.0
+        self._distance = _SHORTEST
+        self._backoff = _FIRST_BACKOFF
+        self._loop = asyncio.get_running_loop()
+        self._retry: asyncio.TimerHandle | None = None
+
+    def mark(self, producer: Producer) -> None:
+        """This producer has something to write."""
+        if self._failed and producer in self._failed:
+            return
+        first = not self._ready
+        if first:
+            self._since = self._loop.time()
+        self._ready[producer] = None
+        self._marks += 1
+        if producer.urgent:
+            self._urgent = True
+            self._see_to_it()
+        elif first or self._marks == _PLENTY:
+            self._see_to_it()
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as carriers:
+                for _ in range(_ROUNDS):
+                    carriers.create_task(self._carry(), name="streamhub writer")
+        finally:
+            self._idle.clear()
+            match self._begun:
+                case _Round(writing=Coroutine() as writing):
+                    writing.close()
+                case _Round(writing=asyncio.Future() as writing):
+                    writing.cancel()
+            for timer in (self._timer, self._retry):
+                if timer is not None:
+                    timer.cancel()
+
+    async def _carry(self) -> None:
+        while True:
+            while self._begun is None and self._delay() > 0:
+                idle = self._loop.create_future()
+                self._idle.append(idle)
+                self._see_to_it()
+                await idle
+                self._called = False
+            begun, self._begun = self._begun or self._begin(), None
+            if begun is not None:
+                await self._finish(begun)
+
+    def _see_to_it(self, *, due: bool = False) -> None:
+        """Have a round begin as soon as it may; ``due``: what was to gather for it has."""
+        if self._called:
+            return
+        delay = self._delay()
+        if delay <= 0:
+            # A carrier that is being cancelled stands here until all of them have ended.
+            if self._idle and not (idle := self._idle.pop()).done():
+                self._called = True
+                if due or self._distance == _SHORTEST:
+                    # Others have gathered, or there are none: the carrier's turn may come later.
+                    self._begun = self._begin()
+                idle.set_result(None)
+        elif delay < inf and self._timer is None:
+            self._timer = self._loop.call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._see_to_it(due=True)
+
+    def _delay(self) -> float:
+        """For how many seconds what is ready may gather yet; endless until something happens."""
+        if not self._ready:
+            return inf
+        if self._rounds and (
+            self._marks < _PLENTY or self._lonely or next(iter(self._ready)) in self._alone
+        ):
+            return inf
+        if self._urgent:
+            return 0.0
+        due = max(self._since + self._linger, self._began + self._distance)
+        return due - self._loop.time()
+
+    def _begin(self) -> _Round | None:
+        producers, ops = self._gather()
+        if not ops:
+            return None
+        # Before it is written: a store may have its sinks publish at once.
+        self._rounds += 1
+        try:
+            writing = self._store.write(ops)
+        except Exception as error:  # as one that comes with the answers
+            writing = _failed(error)
+        self._began = self._loop.time()
+        self._distance = distance(len(set(producers)))
+        return _Round(self._began, producers, ops, writing)
+
+    async def _finish(self, begun: _Round) -> None:
+        began, producers, ops, writing = begun
+        if self._ready:
+            # Perhaps enough for the other carrier.
+            self._see_to_it()
+        broke_off = False
+        try:
+            answers = await writing
+        except Exception as error:  # a store's error must reach its producers, not end the writer
+            answers, broke_off = [error] * len(ops), True
+        finally:
+            self._rounds -= 1
+            self._lonely = False
+        if broke_off:
+            self._alone.update(one for one in producers if one.renewed)
+        failed = False
+        for producer, op, answer in zip(producers, ops, answers, strict=True):
+            producer.apply(op, answer)
+            if isinstance(answer, Exception):
+                failed = True
+                self._failed[producer] = None
+        if failed:
+            if len(set(producers)) == 1:
+                self._alone.update(producers)
+            self._back_off()
+        elif not self._failed:
+            self._backoff = _FIRST_BACKOFF
+        for producer in dict.fromkeys(producers):
+            if producer.has_work:
+                self.mark(producer)
+        # What came during the round came at its beginning at the earliest.
+        self._since = min(self._since, began)
+
+    def _gather(self) -> tuple[list[Producer], list[WriteOp]]:
+        """The operations of the next round, and whose each is."""
+        producers: list[Producer] = []
+        work: list[WriteOp] = []
+        more: list[Producer] = []
+        taken = chunks = size = 0
+        for producer in self._ready:
+            alone = bool(self._alone) and producer in self._alone
+            if alone:
+                if work:
+                    break
+                self._alone.remove(producer)
+                self._lonely = True
+            taken += 1
+            size += producer.pending_bytes
+            ops = producer.next_ops()
+            for op in ops:
+                producers.append(producer)
+                work.append(op)
+                if isinstance(op, Append):
+                    chunks += len(op.items)
+            # One that has more than it may send at a time has made several appends of it.
+            if len(ops) > 1 and isinstance(ops[-1], Append) and producer.pending_bytes:
+                more.append(producer)
+            if alone or chunks >= _ROUND_CHUNKS or size >= _ROUND_BYTES or len(work) >= _ROUND_OPS:
+                break
+        self._ready = dict.fromkeys([*islice(self._ready, taken, None), *more])
+        self._marks = _PLENTY if more else len(self._ready)
+        if not self._ready:
+            self._urgent = False
+        return producers, work
+
+    def _back_off(self) -> None:
+        if self._retry is None:
+            loop = asyncio.get_running_loop()
+            self._retry = loop.call_later(self._backoff, self._try_again)
+            self._backoff = min(2 * self._backoff, _LAST_BACKOFF)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        failed, self._failed = self._failed, {}
+        for producer in failed:
+            if producer.has_work:
+                self.mark(producer)
+
+
+async def _failed(error: Exception) -> list[WriteResult | Exception]:
+    raise error

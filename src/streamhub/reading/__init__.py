@@ -1,0 +1,1 @@
+"""The read side: what is stored is replayed, then followed live."""

@@ -1,0 +1,162 @@
+"""One view per session per process, and one task that looks after all of them.
+
+Those that are due for a look at the store get it together, in one round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextlib import suppress
+from math import inf
+from typing import Any
+
+from ..config import HubConfig
+from ..errors import HubClosed, StoreUnavailable, StreamHubError
+from ..stores.base import Store
+from .session_view import SessionView
+
+__all__ = ["Watcher"]
+
+logger = logging.getLogger("streamhub")
+
+_LOOKS_PER_ROUND = 512
+# Looks that fall due within this time go together.
+_GATHER = 0.5
+# A look that comes this late finds leases that nobody could renew: the event loop was blocked.
+_LATE = 1.0
+# And so does one that is answered so late: the store stood still.
+_SLOW = 0.25
+_FIRST_BACKOFF = 0.05
+_LAST_BACKOFF = 1.0
+
+
+class Watcher:
+    def __init__(self, store: Store, config: HubConfig) -> None:
+        self._store = store
+        self._config = config
+        self.lease = config.lease
+        self._gather = min(_GATHER, config.lease / 8)
+        self._views: dict[str, SessionView] = {}
+        self._next = inf
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        #: Tails that could not be looked at, and since when.
+        self._failing: dict[SessionView, float] = {}
+        self._backoff = _FIRST_BACKOFF
+        self._closed = False
+
+    def attach(self, session_id: str, *, buffer: int = 1) -> SessionView:
+        """The session's view, for one more user; each gives it back with ``detach``.
+
+        :raises HubClosed: the hub is closed.
+        """
+        if self._closed:
+            raise HubClosed
+        view = self._views.get(session_id)
+        if view is None or view.failure is not None:
+            view = SessionView(
+                session_id, self._store, self._config, spawn=self._spawn, schedule=self._schedule
+            )
+            self._views[session_id] = view
+            self._schedule(view)
+        view.references += 1
+        view.recent.max_chunks = max(view.recent.max_chunks, buffer)
+        return view
+
+    def detach(self, view: SessionView) -> None:
+        view.references -= 1
+        if view.references == 0:
+            view.close()
+            self._failing.pop(view, None)
+            if self._views.get(view.session_id) is view:
+                del self._views[view.session_id]
+
+    async def run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(None if self._next == inf else self._next):
+                    await self._wake.wait()
+            self._wake.clear()
+            await self._look_at_due()
+            self._next = min((view.due for view in self._views.values()), default=inf)
+
+    async def aclose(self) -> None:
+        """End all subscriptions with ``HubClosed``."""
+        self._closed = True
+        for view in list(self._views.values()):
+            view.close()
+            view.fail(HubClosed())
+        self._views.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _look_at_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        late = now - self._next > _LATE
+        due = [view for view in self._views.values() if view.due <= now + self._gather]
+        if any(view.due <= now for view in due):
+            for start in range(0, len(due), _LOOKS_PER_ROUND):
+                await self._look(due[start : start + _LOOKS_PER_ROUND], late=late)
+
+    async def _look(self, views: list[SessionView], *, late: bool) -> None:
+        for view in views:
+            view.begin_look()
+            if late:
+                view.distrust()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            found = await self._store.look([view.session_id for view in views])
+        except Exception as error:  # whatever the store does, its views must hear of it
+            self._fail(views, error)
+            return
+        answers = dict(zip(views, found, strict=True))
+        # Where a part of the store is away, the other sessions have their answers all the same.
+        away = {view: one for view, one in answers.items() if isinstance(one, StoreUnavailable)}
+        back = self._failing.keys() & (answers.keys() - away.keys())
+        if back or (not away and loop.time() - began > _SLOW):
+            for view in self._views.values():
+                view.distrust()
+        for view, info in answers.items():
+            if not isinstance(info, StoreUnavailable):
+                self._failing.pop(view, None)
+                view.end_look(info)
+        if away:
+            self._fail(list(away), next(iter(away.values())))
+        else:
+            self._backoff = _FIRST_BACKOFF
+
+    def _fail(self, views: list[SessionView], error: Exception) -> None:
+        """Try again later, or tell the subscribers when that has lasted too long."""
+        now = asyncio.get_running_loop().time()
+        if not self._failing.keys() & views:
+            logger.warning("looking at %d sessions failed: %s", len(views), error)
+        if not isinstance(error, StreamHubError):
+            error = StoreUnavailable(repr(self._store), f"{type(error).__name__}: {error}")
+        for view in views:
+            since = self._failing.setdefault(view, now)
+            if now - since >= self._config.give_up_after:
+                del self._failing[view]
+                view.fail(error)
+            else:
+                view.due = now + self._backoff
+        self._backoff = min(2 * self._backoff, _LAST_BACKOFF)
+
+    def _schedule(self, view: SessionView) -> None:
+        if view.due < self._next:
+            self._next = view.due
+            self._wake.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()

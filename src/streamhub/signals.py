@@ -1,0 +1,55 @@
+"""Tasks that wait for the next news of something, and are woken together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+__all__ = ["Signal"]
+
+T = TypeVar("T")
+
+_FEW = 16
+
+
+class Signal(Generic[T]):
+    """Holds those who wait. Who was cancelled is forgotten with the next news, or when twice as
+    many are held as waited when that was last seen to."""
+
+    # Most have one who waits, for whom a list would be more memory to fetch than all the rest.
+    __slots__ = ("_first", "_loop", "_many", "_others")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._first: asyncio.Future[T | None] | None = None
+        self._others: list[asyncio.Future[T | None]] | None = None
+        self._many = _FEW
+
+    def __bool__(self) -> bool:
+        """Whether anybody is held."""
+        return self._first is not None
+
+    def wait(self) -> asyncio.Future[T | None]:
+        """The next news, to be awaited at once."""
+        waiter: asyncio.Future[T | None] = self._loop.create_future()
+        if self._first is None:
+            self._first = waiter
+            return waiter
+        others = self._others = self._others or []
+        others.append(waiter)
+        if len(others) > self._many:
+            self._others = [one for one in others if not one.done()]
+            self._many = max(_FEW, 2 * len(self._others))
+        return waiter
+
+    def fire(self, news: T | None = None) -> None:
+        first, others = self._first, self._others
+        if first is None:
+            return
+        self._first = self._others = None
+        if not first.done():
+            first.set_result(news)
+        if others is not None:
+            for waiter in others:
+                if not waiter.done():
+                    waiter.set_result(news)

@@ -1,0 +1,93 @@
+"""How connections to a server are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from ....errors import StreamHubError
+from .errors import explained
+
+__all__ = ["Dialer", "Server", "disconnect", "shown"]
+
+# How long a server may take to answer, where its URL or client does not say otherwise.
+_TIMEOUT = 5.0
+# What belongs to a client of redis-py, and to no connection that is not in its pool.
+_POOLED = (
+    "connection_class",
+    "connection_pool",
+    "maint_notifications_config",
+    "maint_notifications_pool_handler",
+    "max_connections",
+    "response_callbacks",
+)
+
+
+class Dialer:
+    """Opens connections with the credentials, TLS settings and time-outs of a redis-py client."""
+
+    def __init__(self, kind: type[AbstractConnection], options: Mapping[str, Any]) -> None:
+        self.kind = kind
+        self.timeout: float = options.get("socket_timeout") or _TIMEOUT
+        # Replies are bytes and come in order; time-outs and retries are the pipeline's.
+        self.options: dict[str, Any] = {
+            **{name: value for name, value in options.items() if name not in _POOLED},
+            "decode_responses": False,
+            "protocol": 2,
+            "socket_timeout": None,
+            "socket_connect_timeout": options.get("socket_connect_timeout") or self.timeout,
+            "retry": Retry(NoBackoff(), 0),
+            "retry_on_error": [],
+            "retry_on_timeout": False,
+            "health_check_interval": 0,
+        }
+
+    async def dial(self, **address: object) -> Any:
+        """A new connection, connected and logged in.
+
+        :raises RedisError, OSError: it cannot be had.
+        """
+        connection: Any = self.kind(**{**self.options, **address})
+        try:
+            await connection.connect()
+        except BaseException:
+            await disconnect(connection)
+            raise
+        return connection
+
+
+class Server:
+    """One server; ``name`` is what errors call it, never with a password."""
+
+    def __init__(self, name: str, dialer: Dialer, **address: Any) -> None:
+        self.name = name
+        self.timeout = dialer.timeout
+        self._dialer = dialer
+        self.address = address
+
+    def __repr__(self) -> str:
+        return self.name
+
+    async def connect(self) -> Any:
+        """:raises RedisError, OSError: it cannot be reached, or refuses the user."""
+        return await self._dialer.dial(**self.address)
+
+    def error(self, error: BaseException) -> StreamHubError:
+        return explained(error, self.name, self.timeout)
+
+
+def shown(host: str, port: int) -> str:
+    """An address as it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def disconnect(connection: Any) -> None:
+    """Close it without a wait; one that is broken already is closed too."""
+    with suppress(RedisError, OSError):
+        await connection.disconnect(nowait=True)

@@ -1,0 +1,245 @@
+"""One connection on which commands travel together, and do not wait for each other's answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
+
+from ....errors import HubClosed
+from ..layout.scripts import Script
+from .dialer import Server, disconnect
+from .errors import is_last, is_read_only
+from .protocol import Argument, Command, RawConnection
+
+__all__ = ["Call", "Command", "Pipeline", "Request", "Sent"]
+
+_PAUSES = (0.05, 0.2)
+# Of those whom Redis has something to tell at the end of its turn, it turns first to who came last.
+# One to whom it owes an answer already is told what became of his chunks after their subscribers.
+_FIRST: Command = (b"PING",)
+
+
+class Call:
+    """A script call: by its SHA, or in full where the server has forgotten that. Keys and arguments
+    may be added until it is sent."""
+
+    __slots__ = ("arguments", "keys", "script")
+
+    def __init__(self, script: Script, keys: Iterable[str], *arguments: Argument) -> None:
+        self.script = script
+        self.keys = [*keys]
+        self.arguments = [*arguments]
+
+    @property
+    def by_sha(self) -> Command:
+        return (b"EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
+
+    @property
+    def in_full(self) -> Command:
+        return (b"EVAL", self.script.text, len(self.keys), *self.keys, *self.arguments)
+
+
+Request = Command | Call
+
+
+class Sent(NamedTuple):
+    """Requests that are under way already."""
+
+    raw: RawConnection
+    answers: asyncio.Future[list[Any]]
+
+
+class Pipeline:
+    """Carries requests out in order. An error reply is an answer; a broken connection fails all
+    that was under way, or, where ``retries`` is set, has it repeated: all requests may be.
+
+    Nobody waits for the answers of others. What is asked for in one turn of the event loop is sent
+    together; listings are sent as ``RawConnection`` does it.
+
+    :param prompt: there is one who asks for much at once, and for subscribers to be told: what it
+        asks for is sent right away, a single request behind a PING.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        retries: bool,
+        scripts: Collection[Script] = (),
+        prompt: bool = False,
+    ) -> None:
+        self._server = server
+        self._scripts = scripts
+        self._pauses = _PAUSES if retries else ()
+        self._prompt = prompt
+        self._connecting: asyncio.Task[RawConnection] | None = None
+        self._wire: RawConnection | None = None
+        #: Since when each of those who ask has been waiting, the oldest first.
+        self._asking: dict[object, float] = {}
+        self._closed = False
+
+    @property
+    def idle(self) -> bool:
+        return not self._asking
+
+    @property
+    def waiting_for(self) -> float:
+        """For how many seconds the oldest request has been under way; 0 if none is."""
+        for since in self._asking.values():
+            return asyncio.get_running_loop().time() - since
+        return 0.0
+
+    def send(self, requests: Sequence[Request]) -> Sent | None:
+        """Send what ``ask`` is going to ask for, if there is a connection.
+
+        :raises StoreUnavailable: it broke off.
+        """
+        raw = self._wire
+        if raw is None or raw.lost or self._closed:
+            return None
+        try:
+            return self._send(raw, requests)
+        except Exception as error:
+            raise self._server.error(error) from error
+
+    async def ask(
+        self, requests: Sequence[Request], *, patient: bool = False, sent: Sent | None = None
+    ) -> list[Any]:
+        """The answers in the same order; an error reply stands where its answer would.
+
+        :param sent: what ``send`` made of the same requests.
+        :raises StoreUnavailable: the server cannot be reached, or broke off.
+        """
+        if self._closed:
+            raise HubClosed
+        asking = object()
+        self._asking[asking] = asyncio.get_running_loop().time()
+        try:
+            if self._pauses:
+                return await self._persist(requests, sent)
+            answers, _ = await self._exchange(requests, sent)
+            return answers
+        except Exception as error:
+            if self._closed:
+                raise HubClosed from None
+            raise self._server.error(error) from error
+        finally:
+            del self._asking[asking]
+
+    def expect(self, key: str) -> None:
+        if self._wire is None and not self._closed:
+            self._start_connecting()
+
+    async def each(self) -> Sequence[Pipeline]:
+        return (self,)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._wire is not None:
+            await self._leave(self._wire)
+
+    async def _persist(self, requests: Sequence[Request], sent: Sent | None) -> list[Any]:
+        for pause in self._pauses:
+            try:
+                answers, last = await self._exchange(requests, sent)
+            except RedisConnectionError as error:
+                if type(error) is not RedisConnectionError or self._closed:
+                    raise
+            else:
+                if not last:
+                    return answers
+            sent = None
+            await asyncio.sleep(pause)
+        answers, _ = await self._exchange(requests)
+        return answers
+
+    def _send(self, raw: RawConnection, requests: Sequence[Request]) -> Sent:
+        commands = [one.by_sha if isinstance(one, Call) else one for one in requests]
+        if self._prompt and len(commands) == 1:
+            commands.insert(0, _FIRST)
+        return Sent(raw, raw.exchange(commands, at_once=self._prompt))
+
+    async def _exchange(
+        self, requests: Sequence[Request], sent: Sent | None = None
+    ) -> tuple[list[Any], bool]:
+        """The answers, and whether the connection that they came by is good for no more."""
+        if sent is None:
+            raw = self._wire
+            if raw is None or raw.lost:
+                raw = await self._connected()
+            sent = self._send(raw, requests)
+        raw, answering = sent
+        answers = await answering
+        del answers[: -len(requests)]
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        for error in errors:
+            if isinstance(error, NoScriptError):
+                # All that follows is repeated, too, so that the order is kept.
+                at = answers.index(error)
+                answers[at:] = await raw.exchange(_loading(requests[at:]))
+                errors = [answer for answer in answers if isinstance(answer, Exception)]
+                break
+        if raw.unfit:
+            await self._leave(raw)
+        return answers, any(is_read_only(error) or is_last(error) for error in errors)
+
+    async def _connected(self) -> RawConnection:
+        """A new raw, or the reason why there is none, for all who wait for it."""
+        if self._closed:
+            raise HubClosed
+        connecting = self._start_connecting()
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            # Only closing cancels it; all else cancels the one who waits.
+            if connecting.cancelled():
+                raise HubClosed from None
+            raise
+
+    def _start_connecting(self) -> asyncio.Task[RawConnection]:
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name="streamhub connects")
+            self._connecting.add_done_callback(self._on_connected)
+        return self._connecting
+
+    def _on_connected(self, connecting: asyncio.Task[RawConnection]) -> None:
+        self._connecting = None
+        if not connecting.cancelled() and connecting.exception() is None:
+            self._wire = connecting.result()
+
+    async def _connect(self) -> RawConnection:
+        if self._wire is not None:
+            await self._leave(self._wire)
+        async with asyncio.timeout(self._server.timeout):
+            raw = RawConnection(await self._server.connect(), timeout=self._server.timeout)
+        try:
+            await raw.exchange([(b"SCRIPT", b"LOAD", one.text) for one in self._scripts])
+        except BaseException:
+            await disconnect(raw)
+            raise
+        return raw
+
+    async def _leave(self, raw: RawConnection) -> None:
+        if self._wire is raw:
+            self._wire = None
+        await disconnect(raw)
+
+
+def _loading(requests: Sequence[Request]) -> list[Command]:
+    """The requests, with each script in full where it comes first: the server keeps it."""
+    known: set[Script] = set()
+    commands: list[Command] = []
+    for one in requests:
+        if isinstance(one, Call):
+            commands.append(one.by_sha if one.script in known else one.in_full)
+            known.add(one.script)
+        else:
+            commands.append(one)
+    return commands

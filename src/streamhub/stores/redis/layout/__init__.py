@@ -1,0 +1,1 @@
+"""What stands in Redis, and what it means. Pure: no I/O."""

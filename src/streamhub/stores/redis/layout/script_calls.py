@@ -1,0 +1,160 @@
+"""A producer's operations as calls of scripts, and what the scripts answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from ...base import (
+    Append,
+    End,
+    Release,
+    Renew,
+    Restore,
+    SetMetadata,
+    Stored,
+    WriteOp,
+    WriteResult,
+)
+from ..connections.pipeline import Call
+from ..connections.protocol import Argument
+from . import codec
+from .keys import Keys, keys_of_append
+from .scripts import Script
+
+__all__ = ["Calls", "Carrying", "results"]
+
+#: A call, and the operations that it carries out.
+Carrying = tuple[Call, Sequence[WriteOp]]
+
+# What the chunks of several sessions may weigh together, which is their bytes and some more for
+# each of them: one call must not hold the server for much longer than a millisecond.
+_FULL = 256 * 1024
+_PER_CHUNK = 512
+
+
+@lru_cache(maxsize=64)
+def _terms(lease: float, retention: float) -> tuple[int, int]:
+    """How long a claim holds, and how long its keys are kept if nothing more comes, in ms."""
+    return codec.ms(lease), codec.ms(lease) + codec.ms(retention)
+
+
+class Calls:
+    """Makes the calls that carry out operations, in their order. One call stores chunks of several
+    sessions where they follow each other and their claims have the same terms.
+
+    :param prefix: what the names of all keys begin with.
+    :param together: of how many sessions one call may store chunks. Each call costs the server a
+        few microseconds, whatever it does.
+    """
+
+    def __init__(self, scripts: Mapping[str, Script], *, prefix: str, together: int) -> None:
+        self._scripts = scripts
+        self.prefix = prefix
+        self.together = together
+
+    def of(self, ops: Sequence[WriteOp]) -> list[Carrying]:
+        made: list[Carrying] = []
+        carried: list[WriteOp] = []
+        keys: list[str] = []
+        arguments: list[Argument] = []
+        lease = retention = -1.0
+        lease_ms = ttl_ms = 0
+        weight = _FULL
+        for op in ops:
+            if not isinstance(op, Append):
+                made.append((self._call(op), (op,)))
+                weight = _FULL
+                continue
+            claim = op.claim
+            if claim.lease != lease or claim.retention != retention:
+                lease, retention = claim.lease, claim.retention
+                lease_ms, ttl_ms = _terms(lease, retention)
+                weight = _FULL
+            message = codec.appended(claim.epoch, op.base, lease_ms, op.total_bytes, op.items)
+            own = len(message) + _PER_CHUNK * len(op.items)
+            weight += own
+            if weight > _FULL or len(carried) == self.together:
+                call = Call(self._scripts["append"], (), lease_ms, ttl_ms)
+                keys, arguments, carried, weight = call.keys, call.arguments, [], own
+                made.append((call, carried))
+            carried.append(op)
+            meta, log, live = keys_of_append(self.prefix, claim.session_id)
+            keys += (meta, log)
+            arguments += (claim.generation, message, live)
+        return made
+
+    def _call(self, op: SetMetadata | Renew | Release | End | Restore) -> Call:
+        claim = op.claim
+        keys = Keys.of(self.prefix, claim.session_id)
+        lease, ttl = _terms(claim.lease, claim.retention)
+        scripts = self._scripts
+        match op:
+            case SetMetadata(_, metadata):
+                return Call(scripts["set_metadata"], (keys.meta,), claim.generation, metadata)
+            case Renew(_, last):
+                return Call(
+                    scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, lease, ttl
+                )
+            case Release(_, last):
+                ttl = codec.ms(claim.retention)
+                return Call(
+                    scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, 0, ttl
+                )
+            case End(_, last, status, error):
+                return Call(
+                    scripts["end"],
+                    (keys.meta, keys.chunks),
+                    claim.generation,
+                    last,
+                    status.value,
+                    error or "",
+                    codec.ms(claim.retention),
+                    keys.live,
+                )
+            case Restore(_, metadata):
+                return Call(
+                    scripts["restore"],
+                    (keys.meta, keys.chunks, keys.removed),
+                    claim.generation,
+                    claim.epoch,
+                    claim.base,
+                    claim.replaced or "",
+                    lease,
+                    codec.ms(claim.retention),
+                    codec.given(claim.owner),
+                    claim.created_ms,
+                    codec.given(metadata),
+                    keys.live,
+                )
+
+
+def results(
+    carrying: Sequence[Carrying],
+    answers: Sequence[Any],
+    failure: Callable[[Exception, str], Exception],
+) -> list[WriteResult | Exception]:
+    """What became of each operation, in their order.
+
+    :param failure: what an error of redis-py is to the session of that id.
+    """
+
+    def result(op: WriteOp, answer: Any) -> WriteResult | Exception:
+        session_id = op.claim.session_id
+        if isinstance(answer, Exception):
+            return failure(answer, session_id)
+        return codec.write_result(session_id, answer)
+
+    found: list[WriteResult | Exception] = []
+    for (_, ops), answer in zip(carrying, answers, strict=True):
+        if isinstance(answer, Exception):
+            each: Sequence[Any] = [answer] * len(ops)
+        else:
+            each = answer if isinstance(ops[0], Append) else [answer]
+        # Nearly all of them are chunks that were stored.
+        found += [
+            Stored(one, cancelling=False) if type(one) is int else result(op, one)
+            for op, one in zip(ops, each, strict=True)
+        ]
+    return found

@@ -1,0 +1,1 @@
+"""Which server has what: one, the master that Sentinel names, or a cluster."""
