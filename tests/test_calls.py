@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamhub.stores.base import Append, Claim, Item, Renew, WriteOp
+from streamhub.chunks import Item
+from streamhub.stores.base import Append, Claim, Renew, WriteOp
 from streamhub.stores.redis.layout.script_calls import Calls
 from streamhub.stores.redis.layout.scripts import load_scripts
 

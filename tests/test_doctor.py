@@ -202,7 +202,7 @@ async def test_the_documented_rights_are_enough(make_redis: MakeRedis, asks: boo
 
 def test_every_command_of_the_scripts_is_asked_about() -> None:
     """What the scripts call is among what a user is examined for."""
-    folder = files(streamhub.stores.redis) / "lua"
+    folder = files(streamhub.stores.redis) / "layout" / "lua"
     called = {
         name
         for file in folder.iterdir()

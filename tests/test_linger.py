@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from streamhub import Hub, HubConfig, LiveStream, Status
-from streamhub.stores.base import Append, Item, Store, WriteOp, WriteResult
+from streamhub.chunks import Item
+from streamhub.stores.base import Append, Store, WriteOp, WriteResult
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import Passing
 from streamhub.testing.waiting import within

@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamhub import Hub
-from streamhub.chunks import Cursor
-from streamhub.rows import join, right_after
+from streamhub.chunks import Cursor, join, right_after
 from streamhub.stores.redis import RedisStore
 from streamhub.stores.redis.connections.protocol import Listing, RawConnection
-from streamhub.stores.redis.layout import codec
+from streamhub.stores.redis.layout import log as layout
 
 EPOCH = 7
 
@@ -60,12 +59,12 @@ def test_parts_of_a_log_join_to_what_the_whole_is(
     after = Cursor(EPOCH, start)
     replies = [listed(log, at, size) for at in range(start, len(log) + 1, size)]
     parts = [
-        codec.row(reply) if short else reply
+        layout.row(reply) if short else reply
         for reply, short in zip(replies, shortened, strict=False)
     ]
 
-    whole = codec.entries("chat", listed(log, start, 100))
-    assert join(right_after(whole, after)) == codec.joined("chat", parts, after)
+    whole = layout.entries("chat", listed(log, start, 100))
+    assert join(right_after(whole, after)) == layout.joined("chat", parts, after)
 
 
 @divided
@@ -75,13 +74,13 @@ def test_parts_of_a_log_are_what_the_whole_is_where_nothing_is_missing(
     """Wherever it is divided, and whichever parts became chunks as they came; else it is said."""
     replies = [listed(log, at, size) for at in range(start, max(len(log), start + 1), size)]
     parts = [
-        codec.page(reply) if short else reply
+        layout.page(reply) if short else reply
         for reply, short in zip(replies, shortened, strict=False)
     ]
 
-    found = codec.pages("chat", parts, Cursor(EPOCH, start))
+    found = layout.pages("chat", parts, Cursor(EPOCH, start))
 
-    assert found in (None, codec.entries("chat", listed(log, start, size * len(parts))))
+    assert found in (None, layout.entries("chat", listed(log, start, size * len(parts))))
     if start < len(log) and None not in log[start:]:
         assert found is not None
 
@@ -90,7 +89,7 @@ def test_a_part_that_came_before_the_log_grew_leaves_no_hole() -> None:
     """The log was put back between two parts: what the first would hold is not left out."""
     log: list[list[bytes] | None] = [[b"d", b"a"]] * 4
 
-    assert codec.pages("chat", [[], listed(log, 2, 2)], Cursor(EPOCH, 0)) is None
+    assert layout.pages("chat", [[], listed(log, 2, 2)], Cursor(EPOCH, 0)) is None
 
 
 async def test_no_chunks_are_an_empty_list(redis_url: str, session_id: str) -> None:
@@ -147,8 +146,8 @@ async def test_who_asks_for_a_great_many_chunks_pays_for_those_that_are_there(
 )
 def test_what_is_no_row_of_plain_chunks_stays_as_it_is(reply: Any) -> None:
     """Holes, event types, other epochs, entries of others, damage: for whoever asked to judge."""
-    assert reply is codec.row(reply)
-    assert reply is codec.page(reply)
+    assert reply is layout.row(reply)
+    assert reply is layout.page(reply)
 
 
 class Upper(Listing):

@@ -17,9 +17,8 @@ from streamhub import (
     Status,
     StreamReplaced,
 )
-from streamhub.chunks import Chunk, Cursor
+from streamhub.chunks import Chunk, Cursor, join, right_after
 from streamhub.reading.page_cache import PageCache
-from streamhub.rows import join, right_after
 from streamhub.stores.memory import MemoryStore
 
 from .conftest import MakeHub

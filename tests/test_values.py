@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamhub import Chunk, Cursor, HubConfig, InvalidCursor
-from streamhub.generation import new_generation
+from streamhub.chunks import join
+from streamhub.ids import new_generation
 from streamhub.reading.subscription import parse_after
-from streamhub.rows import join
 
 HALVES = st.integers(0, 2**64 - 1)
 

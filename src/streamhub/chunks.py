@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Chunk", "Cursor", "SessionInfo", "Status"]
+__all__ = ["Chunk", "Cursor", "Item", "SessionInfo", "Status", "join", "right_after", "size_of"]
 
 # Redis keeps both halves of an entry id in 64 unsigned bits.
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})", re.ASCII)
@@ -76,6 +76,10 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     event: str | None = None
 
 
+#: What a producer hands in: the data alone, or with its event type.
+Item = str | tuple[str, str]
+
+
 class SessionInfo(msgspec.Struct, frozen=True):
     """One look at a session, as the store had it at that moment."""
 
@@ -105,3 +109,38 @@ class SessionInfo(msgspec.Struct, frozen=True):
     cancelling: bool = False
     #: The metadata, decoded from JSON; None if never set.
     metadata: Any = None
+
+
+def size_of(item: Item) -> int:
+    """The size of what was published before."""
+    size = len(item.encode()) if isinstance(item, str) else sum(len(s.encode()) for s in item)
+    return size or 1
+
+
+def right_after(page: list[Chunk], after: Cursor) -> list[Chunk]:
+    """The unbroken row of chunks in ``page`` that begins right after ``after``; maybe none."""
+    if not page or page[0].cursor.epoch != after.epoch:
+        return []
+    if page[0].cursor.offset > after.offset + 1:
+        return []
+    first = page[0].cursor
+    if page[-1].cursor.offset - first.offset == len(page) - 1:
+        return page[after.offset + 1 - first.offset :]
+    row = [chunk for chunk in page if chunk.cursor.offset > after.offset]
+    return [chunk for n, chunk in enumerate(row, after.offset + 1) if chunk.cursor.offset == n]
+
+
+def join(chunks: list[Chunk]) -> list[Chunk]:
+    """Make one chunk of each row of chunks without event type; the others stay as they are."""
+    joined: list[Chunk] = []
+    row: list[Chunk] = []
+    for chunk in [*chunks, None]:
+        if chunk is not None and chunk.event is None:
+            row.append(chunk)
+            continue
+        if row:
+            joined.append(Chunk("".join([part.data for part in row]), row[-1].cursor))
+            row = []
+        if chunk is not None:
+            joined.append(chunk)
+    return joined

@@ -33,7 +33,6 @@ __all__ = [
     "StreamReplaced",
     "StreamTooLarge",
     "describe",
-    "ending_of",
     "storable",
 ]
 
@@ -250,23 +249,6 @@ def describe(error: BaseException | str) -> str:
         return storable(error)
     message = str(error)
     return storable(f"{type(error).__name__}: {message}" if message else type(error).__name__)
-
-
-def ending_of(error: StreamHubError) -> tuple[str, str]:
-    """What readers are told where no end was read: a word in the place of the status, and why."""
-    match error:
-        case ProducerFailed():
-            return Status.FAILED.value, error.error
-        case ProducerLost():
-            return Status.LOST.value, str(error)
-    words = {
-        StreamReplaced: "replaced",
-        CursorExpired: "expired",
-        SessionNotFound: "gone",
-        StoreUnavailable: "unavailable",
-    }
-    word = next((word for kind, word in words.items() if isinstance(error, kind)), "error")
-    return word, str(error)
 
 
 def storable(text: str) -> str:

@@ -10,21 +10,20 @@ from types import TracebackType
 from typing import get_args
 
 from . import metadata_json
-from .chunks import Cursor, SessionInfo, Status
+from .chunks import Cursor, Item, SessionInfo, Status
 from .config import HubConfig
 from .engine import Engine
 from .errors import (
-    InvalidSessionId,
-    InvalidStoreUrl,
     SessionCorrupted,
     SessionNotFound,
     StoreUnavailable,
 )
-from .generation import new_generation
+from .ids import check_session_id, is_text, new_generation
 from .producing import sources
 from .producing.cancelling import OnCancel, Production
 from .producing.producer import Producer
-from .stores.base import Claim, Granted, Item, Release, Store, Takeover
+from .stores.base import Claim, Granted, Release, Store, Takeover
+from .stores.open_store import open_store
 from .stream import LiveStream
 
 __all__ = ["Hub"]
@@ -33,7 +32,6 @@ logger = logging.getLogger("streamhub")
 
 _LOOKS_AT_ONCE = 256
 _READ_AT_ONCE = 2048
-_LONGEST_ID = 512
 
 
 class Hub:
@@ -77,7 +75,7 @@ class Hub:
 
         :raises InvalidStoreUrl: the URL names no such store.
         """
-        return cls(_open_store(url), config=config)
+        return cls(open_store(url), config=config)
 
     def __repr__(self) -> str:
         return f"<Hub {self._engine.store!r}>"
@@ -119,7 +117,7 @@ class Hub:
         check_session_id(session_id)
         if takeover not in get_args(Takeover):
             raise ValueError(f"takeover must be 'restart' or 'continue', not {takeover!r}")
-        if owner is not None and (not isinstance(owner, str) or not _is_text(owner)):
+        if owner is not None and (not isinstance(owner, str) or not is_text(owner)):
             raise ValueError(f"owner must be text that UTF-8 can hold, not {owner!r}")
         if on_cancel is not None and not callable(on_cancel):
             raise TypeError(f"on_cancel must be callable, not {type(on_cancel).__name__}")
@@ -339,42 +337,3 @@ async def _up_to(limit: int, items: AsyncIterator[str]) -> AsyncIterator[str]:
 async def _each(items: Iterable[str]) -> AsyncIterator[str]:
     for item in items:
         yield item
-
-
-def check_session_id(session_id: object) -> None:
-    """:raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters."""
-    if not isinstance(session_id, str):
-        raise InvalidSessionId(session_id, f"is not text but {type(session_id).__name__}")
-    if not session_id:
-        raise InvalidSessionId(session_id, "is empty")
-    if not _is_text(session_id):
-        raise InvalidSessionId(session_id, "holds a lone surrogate, which UTF-8 cannot")
-    if (size := len(session_id.encode())) > _LONGEST_ID:
-        raise InvalidSessionId(session_id, f"is {size:,} bytes long")
-    if any(sign < " " or "\x7f" <= sign < "\xa0" for sign in session_id):
-        raise InvalidSessionId(session_id, "holds a control character")
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _open_store(url: str) -> Store:
-    scheme, separator, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
-    if scheme == "memory" and separator:
-        if rest:
-            raise InvalidStoreUrl("memory://…", "a store in memory has no address: memory://")
-        from .stores.memory import MemoryStore
-
-        return MemoryStore()
-    try:
-        from .stores.redis import RedisStore
-    except ImportError as error:
-        raise InvalidStoreUrl(
-            f"{scheme}://…", 'Redis needs an extra: pip install "streamhub-llm[redis]"'
-        ) from error
-    return RedisStore.from_url(url)

@@ -11,10 +11,10 @@ import msgspec
 import typer
 
 from . import sessions
-from .demo.command import demo
+from .demo import demo
 from .doctor import doctor as examine
-from .leaving import finish as _finish
-from .leaving import refuse as _refuse
+from .exits import finish as _finish
+from .exits import refuse as _refuse
 from .run import run as run_command
 from .serve import serve as serve_hub
 from .tail import Form

@@ -15,8 +15,8 @@ from ..errors import (
     SessionNotFound,
     StoreUnavailable,
     StreamHubError,
-    ending_of,
 )
+from ..formats.endings import ending_of
 from ..hub import Hub
 from ..reading.subscription import Subscription
 from .exits import Code, code_of

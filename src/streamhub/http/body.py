@@ -13,8 +13,8 @@ from ..errors import (
     StoreUnavailable,
     StreamHubError,
     StreamReplaced,
-    ending_of,
 )
+from ..formats.endings import ending_of
 from ..formats.format import Ending, Format
 from ..reading.subscription import Subscription
 from ..stream import LiveStream

@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 from ..chunks import SessionInfo, Status
 from ..errors import StreamHubError
-from ..hub import Hub, check_session_id
+from ..hub import Hub
+from ..ids import check_session_id
 from ..producing.sources import Source
 from ..stream import LiveStream
 from .ai_sdk import UIMessageStreamResponse, message_id_of

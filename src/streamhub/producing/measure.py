@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..errors import ChunkTooLarge, InvalidChunk
-from ..stores.base import Item
 
-__all__ = ["measured", "plain", "size_of"]
+__all__ = ["measured", "plain"]
 
 
 def measured(session_id: str, data: str, event: str | None, *, limit: int) -> int:
@@ -34,12 +33,6 @@ def measured(session_id: str, data: str, event: str | None, *, limit: int) -> in
 def plain(text: str) -> str:
     """The text itself, of a subclass too: stores know no other."""
     return str.__str__(text)
-
-
-def size_of(item: Item) -> int:
-    """The size of what was published before."""
-    size = len(item.encode()) if isinstance(item, str) else sum(len(s.encode()) for s in item)
-    return size or 1
 
 
 def _event_size(session_id: str, event: str) -> int:

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
-from ..chunks import Cursor, Status
+from ..chunks import Cursor, Item, Status, size_of
 from ..config import HubConfig
 from ..errors import (
     HubClosed,
@@ -32,7 +32,6 @@ from ..stores.base import (
     Fenced,
     Gone,
     Granted,
-    Item,
     Over,
     Release,
     Renew,
@@ -42,7 +41,7 @@ from ..stores.base import (
     WriteOp,
     WriteResult,
 )
-from .measure import measured, plain, size_of
+from .measure import measured, plain
 
 __all__ = ["Producer"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..chunks import Chunk, Cursor
-from ..producing.measure import size_of
+from ..chunks import Chunk, Cursor, size_of
 
 __all__ = ["RecentChunks"]
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..chunks import Chunk, Cursor, SessionInfo, Status, right_after
 from ..config import HubConfig
 from ..errors import SessionCorrupted, SessionNotFound, StreamHubError
-from ..rows import right_after
 from ..signals import Signal
 from ..stores.base import Appended, Claimed, Ended, LiveEvent, Removed, Store, Synced, Unsynced
 from .page_cache import PageCache, Spawn

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from types import TracebackType
 from typing import Literal, TypeVar
 
-from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..chunks import Chunk, Cursor, SessionInfo, Status, join
 from ..errors import (
     CursorExpired,
     InvalidCursor,
@@ -15,7 +15,6 @@ from ..errors import (
     ProducerLost,
     StreamReplaced,
 )
-from ..rows import join
 from .session_view import SessionView
 from .watcher import Watcher
 

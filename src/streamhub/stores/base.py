@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..chunks import Chunk, Cursor, Item, SessionInfo, Status
 from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable
 
@@ -28,7 +28,6 @@ __all__ = [
     "Fenced",
     "Gone",
     "Granted",
-    "Item",
     "LiveEvent",
     "Over",
     "Refused",
@@ -48,9 +47,6 @@ __all__ = [
 ]
 
 Takeover = Literal["restart", "continue"]
-
-#: What a producer hands in: the data alone, or with its event type.
-Item = str | tuple[str, str]
 
 
 # -- claiming --------------------------------------------------------------------------------

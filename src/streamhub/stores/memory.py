@@ -11,10 +11,9 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..chunks import Chunk, Cursor, SessionInfo, Status, join
 from ..config import HubConfig
 from ..errors import SessionCorrupted
-from ..rows import join
 from .base import (
     Append,
     Appended,

@@ -25,12 +25,15 @@ from ..base import (
     WriteResult,
 )
 from .connections.errors import explained, is_cross_slot
-from .connections.pipeline import Call, Command, Request, Sent
+from .connections.pipeline import Request, Sent
 from .connections.protocol import Listing
-from .layout import codec
+from .layout.answers import given, taken
 from .layout.keys import Keys, meta_pattern, session_of
+from .layout.live import cancel_event, live_event
+from .layout.log import entries, joined, page, pages, row
+from .layout.record import FIELDS, is_foreign, ms, outcome_status, read_record
 from .layout.script_calls import Calls, Carrying, results
-from .layout.scripts import load_scripts
+from .layout.scripts import Call, Command, load_scripts
 from .topology.channels import ChannelMap
 from .topology.topology import Commands, Topology
 from .topology.url import of_client, of_url
@@ -112,10 +115,10 @@ class RedisStore:
             (keys.meta, keys.chunks, keys.removed),
             generation,
             takeover,
-            codec.ms(lease),
-            codec.ms(retention),
-            codec.given(owner),
-            codec.given(metadata),
+            ms(lease),
+            ms(retention),
+            given(owner),
+            given(metadata),
             keys.live,
         )
         while True:
@@ -140,10 +143,10 @@ class RedisStore:
             replaced=replaced.decode() or None,
             lease=lease,
             retention=retention,
-            owner=codec.taken(owner_now),
+            owner=taken(owner_now),
             created_ms=int(created),
         )
-        return Granted(claim, int(size), codec.taken(metadata_now))
+        return Granted(claim, int(size), taken(metadata_now))
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -184,7 +187,7 @@ class RedisStore:
         answer = await self._ask(self._claims, session_id, call)
         match answer:
             case [b"over", outcome]:
-                return codec.outcome_status(session_id, outcome)
+                return outcome_status(session_id, outcome)
             case [b"active"]:
                 return Status.ACTIVE
         return None
@@ -207,7 +210,7 @@ class RedisStore:
     ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
         if not session_ids:
             return []
-        fields = (*codec.FIELDS, "metadata") if metadata else codec.FIELDS
+        fields = (*FIELDS, "metadata") if metadata else FIELDS
         wanted: list[Command] = [(b"HMGET", self._keys(one).meta, *fields) for one in session_ids]
         if self._topology.single:
             answers = self._checked(await self._reads.ask([(b"TIME",), *wanted]))
@@ -219,13 +222,13 @@ class RedisStore:
         foreign = [
             one
             for one, record in zip(session_ids, records, strict=True)
-            if not isinstance(record, Exception) and record[0] and codec.is_foreign(record)
+            if not isinstance(record, Exception) and record[0] and is_foreign(record)
         ]
         newest = await self._newest(foreign)
         found = [
             self._unreadable(one, record)
             if isinstance(record, Exception)
-            else codec.record(one, record, _time_ms(time), newest.get(one))
+            else read_record(one, record, _time_ms(time), newest.get(one))
             for one, record, time in zip(session_ids, records, times, strict=True)
         ]
         if isinstance(found[0], StoreUnavailable) and all(
@@ -239,7 +242,7 @@ class RedisStore:
     ) -> list[Chunk]:
         if generation is None and limit > _LISTED:
             replies = await self._list(_Page, session_id, after, limit)
-            found = codec.pages(session_id, replies, after)
+            found = pages(session_id, replies, after)
             if found is not None:
                 return _of_epoch(found, after.epoch)
         keys = self._keys(session_id)
@@ -252,14 +255,14 @@ class RedisStore:
         async with self._pages:
             answers = await self._reads.ask(asked, patient=True)
         self._check(answers, session_id)
-        chunks = codec.entries(session_id, answers[0])
+        chunks = entries(session_id, answers[0])
         if generation is not None:
             return chunks if answers[1] == generation.encode() else []
         return _of_epoch(chunks, after.epoch)
 
     async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
         replies = await self._list(_Row, session_id, after, limit)
-        return codec.joined(session_id, replies, after)
+        return joined(session_id, replies, after)
 
     async def _list(
         self, kind: type[Listing], session_id: str, after: Cursor, limit: int
@@ -300,8 +303,8 @@ class RedisStore:
     ) -> Watch:
         keys = self._keys(session_id)
         if cancels:
-            return self._channels.watch(keys.cancel, codec.cancel_event, sink)
-        return self._channels.watch(keys.live, codec.live_event, sink)
+            return self._channels.watch(keys.cancel, cancel_event, sink)
+        return self._channels.watch(keys.live, live_event, sink)
 
     async def aclose(self) -> None:
         """Close the store's own connections. A client that was handed in stays open."""
@@ -355,11 +358,11 @@ class RedisStore:
 
 
 class _Page(Listing):
-    shorten = staticmethod(codec.page)
+    shorten = staticmethod(page)
 
 
 class _Row(Listing):
-    shorten = staticmethod(codec.row)
+    shorten = staticmethod(row)
 
 
 def _of_epoch(chunks: list[Chunk], epoch: int) -> list[Chunk]:

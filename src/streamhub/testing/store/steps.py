@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...chunks import Chunk, Cursor, SessionInfo, Status
+from ...chunks import Chunk, Cursor, Item, SessionInfo, Status
 from ...stores.base import (
     Append,
     Claim,
     End,
     Granted,
-    Item,
     Over,
     Refused,
     Release,

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from ...chunks import Chunk, Cursor, Status
+from ...chunks import Chunk, Cursor, Item, Status
 from ...stores.base import (
     Append,
     Behind,
@@ -17,7 +17,6 @@ from ...stores.base import (
     End,
     Fenced,
     Gone,
-    Item,
     Over,
     Release,
     Renew,

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from ..connections.pipeline import Command, Pipeline
+from ..connections.pipeline import Pipeline
 from ..layout.keys import Keys, meta_pattern
+from ..layout.scripts import Command
 
 __all__ = ["needed", "refused"]
 

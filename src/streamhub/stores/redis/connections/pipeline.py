@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from ....errors import HubClosed
-from ..layout.scripts import Script
+from ..layout.scripts import Call, Command, Script
 from .dialer import Server, disconnect
 from .errors import is_last, is_read_only
-from .protocol import Argument, Command, RawConnection
+from .protocol import RawConnection
 
-__all__ = ["Call", "Command", "Pipeline", "Request", "Sent"]
+__all__ = ["Pipeline", "Request", "Sent"]
 
 _PAUSES = (0.05, 0.2)
 # Of those whom Redis has something to tell at the end of its turn, it turns first to who came last.
 # One to whom it owes an answer already is told what became of his chunks after their subscribers.
 _FIRST: Command = (b"PING",)
-
-
-class Call:
-    """A script call: by its SHA, or in full where the server has forgotten that. Keys and arguments
-    may be added until it is sent."""
-
-    __slots__ = ("arguments", "keys", "script")
-
-    def __init__(self, script: Script, keys: Iterable[str], *arguments: Argument) -> None:
-        self.script = script
-        self.keys = [*keys]
-        self.arguments = [*arguments]
-
-    @property
-    def by_sha(self) -> Command:
-        return (b"EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
-
-    @property
-    def in_full(self) -> Command:
-        return (b"EVAL", self.script.text, len(self.keys), *self.keys, *self.arguments)
 
 
 Request = Command | Call

@@ -16,12 +16,11 @@ from redis._parsers import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
+from ..layout.scripts import Command
 from .errors import is_last, is_read_only
 
-__all__ = ["Argument", "Command", "Listing", "RawConnection"]
+__all__ = ["Listing", "RawConnection"]
 
-Argument = bytes | str | int
-Command = tuple[Argument, ...]
 
 # Its own type is that of a tuple of one.
 _packed: Callable[[Command], bytes] = pack_command  # type: ignore[assignment]

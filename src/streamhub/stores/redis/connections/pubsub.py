@@ -13,8 +13,9 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 
 from ....errors import StreamHubError
 from ...base import LiveEvent, Synced, Unsynced
+from ..layout.scripts import Command
 from .dialer import Server, disconnect
-from .protocol import Command, RawConnection
+from .protocol import RawConnection
 
 __all__ = ["Channel", "Decode", "PubSub"]
 

@@ -17,10 +17,11 @@ from ...base import (
     WriteOp,
     WriteResult,
 )
-from ..connections.pipeline import Call
-from ..connections.protocol import Argument
-from . import codec
+from ..layout.scripts import Argument, Call
+from .answers import given, write_result
 from .keys import Keys, keys_of_append
+from .live import appended
+from .record import ms
 from .scripts import Script
 
 __all__ = ["Calls", "Carrying", "results"]
@@ -37,7 +38,7 @@ _PER_CHUNK = 512
 @lru_cache(maxsize=64)
 def _terms(lease: float, retention: float) -> tuple[int, int]:
     """How long a claim holds, and how long its keys are kept if nothing more comes, in ms."""
-    return codec.ms(lease), codec.ms(lease) + codec.ms(retention)
+    return ms(lease), ms(lease) + ms(retention)
 
 
 class Calls:
@@ -72,7 +73,7 @@ class Calls:
                 lease, retention = claim.lease, claim.retention
                 lease_ms, ttl_ms = _terms(lease, retention)
                 weight = _FULL
-            message = codec.appended(claim.epoch, op.base, lease_ms, op.total_bytes, op.items)
+            message = appended(claim.epoch, op.base, lease_ms, op.total_bytes, op.items)
             own = len(message) + _PER_CHUNK * len(op.items)
             weight += own
             if weight > _FULL or len(carried) == self.together:
@@ -98,7 +99,7 @@ class Calls:
                     scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, lease, ttl
                 )
             case Release(_, last):
-                ttl = codec.ms(claim.retention)
+                ttl = ms(claim.retention)
                 return Call(
                     scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, 0, ttl
                 )
@@ -110,7 +111,7 @@ class Calls:
                     last,
                     status.value,
                     error or "",
-                    codec.ms(claim.retention),
+                    ms(claim.retention),
                     keys.live,
                 )
             case Restore(_, metadata):
@@ -122,10 +123,10 @@ class Calls:
                     claim.base,
                     claim.replaced or "",
                     lease,
-                    codec.ms(claim.retention),
-                    codec.given(claim.owner),
+                    ms(claim.retention),
+                    given(claim.owner),
                     claim.created_ms,
-                    codec.given(metadata),
+                    given(metadata),
                     keys.live,
                 )
 
@@ -144,7 +145,7 @@ def results(
         session_id = op.claim.session_id
         if isinstance(answer, Exception):
             return failure(answer, session_id)
-        return codec.write_result(session_id, answer)
+        return write_result(session_id, answer)
 
     found: list[WriteResult | Exception] = []
     for (_, ops), answer in zip(carrying, answers, strict=True):

@@ -11,8 +11,8 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainErr
 
 from ....errors import StoreUnavailable
 from ..connections.dialer import Server
-from ..connections.pipeline import Call, Command, Pipeline, Request, Sent
-from ..layout.scripts import Script
+from ..connections.pipeline import Pipeline, Request, Sent
+from ..layout.scripts import Call, Command, Script
 
 if TYPE_CHECKING:
     from .cluster import Cluster

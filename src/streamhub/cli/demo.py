@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..leaving import finish, refuse
+from .exits import finish, refuse
 
 __all__ = ["demo"]
 
@@ -75,7 +75,7 @@ def demo(
     if (openai_url is None) is not (model is None):
         refuse("--openai-url and --model belong together: where the model is, and its name")
     try:
-        from ...demo.show import model_at, show
+        from .show_demo import model_at, show
     except ModuleNotFoundError as missing:
         package = (missing.name or "").partition(".")[0]
         if package not in ("openai", "starlette", "uvicorn"):

@@ -12,13 +12,13 @@ import webbrowser
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..cli.exits import Code
-from ..cli.interrupts import interrupts
-from ..cli.terminal import note
-from .answer import Model
-from .check import check
-from .model_server import PACE
-from .staging import Running, staged
+from ..demo.answer import Model
+from ..demo.check import check
+from ..demo.model_server import PACE
+from ..demo.staging import Running, staged
+from .exits import Code
+from .interrupts import interrupts
+from .terminal import note
 
 __all__ = ["model_at", "show"]
 

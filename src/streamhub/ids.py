@@ -1,0 +1,44 @@
+"""The names of things: session ids as users choose them, generations as we make them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from uuid import UUID
+
+from .errors import InvalidSessionId
+
+__all__ = ["check_session_id", "is_text", "new_generation"]
+
+_LONGEST_ID = 512
+
+
+def check_session_id(session_id: object) -> None:
+    """:raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters."""
+    if not isinstance(session_id, str):
+        raise InvalidSessionId(session_id, f"is not text but {type(session_id).__name__}")
+    if not session_id:
+        raise InvalidSessionId(session_id, "is empty")
+    if not is_text(session_id):
+        raise InvalidSessionId(session_id, "holds a lone surrogate, which UTF-8 cannot")
+    if (size := len(session_id.encode())) > _LONGEST_ID:
+        raise InvalidSessionId(session_id, f"is {size:,} bytes long")
+    if any(sign < " " or "\x7f" <= sign < "\xa0" for sign in session_id):
+        raise InvalidSessionId(session_id, "holds a control character")
+
+
+def new_generation() -> str:
+    """A UUID of version 7: unique, and in the order of their making (RFC 9562, 5.7)."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & (1 << 48) - 1) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 7 << 76
+    value = value & ~(0x3 << 62) | 2 << 62
+    return str(UUID(int=value))
+
+
+def is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

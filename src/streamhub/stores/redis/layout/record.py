@@ -1,0 +1,110 @@
+"""The record of a session: the fields of its meta hash, and what they mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+
+from ....chunks import Cursor, SessionInfo, Status
+from ....errors import SessionCorrupted
+
+__all__ = ["FIELDS", "OUTCOMES", "is_foreign", "ms", "outcome_status", "read_record"]
+
+#: The fields of a record that a look reads; the metadata follows on request.
+FIELDS = (
+    "gen", "status", "claim", "epoch", "last", "lease", "outcome", "error",
+    "cancel", "owner", "created", "bytes", "base", "replaced",
+)  # fmt: skip
+
+
+OUTCOMES = {
+    b"finished": Status.FINISHED,
+    b"failed": Status.FAILED,
+    b"cancelled": Status.CANCELLED,
+}
+
+
+# Scripts calculate with doubles, which are exact up to 2**53.
+_LONGEST_NUMBER = 15
+
+
+def is_foreign(fields: Sequence[bytes | None]) -> bool:
+    """Whether the record is one of the Go library: it has a generation that is not our claim."""
+    return fields[0] != fields[2] or fields[2] is None
+
+
+def read_record(
+    session_id: str, fields: Sequence[bytes | None], now_ms: int, last: Cursor | None = None
+) -> SessionInfo | SessionCorrupted | None:
+    """What the fields of a meta hash say; ``last`` is the newest entry of a foreign log."""
+    gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
+    cancel, owner, created, size, base, replaced = fields[8:14]
+    if gen is None and status is None:
+        return None
+    try:
+        metadata = json.loads(fields[14]) if len(fields) > 14 and fields[14] else None
+        if is_foreign(fields):
+            return SessionInfo(
+                session_id=session_id,
+                status=_foreign_status(status, cancel),
+                generation=_text(gen),
+                epoch=None,
+                last=last or Cursor(0, 0),
+                cancelling=status != b"done" and cancel == b"1",
+                metadata=metadata,
+            )
+        standing, remaining = Status.ACTIVE, None
+        if status == b"done":
+            standing = OUTCOMES[outcome or b"finished"]
+        else:
+            remaining = max(0.0, (_number(lease or b"0") - now_ms) / 1000)
+            standing = Status.ACTIVE if remaining > 0 else Status.LOST
+        return SessionInfo(
+            session_id=session_id,
+            status=standing,
+            generation=_text(gen),
+            epoch=_number(epoch),
+            last=Cursor(_number(epoch), _number(last_offset)),
+            base=_number(base or b"0"),
+            replaced=_text(replaced) or None,
+            bytes=_number(size or b"0"),
+            lease=remaining,
+            owner=None if owner is None else _text(owner),
+            created=_number(created) / 1000 if created else None,
+            error=_text(error) if error else None,
+            cancelling=status != b"done" and cancel == b"1",
+            metadata=metadata,
+        )
+    except (ValueError, KeyError) as problem:
+        return SessionCorrupted(session_id, f"unreadable record: {problem!r}")
+
+
+def outcome_status(session_id: str, outcome: bytes) -> Status:
+    """:raises SessionCorrupted: it is no outcome that streamhub writes."""
+    if outcome not in OUTCOMES:
+        raise SessionCorrupted(session_id, f"unknown outcome {outcome!r}")
+    return OUTCOMES[outcome]
+
+
+def _foreign_status(status: bytes | None, cancel: bytes | None) -> Status:
+    if status != b"done":
+        return Status.ACTIVE
+    return Status.CANCELLED if cancel == b"1" else Status.FINISHED
+
+
+@lru_cache(maxsize=64)
+def ms(seconds: float) -> int:
+    """A duration as scripts have it."""
+    return max(1, round(seconds * 1000))
+
+
+def _number(value: bytes | None) -> int:
+    """:raises ValueError: it is no number that a script would have written."""
+    if value is None or not value.isdigit() or len(value) > _LONGEST_NUMBER:
+        raise ValueError(f"{value!r:.40} is not a number")
+    return int(value)
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode()
