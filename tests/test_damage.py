@@ -16,7 +16,7 @@ from streamhub import (
     Status,
 )
 from streamhub.producing.producer import Producer
-from streamhub.stores.base import Behind, Claim, Gone, Granted, Restore, Stored
+from streamhub.stores.base import Claim, Granted, HasHoles, Restore, Restored, Stored
 
 from .redis_server import RedisServer
 from .redis_stage import BOUND, Stage, assert_whole, channel, chunks, claimed, meta, opened, taken
@@ -202,12 +202,12 @@ async def test_a_log_that_is_lost_again_each_time_is_given_up() -> None:
     def mend_in_vain(times: int) -> None:
         for _ in range(times):
             (append,) = producer.next_ops()
-            producer.apply(append, Gone())
+            producer.apply(append, HasHoles())
             if producer.done:
                 return
             (restore,) = producer.next_ops()
             assert isinstance(restore, Restore)
-            producer.apply(restore, Behind(0))
+            producer.apply(restore, Restored(0))
 
     mend_in_vain(15)
     (append,) = producer.next_ops()

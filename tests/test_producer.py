@@ -16,9 +16,11 @@ from streamhub.stores.base import (
     Fenced,
     Gone,
     Granted,
+    HasHoles,
     Release,
     Renew,
     Restore,
+    Restored,
     SetMetadata,
     Stored,
     WriteOp,
@@ -135,16 +137,17 @@ async def test_lost_chunks_are_written_again_under_their_offsets() -> None:
     assert [(4, 10)] == ranges(producer.next_ops())
 
 
-@pytest.mark.parametrize("answer", [Gone(), Fenced("g1")])
-async def test_a_lost_claim_is_put_back_first(answer: Gone | Fenced) -> None:
-    """The session is gone, or belongs to the one before again: a failover lost the claim."""
+@pytest.mark.parametrize("answer", [Gone(), HasHoles(), Fenced("g1")])
+async def test_a_lost_claim_is_put_back_first(answer: Gone | HasHoles | Fenced) -> None:
+    """The session is gone, its log has holes, or a failover lost the claim and brought back the
+    one before."""
     producer = await producing(3)
     (op,) = producer.next_ops()
     producer.apply(op, answer)
 
     (restore,) = producer.next_ops()
     assert isinstance(restore, Restore)
-    producer.apply(restore, Behind(0))
+    producer.apply(restore, Restored(0))
     assert [(0, 3)] == ranges(producer.next_ops())
 
 
@@ -166,7 +169,7 @@ async def test_a_log_that_cannot_be_mended_is_an_error_after_some_attempts() -> 
     producer = await producing(3)
     for _ in range(100):
         for op in producer.next_ops():
-            producer.apply(op, Behind(0) if isinstance(op, Restore) else Gone())
+            producer.apply(op, Restored(0) if isinstance(op, Restore) else Gone())
     with pytest.raises(SessionCorrupted, match="could not be mended"):
         await producer.flush()
 

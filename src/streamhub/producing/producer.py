@@ -32,10 +32,12 @@ from ..stores.base import (
     Fenced,
     Gone,
     Granted,
+    HasHoles,
     Over,
     Release,
     Renew,
     Restore,
+    Restored,
     SetMetadata,
     Stored,
     WriteOp,
@@ -362,7 +364,7 @@ class Producer:
             return
         if renewal:
             self.renewed = self._failing_since is not None
-        elif not isinstance(result, Behind) or isinstance(op, Restore):
+        elif not isinstance(result, Behind):
             # To what only came too early the answer says nothing.
             self._failing_since, self.renewed = None, False
         self._apply_answer(op, result)
@@ -384,13 +386,13 @@ class Producer:
                 if result.cancelling:
                     self._notice_cancel()
             case Behind(last):
-                # The answer to a Restore, or to the loss of the newest writes: go on from there.
-                self._stored = self._sent = min(last, len(self._items))
-                self._full_at = 0
-                if isinstance(op, Restore):
-                    self._restore = False
-                    self._metadata_stored = self._metadata_sent
-            case Gone() if not self._restore:
+                # The newest writes are lost, or were never there: go on after what is.
+                self._go_on_after(last)
+            case Restored(last):
+                self._restore = False
+                self._metadata_stored = self._metadata_sent
+                self._go_on_after(last)
+            case Gone() | HasHoles() if not self._restore:
                 self._restore = True
                 self._mendings += 1
                 if self._mendings > _MENDINGS_IN_VAIN:
@@ -407,6 +409,10 @@ class Producer:
                 if status is Status.CANCELLED:
                     self._notice_cancel()
                 self._finish_phase(_Phase.ENDED)
+
+    def _go_on_after(self, last: int) -> None:
+        self._stored = self._sent = min(last, len(self._items))
+        self._full_at = 0
 
     def _lost_claim(self, op: WriteOp, current: str | None) -> bool:
         """Whether the store went back to before this claim: a failover lost its newest writes."""

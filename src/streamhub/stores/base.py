@@ -28,6 +28,7 @@ __all__ = [
     "Fenced",
     "Gone",
     "Granted",
+    "HasHoles",
     "LiveEvent",
     "Over",
     "Refused",
@@ -35,6 +36,7 @@ __all__ = [
     "Removed",
     "Renew",
     "Restore",
+    "Restored",
     "SetMetadata",
     "Store",
     "Stored",
@@ -165,13 +167,23 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
 
 class Behind(msgspec.Struct, frozen=True, gc=False):
-    """The claim stands, but the store has lost chunks: its log is whole up to ``last`` only."""
+    """Nothing was written: the claim stands, and its log is whole, but reaches ``last`` only."""
 
     last: int
 
 
+class HasHoles(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was written: the claim stands, but its log does not hold what its record says."""
+
+
 class Gone(msgspec.Struct, frozen=True, gc=False):
-    """Nothing was written: the session is gone from the store, or its log has holes."""
+    """Nothing was written: the store does not know the session."""
+
+
+class Restored(msgspec.Struct, frozen=True, gc=False):
+    """The claim stands, and its log is whole up to ``last``: only a ``Restore`` is answered so."""
+
+    last: int
 
 
 class Fenced(msgspec.Struct, frozen=True, gc=False):
@@ -186,7 +198,7 @@ class Over(msgspec.Struct, frozen=True, gc=False):
     status: Status
 
 
-WriteResult = Stored | Behind | Gone | Fenced | Over
+WriteResult = Stored | Behind | HasHoles | Gone | Restored | Fenced | Over
 
 
 # -- listening -------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from .base import (
     Removed,
     Renew,
     Restore,
+    Restored,
     SetMetadata,
     Stored,
     Synced,
@@ -287,7 +288,7 @@ class MemoryStore:
             if record.claim.generation == claim.generation:
                 if record.status is not Status.ACTIVE:
                     return Over(record.status)
-                return Behind(len(record.log))
+                return Restored(len(record.log))
         if claim.epoch <= max(self._removed.get(claim.session_id, {}).values(), default=0):
             # Whoever claimed after a removal was given a later epoch.
             return Fenced(None)
@@ -302,7 +303,7 @@ class MemoryStore:
             claim.session_id,
             Claimed(claim.epoch, last, claim.base, claim.lease, claim.generation),
         )
-        return Behind(last)
+        return Restored(last)
 
     # -- cancelling, removing ----------------------------------------------------------------
 

@@ -7,12 +7,12 @@ import pytest
 
 from ...chunks import Cursor, Status
 from ...stores.base import (
-    Behind,
     Claim,
     Claimed,
     Fenced,
     Over,
     Restore,
+    Restored,
     Store,
     Stored,
     Synced,
@@ -211,5 +211,5 @@ def _claim_unknown_to_the_store(session_id: str) -> Claim:
 
 
 def _last(answer: WriteResult) -> int:
-    assert isinstance(answer, Stored | Behind)
+    assert isinstance(answer, Restored)
     return answer.last

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ....errors import SessionCorrupted
-from ...base import Behind, Fenced, Gone, Over, Stored, WriteResult
+from ...base import Behind, Fenced, Gone, HasHoles, Over, Restored, Stored, WriteResult
 from .record import OUTCOMES
 
 __all__ = ["given", "taken", "write_result"]
@@ -20,6 +20,10 @@ def write_result(session_id: str, answer: Any) -> WriteResult | SessionCorrupted
             return Stored(int(last), cancelling=True)
         case [b"behind", last]:
             return Behind(int(last))
+        case [b"holes"]:
+            return HasHoles()
+        case [b"restored", last]:
+            return Restored(int(last))
         case [b"gone"]:
             return Gone()
         case [b"fenced", generation]:

@@ -4,8 +4,8 @@
 -- ARGV: lease ms, ttl ms; then of each session: generation; what the live channel is told, in msgpack:
 --       [epoch as text, base, lease ms, bytes of the epoch afterwards as text, [chunk, …]], a chunk
 --       being its data or [data, event]; live channel
--- Answers: of each session: last | cancelling, last | behind, last | gone | fenced, generation |
---          over, outcome | an error
+-- Answers: of each session: last | cancelling, last | behind, last | holes | gone |
+--          fenced, generation | over, outcome | an error
 -- Lua hashes all of each string, and collects it as garbage: few are made, and short ones.
 
 local now, lease_ms, ttl_ms = now_ms(), tonumber(ARGV[1]), ARGV[2]
@@ -29,11 +29,11 @@ local function append(meta, chunks, gen, message, live)
     end
     stored_last, lease, cancelling = record.last, record.lease, record.cancelling
     if record.epoch ~= tonumber(epoch) then
-      return {'gone'}
+      return {'holes'}
     end
   end
   if not whole(chunks, stored_last) then
-    return {'gone'}
+    return {'holes'}
   elseif stored_last < base then
     return {'behind', int(stored_last)}
   end
@@ -62,7 +62,7 @@ local function append(meta, chunks, gen, message, live)
       if offset > stored_last + 1 then
         redis.call('PEXPIRE', chunks, ttl_ms)
       elseif string.find(added.err, 'equal or smaller', 1, true) then
-        return {'gone'}
+        return {'holes'}
       end
       -- Nothing is written where nothing was: a script that has written may exceed `maxmemory`.
       return added

@@ -1,13 +1,14 @@
 -- Extend the lease, or (with a lease of 0) give it up.
 -- KEYS: meta, chunks
 -- ARGV: generation, last acknowledged offset, lease ms, ttl ms
--- Answers: last | cancelling, last | behind, last | gone | fenced, generation | over, outcome
+-- Answers: last | cancelling, last | behind, last | holes | gone | fenced, generation |
+--          over, outcome
 local record = load(KEYS[1])
 local no = refusal(record, ARGV[1])
 if no then
   return no
 elseif not whole(KEYS[2], record.last) then
-  return {'gone'}
+  return {'holes'}
 elseif record.last < tonumber(ARGV[2]) then
   return {'behind', int(record.last)}
 end

@@ -2,7 +2,7 @@
 -- KEYS: meta, chunks, removed
 -- ARGV: generation, epoch, base, replaced ('' for none), lease ms, retention ms,
 --       owner ('=…' or ''), created, metadata ('=…' or ''), live channel
--- Answers: behind, last | fenced, generation ('' if removed) | over, outcome
+-- Answers: restored, last | fenced, generation ('' if removed) | over, outcome
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
 local gen, epoch, base, replaced = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local lease_ms = tonumber(ARGV[5])
@@ -48,7 +48,7 @@ if kept then
 end
 if kept and record.gen == gen then
   extend(meta, chunks, lease_ms, ttl_ms)
-  return {'behind', int(last)}
+  return {'restored', int(last)}
 end
 probe(chunks)
 tell_claimed(live, epoch, last, base, lease_ms, gen)
@@ -73,4 +73,4 @@ if ARGV[9] ~= '' then
   redis.call('HSET', meta, 'metadata', string.sub(ARGV[9], 2))
 end
 extend(meta, chunks, lease_ms, ttl_ms)
-return {'behind', int(last)}
+return {'restored', int(last)}
