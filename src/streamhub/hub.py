@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import get_args
 
 from . import metadata_json
-from .chunks import Cursor, Item, SessionInfo, Status
+from .chunks import SessionInfo, Status
 from .config import HubConfig
 from .engine import Engine
 from .errors import (
@@ -18,11 +18,11 @@ from .errors import (
     SessionNotFound,
     StoreUnavailable,
 )
-from .ids import check_session_id, is_text, new_generation
+from .ids import check_session_id, is_text
 from .producing import sources
 from .producing.cancelling import OnCancel, Production
-from .producing.producer import Producer
-from .stores.base import Claim, Granted, Release, Store, Takeover
+from .producing.claiming import claim
+from .stores.base import Refused, Store, Takeover
 from .stores.open_store import open_store
 from .stream import LiveStream
 
@@ -31,7 +31,6 @@ __all__ = ["Hub"]
 logger = logging.getLogger("streamhub")
 
 _LOOKS_AT_ONCE = 256
-_READ_AT_ONCE = 2048
 
 
 class Hub:
@@ -242,24 +241,25 @@ class Hub:
         owner: str | None,
         metadata: str | None,
     ) -> tuple[LiveStream, bool]:
-        answer = await self._engine.store.claim(
+        engine = self._engine
+        answer = await claim(
+            engine.store,
+            self._config,
             session_id,
-            new_generation(),
+            lambda producer: Production(engine, producer, on_cancel),
             takeover=takeover,
-            lease=self._config.lease,
-            retention=self._config.retention,
             owner=owner,
             metadata=metadata,
         )
-        if not isinstance(answer, Granted):
+        if isinstance(answer, Refused):
             return self._reader(answer.info), False
-        producer = Producer(answer, self._config, await self._read_past(answer.claim))
+        claimed = answer.producer.claim
         stream = LiveStream(
-            self._engine,
+            engine,
             session_id,
-            owner_generation=answer.claim.generation,
-            epoch=answer.claim.epoch,
-            production=Production(self._engine, producer, on_cancel),
+            owner_generation=claimed.generation,
+            epoch=claimed.epoch,
+            production=answer,
         )
         return stream, True
 
@@ -270,29 +270,6 @@ class Hub:
             owner_generation=info.generation,
             epoch=info.epoch,
         )
-
-    async def _read_past(self, claim: Claim) -> list[Item]:
-        """What earlier generations wrote into the epoch: it is retained, too, for repair."""
-        store = self._engine.store
-        past: list[Item] = []
-        try:
-            while len(past) < claim.base:
-                limit = min(_READ_AT_ONCE, claim.base - len(past))
-                chunks = await store.read(claim.session_id, Cursor(claim.epoch, len(past)), limit)
-                past += [
-                    chunk.data if chunk.event is None else (chunk.data, chunk.event)
-                    for chunk in chunks
-                ]
-                if not chunks:
-                    raise StoreUnavailable(
-                        repr(store),
-                        f"session {claim.session_id!r} holds {len(past)} chunks of {claim.base}",
-                    )
-        except BaseException:
-            with suppress(Exception):
-                await store.write([Release(claim, claim.base)])
-            raise
-        return past
 
     async def _appears(
         self, session_id: str, wait: float

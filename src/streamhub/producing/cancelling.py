@@ -42,12 +42,13 @@ class Production:
         self._on_cancel = on_cancel
         self._body: asyncio.Task[object] | None = None
         self._interrupted = False
+        # First: if it fails, nothing else has begun.
+        self._watch = engine.store.watch(producer.claim.session_id, self._on_event, cancels=True)
         producer.on_work = engine.writer.mark
         producer.on_cancelling = self._on_cancelling
         producer.on_done = self._on_done
         engine.leases.add(producer)
         engine.productions[self] = None
-        self._watch = engine.store.watch(producer.claim.session_id, self._on_event, cancels=True)
 
     # -- the body: what the task inside ``async with stream`` does --------------------------------
 

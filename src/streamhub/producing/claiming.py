@@ -1,0 +1,103 @@
+"""From a claim to its producer: who asks for a session gets all that it takes, or gives it back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from ..chunks import Cursor, Item
+from ..config import HubConfig
+from ..errors import StoreUnavailable
+from ..ids import new_generation
+from ..stores.base import Claim, Granted, Refused, Release, Store, Takeover
+from .producer import Producer
+
+__all__ = ["claim"]
+
+logger = logging.getLogger("streamhub")
+
+T = TypeVar("T")
+
+_READ_AT_ONCE = 2048
+
+
+async def claim(
+    store: Store,
+    config: HubConfig,
+    session_id: str,
+    produce: Callable[[Producer], T],
+    *,
+    takeover: Takeover,
+    owner: str | None,
+    metadata: str | None,
+) -> T | Refused:
+    """Claim a session and put its producer to work.
+
+    A claim that cannot be used is given up, whatever it was that failed in between: the session
+    can be claimed again at once, and nobody waits for its lease to run out.
+
+    :param produce: makes of the producer what the caller wants of it.
+    """
+    generation = new_generation()
+    #: As much as it takes to give up a claim of which no more than its generation is known.
+    claimed = Claim(session_id, generation, 0, 0, None, config.lease, config.retention)
+    try:
+        answer = await store.claim(
+            session_id,
+            generation,
+            takeover=takeover,
+            lease=config.lease,
+            retention=config.retention,
+            owner=owner,
+            metadata=metadata,
+        )
+        if isinstance(answer, Refused):
+            return answer
+        claimed = answer.claim
+        produced = produce(Producer(answer, config, await _read_past(store, claimed)))
+    except BaseException as error:
+        # A store that could not be reached for the claim cannot be for its release.
+        if claimed.epoch or not isinstance(error, StoreUnavailable):
+            await _give_up(store, claimed)
+        raise
+    _log(answer)
+    return produced
+
+
+async def _read_past(store: Store, claim: Claim) -> list[Item]:
+    """What earlier generations wrote into the epoch: it is retained, too, for repair."""
+    past: list[Item] = []
+    while len(past) < claim.base:
+        limit = min(_READ_AT_ONCE, claim.base - len(past))
+        chunks = await store.read(claim.session_id, Cursor(claim.epoch, len(past)), limit)
+        past += [
+            chunk.data if chunk.event is None else (chunk.data, chunk.event) for chunk in chunks
+        ]
+        if not chunks:
+            raise StoreUnavailable(
+                repr(store),
+                f"session {claim.session_id!r} holds {len(past)} chunks of {claim.base}",
+            )
+    return past
+
+
+async def _give_up(store: Store, claim: Claim) -> None:
+    with suppress(Exception):
+        await store.write([Release(claim, claim.base)])
+
+
+def _log(granted: Granted) -> None:
+    claim = granted.claim
+    if claim.replaced is None:
+        logger.info("session %r: claimed by %s", claim.session_id, claim.generation)
+    elif claim.base:
+        logger.info(
+            "session %r: %s continues after chunk %d of %s",
+            claim.session_id, claim.generation, claim.base, claim.replaced,
+        )  # fmt: skip
+    else:
+        logger.info(
+            "session %r: %s replaces %s", claim.session_id, claim.generation, claim.replaced
+        )
