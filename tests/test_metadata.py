@@ -114,3 +114,51 @@ async def test_metadata_over_the_limit_is_refused(hub: Hub, session_id: str) -> 
 
     with pytest.raises(InvalidMetadata, match=r"1,048,578 bytes is over .*1,048,576"):
         await stream.set_metadata("x" * 1_048_576)
+
+
+def _nested(depth: int) -> Any:
+    value: Any = "}"
+    for level in range(depth):
+        value = [value] if level % 2 else {"[": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("depth", "told"), [(101, "101"), (1_000, "1,000"), (20_000, "20,000"), (300_000, "endlessly")]
+)
+async def test_metadata_nested_too_deeply_is_refused(
+    hub: Hub, session_id: str, depth: int, told: str
+) -> None:
+    """The error names the depth and the limit, nothing is claimed, and the old metadata stays."""
+    stream, _ = await hub.register(session_id, metadata={"old": True})
+    value = _nested(depth)
+
+    with pytest.raises(InvalidMetadata, match=f"nested {told}.* allowed are 100 levels"):
+        await stream.set_metadata(value)
+    with pytest.raises(InvalidMetadata, match=f"nested {told}.* allowed are 100 levels"):
+        await hub.register(f"{session_id}-2", metadata=value)
+
+    assert {"old": True} == await stream.metadata()
+    assert await hub.get(f"{session_id}-2") is None
+
+
+async def test_metadata_as_deep_as_allowed_comes_back(hub: Hub, session_id: str) -> None:
+    """Brackets within strings count for nothing."""
+    value = [_nested(99), "[{" * 1_000, '\\"[[' * 1_000]
+    stream, _ = await hub.register(session_id, metadata=value)
+
+    assert value == (await stream.info()).metadata
+
+
+@pytest.mark.parametrize(
+    "value", [10**5_000, 2**70, -(2**64), 0.1, 1e308], ids=["5,000 digits", *"abcd"]
+)
+async def test_a_number_comes_back_or_is_refused(hub: Hub, session_id: str, value: Any) -> None:
+    """What the door has let in is there for every reader."""
+    try:
+        stream, _ = await hub.register(session_id, metadata=[value])
+    except InvalidMetadata:
+        assert await hub.get(session_id) is None
+        return
+
+    assert [value] == await stream.metadata()

@@ -108,7 +108,8 @@ class Hub:
         :param owner: whose session it is, for ``sessions(owner=…)`` and for authorization.
         :param metadata: as for ``LiveStream.set_metadata``.
         :raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters.
-        :raises InvalidMetadata: not JSON, or over ``max_chunk_bytes``.
+        :raises InvalidMetadata: not JSON, nested more than 100 levels deep, or over
+            ``max_chunk_bytes``.
         :raises ValueError: ``takeover`` is neither.
         :raises StoreUnavailable: the store cannot be reached.
         :raises HubClosed: the hub is closed.

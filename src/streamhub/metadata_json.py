@@ -4,32 +4,66 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 
 from .errors import InvalidMetadata
 
-__all__ = ["encode", "load"]
+__all__ = ["DEEPEST", "decode", "encode", "load"]
+
+#: How deeply lists and objects may be nested. Every reader of JSON can follow so far, with the
+#: levels around it in a listing; many end at 128, and Python's own where its stack does.
+DEEPEST = 100
+
+# How many levels are counted of what no reader could follow.
+_COUNTED = 100_000
+
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_DEEPER_OR_NOT = bytes.maketrans(b"[{]}", b"\2\2\0\0")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[{]}")
 
 
 def encode(session_id: str, value: object, limit: int) -> str:
-    """``value`` as JSON text of at most ``limit`` bytes.
+    """``value`` as JSON text of at most ``limit`` bytes, which ``decode`` can read.
 
-    :raises InvalidMetadata: it is not JSON, or too large.
+    :raises InvalidMetadata: it is not JSON, too large, or nested more deeply than ``DEEPEST``.
     """
     try:
         text = json.dumps(
             value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
         )
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
+        data = text.encode()
+    except RecursionError as error:
+        raise InvalidMetadata(session_id, _too_deep(_levels(value))) from error
+    except (TypeError, ValueError) as error:
         raise InvalidMetadata(session_id, f"metadata must be JSON: {error}") from error
-    if size > limit:
+    if len(data) > limit:
         raise InvalidMetadata(
-            session_id, f"metadata of {size:,} bytes is over max_chunk_bytes ({limit:,})"
+            session_id, f"metadata of {len(data):,} bytes is over max_chunk_bytes ({limit:,})"
         )
+    try:
+        decode(data)
+    except ValueError as error:
+        raise InvalidMetadata(session_id, str(error)) from error
     return text
+
+
+def decode(data: bytes | str) -> Any:
+    """The value of JSON text, whoever wrote it; always one that can be written as JSON again.
+
+    :raises ValueError: it is not JSON, or nested more deeply than ``DEEPEST``.
+    """
+    data = data.encode() if isinstance(data, str) else data
+    depth = _depth(data)
+    if depth > DEEPEST:
+        raise ValueError(_too_deep(depth))
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"metadata must be JSON: {error}") from error
 
 
 def load(session_id: str, value: object, kind: Any) -> Any:
@@ -42,6 +76,37 @@ def load(session_id: str, value: object, kind: Any) -> Any:
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         name = getattr(kind, "__name__", repr(kind))
         raise InvalidMetadata(session_id, f"metadata is no {name}: {error}") from error
+
+
+def _too_deep(depth: int) -> str:
+    counted = f"{depth:,} levels deep" if DEEPEST < depth <= _COUNTED else "endlessly"
+    return f"metadata is nested {counted}, allowed are {DEEPEST:,} levels of lists and objects"
+
+
+def _depth(data: bytes) -> int:
+    """How deeply the brackets of JSON text are nested, those within its strings left out."""
+    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+        return 0
+    brackets = _TEXT.sub(b"", data).translate(_DEEPER_OR_NOT, _NO_BRACKETS)
+    return max(accumulate(step - 1 for step in brackets), default=0)
+
+
+def _levels(value: object) -> int:
+    """How deeply lists and dicts are nested, counted level by level instead of by recursion."""
+    depth = 0
+    level = [value]
+    while level and depth <= _COUNTED:
+        # What is shared by several is counted once: a level may not grow beyond all memory.
+        inner = {
+            id(child): child
+            for one in level
+            if isinstance(one, dict | list | tuple)
+            for child in (one.values() if isinstance(one, dict) else one)
+        }
+        if any(isinstance(one, dict | list | tuple) for one in level):
+            depth += 1
+        level = list(inner.values())
+    return depth
 
 
 def _plain(value: object) -> object:

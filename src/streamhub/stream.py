@@ -115,7 +115,8 @@ class LiveStream:
 
         ``value`` is what JSON can hold; also a dataclass, a msgspec struct or a pydantic model.
 
-        :raises InvalidMetadata: it is not JSON, or over ``max_chunk_bytes``.
+        :raises InvalidMetadata: it is not JSON, nested more than 100 levels deep, or over
+            ``max_chunk_bytes``.
         :raises: otherwise as ``publish``.
         """
         if self._producer is None:

@@ -370,5 +370,5 @@ def _json_value(text: str | None) -> Any:
         return None
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         _refuse(f"--metadata is not JSON: {error}")

@@ -7,10 +7,10 @@ store in one event loop. Everything happens between two awaits, so every operati
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from .. import metadata_json
 from ..chunks import Chunk, Cursor, SessionInfo, Status, join
 from ..config import HubConfig
 from ..errors import SessionCorrupted
@@ -117,7 +117,7 @@ class _Record:
             created=claim.created_ms / 1000,
             error=self.error,
             cancelling=self.cancelling,
-            metadata=json.loads(self.metadata) if metadata and self.metadata else None,
+            metadata=metadata_json.decode(self.metadata) if metadata and self.metadata else None,
         )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 
+from .... import metadata_json
 from ....chunks import Cursor, SessionInfo, Status
 from ....errors import SessionCorrupted
 
@@ -27,6 +27,8 @@ OUTCOMES = {
 
 # Scripts calculate with doubles, which are exact up to 2**53.
 _LONGEST_NUMBER = 15
+# The year 5138: calendars end soon after.
+_LATEST_MS = 10**14
 
 
 def is_foreign(fields: Sequence[bytes | None]) -> bool:
@@ -43,7 +45,7 @@ def read_record(
     if gen is None and status is None:
         return None
     try:
-        metadata = json.loads(fields[14]) if len(fields) > 14 and fields[14] else None
+        metadata = metadata_json.decode(fields[14]) if len(fields) > 14 and fields[14] else None
         if is_foreign(fields):
             return SessionInfo(
                 session_id=session_id,
@@ -71,13 +73,13 @@ def read_record(
             bytes=_number(size or b"0"),
             lease=remaining,
             owner=None if owner is None else _text(owner),
-            created=_number(created) / 1000 if created else None,
+            created=_time(created) if created else None,
             error=_text(error) if error else None,
             cancelling=status != b"done" and cancel == b"1",
             metadata=metadata,
         )
     except (ValueError, KeyError) as problem:
-        return SessionCorrupted(session_id, f"unreadable record: {problem!r}")
+        return SessionCorrupted(session_id, f"unreadable record: {problem!r:.200}")
 
 
 def outcome_status(session_id: str, outcome: bytes) -> Status:
@@ -104,6 +106,13 @@ def _number(value: bytes | None) -> int:
     if value is None or not value.isdigit() or len(value) > _LONGEST_NUMBER:
         raise ValueError(f"{value!r:.40} is not a number")
     return int(value)
+
+
+def _time(value: bytes) -> float:
+    """:raises ValueError: no clock would show it."""
+    if (written := _number(value)) > _LATEST_MS:
+        raise ValueError(f"{value!r} is not a time")
+    return written / 1000
 
 
 def _text(value: bytes | None) -> str:
