@@ -112,6 +112,15 @@ def test_only_the_edges_name_a_concrete_store() -> None:
     assert set() == wrong
 
 
+def test_the_stores_import_each_other_in_no_ring() -> None:
+    """Not even for their types: each module can be understood once those that it imports are."""
+    left = {name: _imports(name)[0] for name in _modules() if _is_in(name, "stores")}
+    while free := {name for name, imported in left.items() if not imported & left.keys()}:
+        left = {name: imported for name, imported in left.items() if name not in free}
+
+    assert {} == left
+
+
 @pytest.mark.parametrize("library", OWNERS)
 def test_a_library_has_one_owner(library: str) -> None:
     """What the core does without is imported by the part that needs it alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
 
@@ -14,10 +14,7 @@ from ..connections.dialer import Server
 from ..connections.pipeline import Pipeline, Request, Sent
 from ..layout.scripts import Call, Command, Script
 
-if TYPE_CHECKING:
-    from .cluster import Cluster
-
-__all__ = ["Router"]
+__all__ = ["Nodes", "Router"]
 
 # A slot that moves again and again is followed this often.
 _HOPS = 16
@@ -27,6 +24,31 @@ _PAUSES = (0.05, 0.2)
 
 #: Positions of requests that travel together: one with a key, and those without in front of it.
 _Unit = tuple[int, ...]
+
+
+class Nodes(Protocol):
+    """What a router asks of the cluster that it routes for."""
+
+    name: str
+    timeout: float
+    #: Grows with every refresh.
+    version: int
+
+    def slot(self, name: bytes) -> int: ...
+
+    def holder(self, slot: int) -> Server | None: ...
+
+    def at(self, host: str, port: int) -> Server: ...
+
+    def knows(self, server: Server) -> bool: ...
+
+    def moved(self, slot: int, host: str, port: int) -> None: ...
+
+    def doubt(self) -> None: ...
+
+    async def settle(self) -> None: ...
+
+    async def servers(self) -> list[Server]: ...
 
 
 class Router:
@@ -41,9 +63,7 @@ class Router:
         longer where the one who asks is patient.
     """
 
-    def __init__(
-        self, cluster: Cluster, *, retries: bool, scripts: Collection[Script] = ()
-    ) -> None:
+    def __init__(self, cluster: Nodes, *, retries: bool, scripts: Collection[Script] = ()) -> None:
         self._cluster = cluster
         self._retries = retries
         self._scripts = scripts

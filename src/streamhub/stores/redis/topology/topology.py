@@ -1,4 +1,4 @@
-"""Which server has what: one server, the master that Sentinel names, or the nodes of a cluster."""
+"""What the store asks of a topology: one server, the master that Sentinel names, or a cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..connections.dialer import Server
 from ..connections.pipeline import Pipeline, Request, Sent
 from ..layout.scripts import Script
 
-__all__ = ["Commands", "OneServer", "Topology"]
+__all__ = ["Commands", "Topology"]
 
 
 class Commands(Protocol):
@@ -81,33 +81,3 @@ class Topology(Protocol):
         :raises StoreUnavailable: nobody can tell.
         """
         ...
-
-
-class OneServer:
-    """All slots are on one server, or on the one that is its master now."""
-
-    single = True
-
-    def __init__(self, server: Server) -> None:
-        self.name = server.name
-        self.timeout = server.timeout
-        self._server = server
-
-    def commands(self, *, retries: bool, scripts: Collection[Script] = ()) -> Pipeline:
-        # Without retries: the writer's, which does them itself.
-        return Pipeline(self._server, retries=retries, scripts=scripts, prompt=not retries)
-
-    def slot(self, name: bytes) -> int:
-        return 0
-
-    def server(self, slot: int) -> Server:
-        return self._server
-
-    def moved(self, slot: int, host: str, port: int) -> None:
-        pass
-
-    def doubt(self) -> None:
-        pass
-
-    async def refresh(self) -> None:
-        pass

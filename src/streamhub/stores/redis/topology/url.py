@@ -14,8 +14,9 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from ....errors import InvalidStoreUrl
 from ..connections.dialer import Dialer, Server, shown
 from .cluster import Address, Cluster
+from .one_server import OneServer
 from .sentinel import Master
-from .topology import OneServer, Topology
+from .topology import Topology
 
 __all__ = ["of_client", "of_url"]
 
