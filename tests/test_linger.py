@@ -11,14 +11,14 @@ from streamhub import Hub, HubConfig, LiveStream, Status
 from streamhub.chunks import Item
 from streamhub.stores.base import Append, Store, WriteOp, WriteResult
 from streamhub.stores.memory import MemoryStore
-from streamhub.testing.faults import Passing
+from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.waiting import within
 
 #: So long that what lingers is never stored within a test.
 LONG = HubConfig(linger=3600.0, lease=3600.0, max_pending_bytes=8)
 
 
-class Keeps(Passing):
+class Keeps(WrappedStore):
     """Keeps the items of every append."""
 
     def __init__(self, store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 
 import pytest
@@ -22,13 +22,13 @@ from streamhub.stores.base import (
     WriteResult,
 )
 from streamhub.stores.memory import MemoryStore
-from streamhub.testing.faults import Passing
+from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.waiting import until, within
 
 CONFIG = HubConfig(lease=3600.0)
 
 
-class Holds(Passing):
+class Holds(WrappedStore):
     """Keeps all writes waiting until ``go`` is set, and remembers how many chunks each brought."""
 
     def __init__(self, store: Store) -> None:
@@ -115,7 +115,7 @@ async def test_what_a_round_leaves_begins_another_one_at_once(session_id: str) -
     assert [1_024, 76] == under_way
 
 
-class Prompt(Passing):
+class Prompt(WrappedStore):
     """Begins to write when it is called, unless it is to fail then."""
 
     def __init__(self, store: Store) -> None:
@@ -123,9 +123,7 @@ class Prompt(Passing):
         self.rounds: list[int] = []
         self.failures: list[Exception] = []
 
-    def write(
-        self, ops: Sequence[WriteOp]
-    ) -> Coroutine[object, object, list[WriteResult | Exception]]:
+    def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:
         if self.failures:
             raise self.failures.pop()
         self.rounds.append(sum(len(op.items) for op in ops if isinstance(op, Append)))

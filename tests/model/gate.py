@@ -16,12 +16,12 @@ from streamhub.stores.base import (
     WriteOp,
     WriteResult,
 )
-from streamhub.testing import Passing
+from streamhub.stores.wrapped import WrappedStore
 
 __all__ = ["Gate"]
 
 
-class Gate(Passing):
+class Gate(WrappedStore):
     """Lets writes through unless it is shut; carries no message of a cancel.
 
     So nothing happens by itself: a producer hears of a cancel, of a loss, and of whoever replaced

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 from streamhub import Hub, HubConfig
-from streamhub.stores.base import Fenced, Store, WriteOp, WriteResult
+from streamhub.stores.base import Fenced, Renew, Store, WriteOp, WriteResult
+from streamhub.stores.wrapped import WrappedStore
 
 from .answer import Model, answer
 
@@ -113,26 +114,23 @@ class TaskProducers:
     def _next(self) -> None:
         self._number += 1
         self._lifeline = _Lifeline(self._store)
-        self._hub = Hub(cast(Store, self._lifeline), config=CONFIG)
+        self._hub = Hub(self._lifeline, config=CONFIG)
 
     @property
     def _name(self) -> str:
         return f"task {self._number}"
 
 
-class _Lifeline:
+class _Lifeline(WrappedStore):
     """A producer's connection to the store. Once it is cut, nothing of the producer gets through:
     neither a chunk nor an end nor a renewal, as if its process had been killed."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__(store)
         self.cut = False
-        self._store = store
 
-    async def write(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
-        return [Fenced(None) for _ in ops] if self.cut else await self._store.write(ops)
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        return [Fenced(None) for _ in ops] if self.cut else await super().write(ops)
 
-    async def renew(self, ops: Sequence[Any]) -> Sequence[WriteResult | Exception]:
-        return [Fenced(None) for _ in ops] if self.cut else await self._store.renew(ops)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
+        return [Fenced(None) for _ in ops] if self.cut else await super().renew(ops)

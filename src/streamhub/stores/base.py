@@ -7,18 +7,20 @@ writer, whatever process that runs in. Times come from the store's own clock.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
-from ..chunks import Chunk, Cursor, Item, SessionInfo, Status
+from ..chunks import Chunk, Cursor, Item, SessionInfo, Status, join, right_after
 from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable
 
 __all__ = [
     "Append",
     "Appended",
+    "BaseStore",
     "Behind",
     "CancelRequested",
     "Claim",
@@ -374,3 +376,66 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """Let go of all connections and tasks. A client that the user owns stays open."""
         ...
+
+
+class BaseStore(ABC):
+    """A store is these eight methods; the others of ``Store`` have a default here.
+
+    The promises stand at the methods of :class:`Store`; ``docs/writing-a-store.md`` has a template.
+    """
+
+    def configure(self, config: HubConfig) -> None:  # noqa: B027 - a default
+        """Takes over nothing."""
+
+    @abstractmethod
+    async def claim(
+        self,
+        session_id: str,
+        generation: str,
+        *,
+        takeover: Takeover,
+        lease: float,
+        retention: float,
+        owner: str | None = None,
+        metadata: str | None = None,
+    ) -> Granted | Refused: ...
+
+    @abstractmethod
+    def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]: ...
+
+    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
+        """Renews as ``write`` does, which suits a store whose writes never wait for each other."""
+        return await self.write(ops)
+
+    @abstractmethod
+    async def cancel(
+        self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
+    ) -> Status | None: ...
+
+    @abstractmethod
+    async def remove(self, session_id: str) -> bool: ...
+
+    @abstractmethod
+    async def look(
+        self, session_ids: Sequence[str], *, metadata: bool = False
+    ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]: ...
+
+    @abstractmethod
+    async def read(
+        self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
+    ) -> list[Chunk]: ...
+
+    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        """Joins what ``read`` answers, up to the first hole."""
+        return join(right_after(await self.read(session_id, after, limit), after))
+
+    @abstractmethod
+    def sessions(self) -> AsyncIterator[str]: ...
+
+    @abstractmethod
+    def watch(
+        self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
+    ) -> Watch: ...
+
+    async def aclose(self) -> None:  # noqa: B027 - a default
+        """Lets go of nothing."""

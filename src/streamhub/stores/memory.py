@@ -11,12 +11,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from .. import metadata_json
-from ..chunks import Chunk, Cursor, SessionInfo, Status, join
-from ..config import HubConfig
+from ..chunks import Chunk, Cursor, SessionInfo, Status
 from ..errors import SessionCorrupted
 from .base import (
     Append,
     Appended,
+    BaseStore,
     Behind,
     CancelRequested,
     Claim,
@@ -142,7 +142,7 @@ class _Watch:
         self._sinks.pop(self, None)
 
 
-class MemoryStore:
+class MemoryStore(BaseStore):
     """Keeps sessions in memory. See :class:`streamhub.stores.base.Store` for what it promises.
 
     :param clock: seconds since 1970; for tests that move the time themselves.
@@ -158,9 +158,6 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return "memory://"
-
-    def configure(self, config: HubConfig) -> None:
-        """Nothing to take over: there are no keys to prefix."""
 
     # -- claiming ----------------------------------------------------------------------------
 
@@ -226,9 +223,6 @@ class MemoryStore:
     async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
         now = self._clock()
         return [self._write(op, now) for op in ops]
-
-    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
-        return await self.write(ops)
 
     def _write(self, op: WriteOp, now: float) -> WriteResult:
         claim = op.claim
@@ -366,9 +360,6 @@ class MemoryStore:
             return []
         return record.log[after.offset : after.offset + limit]
 
-    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
-        return join(await self.read(session_id, after, limit))
-
     async def sessions(self) -> AsyncIterator[str]:
         for session_id in list(self._records):
             if self._get(session_id, self._clock()) is not None:
@@ -381,9 +372,6 @@ class MemoryStore:
         watch = _Watch(channels.setdefault(session_id, {}), sink)
         asyncio.get_running_loop().call_soon(watch.send, Synced())
         return watch
-
-    async def aclose(self) -> None:
-        """Nothing to let go of: another hub may share this store."""
 
     # -- parts -------------------------------------------------------------------------------
 

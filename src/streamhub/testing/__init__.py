@@ -16,7 +16,7 @@ from .conformance import (  # noqa: E402
     StoreConformance,
     WipeConformance,
 )
-from .faults import Fails, LosesAnswers, LosesEvents, Passing, Stalls  # noqa: E402
+from .faults import Fails, LosesAnswers, LosesEvents, Stalls  # noqa: E402
 
 __all__ = [
     "Backend",
@@ -25,7 +25,6 @@ __all__ = [
     "FakeClock",
     "LosesAnswers",
     "LosesEvents",
-    "Passing",
     "RollbackConformance",
     "Stalls",
     "StoreConformance",

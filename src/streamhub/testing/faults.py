@@ -3,98 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
-from ..chunks import Chunk, Cursor, SessionInfo, Status
-from ..config import HubConfig
+from ..chunks import Chunk, Cursor, SessionInfo
 from ..errors import SessionCorrupted, StoreUnavailable
 from ..stores.base import (
-    Granted,
     LiveEvent,
-    Refused,
     Renew,
     Store,
-    Takeover,
     Watch,
     WriteOp,
     WriteResult,
 )
+from ..stores.wrapped import WrappedStore
 
-__all__ = ["Fails", "LosesAnswers", "LosesEvents", "Passing", "Stalls"]
-
-
-class Passing(Store):
-    """Passes everything on to another store. The others here change one thing about it."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    def configure(self, config: HubConfig) -> None:
-        self.store.configure(config)
-
-    async def claim(
-        self,
-        session_id: str,
-        generation: str,
-        *,
-        takeover: Takeover,
-        lease: float,
-        retention: float,
-        owner: str | None = None,
-        metadata: str | None = None,
-    ) -> Granted | Refused:
-        return await self.store.claim(
-            session_id,
-            generation,
-            takeover=takeover,
-            lease=lease,
-            retention=retention,
-            owner=owner,
-            metadata=metadata,
-        )
-
-    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
-        return await self.store.write(ops)
-
-    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
-        return await self.store.renew(ops)
-
-    async def cancel(
-        self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
-    ) -> Status | None:
-        return await self.store.cancel(
-            session_id, generation=generation, epoch=epoch, reason=reason
-        )
-
-    async def remove(self, session_id: str) -> bool:
-        return await self.store.remove(session_id)
-
-    async def look(
-        self, session_ids: Sequence[str], *, metadata: bool = False
-    ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
-        return await self.store.look(session_ids, metadata=metadata)
-
-    async def read(
-        self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
-    ) -> list[Chunk]:
-        return await self.store.read(session_id, after, limit, generation=generation)
-
-    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
-        return await self.store.read_joined(session_id, after, limit)
-
-    def sessions(self) -> AsyncIterator[str]:
-        return self.store.sessions()
-
-    def watch(
-        self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
-    ) -> Watch:
-        return self.store.watch(session_id, sink, cancels=cancels)
-
-    async def aclose(self) -> None:
-        await self.store.aclose()
+__all__ = ["Fails", "LosesAnswers", "LosesEvents", "Stalls"]
 
 
-class Fails(Passing):
+class Fails(WrappedStore):
     """While ``failing`` is True no write, renewal, look or read reaches the store.
 
     ``failed`` is set by each that does not.
@@ -135,7 +61,7 @@ class Fails(Passing):
         return _unavailable(self.store)
 
 
-class LosesAnswers(Passing):
+class LosesAnswers(WrappedStore):
     """Of every three writes one is answered, one is done but not answered, and one not done."""
 
     def __init__(self, store: Store) -> None:
@@ -150,7 +76,7 @@ class LosesAnswers(Passing):
         return answers if self._calls % 3 == 1 else [_unavailable(self.store) for _ in ops]
 
 
-class LosesEvents(Passing):
+class LosesEvents(WrappedStore):
     """Live events for which ``lost`` holds never arrive."""
 
     def __init__(self, store: Store, lost: Callable[[LiveEvent], bool]) -> None:
@@ -167,7 +93,7 @@ class LosesEvents(Passing):
         return super().watch(session_id, pass_on, cancels=cancels)
 
 
-class Stalls(Passing):
+class Stalls(WrappedStore):
     """Writes wait until ``resume`` is set; ``stalled`` tells that one does."""
 
     def __init__(self, store: Store) -> None:

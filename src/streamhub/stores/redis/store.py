@@ -14,6 +14,7 @@ from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...config import HubConfig
 from ...errors import SessionCorrupted, StoreUnavailable, StreamHubError
 from ..base import (
+    BaseStore,
     Claim,
     Granted,
     LiveEvent,
@@ -52,7 +53,7 @@ _TOGETHER = 16
 _load_scripts = cache(load_scripts)
 
 
-class RedisStore:
+class RedisStore(BaseStore):
     """Keeps sessions in Redis or Valkey, of version 6.2 or later: in one server, in the master
     that Sentinel names, or in a cluster.
 

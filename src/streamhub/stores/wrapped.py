@@ -1,0 +1,105 @@
+"""A store around another one, for what is to happen before or after its calls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..config import HubConfig
+from ..errors import SessionCorrupted, StoreUnavailable
+from .base import (
+    BaseStore,
+    Granted,
+    LiveEvent,
+    Refused,
+    Renew,
+    Store,
+    Takeover,
+    Watch,
+    WriteOp,
+    WriteResult,
+)
+
+__all__ = ["WrappedStore"]
+
+
+class WrappedStore(BaseStore):
+    """Passes every call on to ``store``. A subclass changes what it is there for::
+
+        class Audited(WrappedStore):
+            async def remove(self, session_id: str) -> bool:
+                logger.info("removing %s", session_id)
+                return await super().remove(session_id)
+
+    :param store: is closed together with this one.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __repr__(self) -> str:
+        return repr(self.store)
+
+    def configure(self, config: HubConfig) -> None:
+        self.store.configure(config)
+
+    async def claim(
+        self,
+        session_id: str,
+        generation: str,
+        *,
+        takeover: Takeover,
+        lease: float,
+        retention: float,
+        owner: str | None = None,
+        metadata: str | None = None,
+    ) -> Granted | Refused:
+        return await self.store.claim(
+            session_id,
+            generation,
+            takeover=takeover,
+            lease=lease,
+            retention=retention,
+            owner=owner,
+            metadata=metadata,
+        )
+
+    def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:
+        return self.store.write(ops)
+
+    async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
+        return await self.store.renew(ops)
+
+    async def cancel(
+        self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
+    ) -> Status | None:
+        return await self.store.cancel(
+            session_id, generation=generation, epoch=epoch, reason=reason
+        )
+
+    async def remove(self, session_id: str) -> bool:
+        return await self.store.remove(session_id)
+
+    async def look(
+        self, session_ids: Sequence[str], *, metadata: bool = False
+    ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
+        return await self.store.look(session_ids, metadata=metadata)
+
+    async def read(
+        self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
+    ) -> list[Chunk]:
+        return await self.store.read(session_id, after, limit, generation=generation)
+
+    async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
+        return await self.store.read_joined(session_id, after, limit)
+
+    def sessions(self) -> AsyncIterator[str]:
+        return self.store.sessions()
+
+    def watch(
+        self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
+    ) -> Watch:
+        return self.store.watch(session_id, sink, cancels=cancels)
+
+    async def aclose(self) -> None:
+        await self.store.aclose()
