@@ -12,13 +12,13 @@ import pytest
 from streamhub import Chunk, Hub, HubConfig, Status, StoreUnavailable
 from streamhub.stores.base import Granted, LiveEvent, Refused, Store, Watch
 from streamhub.stores.memory import MemoryStore
-from streamhub.testing.faults import Passing
+from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.waiting import within
 
 CONFIG = HubConfig(lease=3600.0)
 
 
-class ClaimsAndRaises(Passing):
+class ClaimsAndRaises(WrappedStore):
     """What was granted cannot be read: as where a field of the record is damaged."""
 
     async def claim(self, *args: Any, **kwargs: Any) -> Granted | Refused:
@@ -26,17 +26,17 @@ class ClaimsAndRaises(Passing):
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "damaged")
 
 
-class CannotRead(Passing):
+class CannotRead(WrappedStore):
     async def read(self, *args: Any, **kwargs: Any) -> list[Chunk]:
         raise StoreUnavailable("store", "away")
 
 
-class HasLostTheLog(Passing):
+class HasLostTheLog(WrappedStore):
     async def read(self, *args: Any, **kwargs: Any) -> list[Chunk]:
         return []
 
 
-class CannotWatch(Passing):
+class CannotWatch(WrappedStore):
     def watch(
         self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
     ) -> Watch:
@@ -53,7 +53,7 @@ class CannotWatch(Passing):
     ],
 )
 async def test_a_claim_that_cannot_be_used_is_given_up(
-    session_id: str, broken: type[Passing], error: type[Exception]
+    session_id: str, broken: type[WrappedStore], error: type[Exception]
 ) -> None:
     """Whatever it was that failed after the claim: ``register`` raises it, and another hub goes on
     with the session at once."""
@@ -80,7 +80,7 @@ async def test_a_claim_whose_past_is_still_being_read_is_given_up_with_its_hub(
     """The hub closes meanwhile: nobody waits for a lease that it no longer renews."""
     reading = asyncio.Event()
 
-    class NeverReads(Passing):
+    class NeverReads(WrappedStore):
         async def read(self, *args: Any, **kwargs: Any) -> list[Chunk]:
             reading.set()
             await asyncio.Event().wait()
