@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from streamhub import Chunk, Hub, HubConfig, Status, StoreUnavailable
+from streamhub import Chunk, Hub, HubConfig, SessionCorrupted, Status, StoreUnavailable
 from streamhub.stores.base import Granted, LiveEvent, Refused, Store, Watch
 from streamhub.stores.memory import MemoryStore
 from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.waiting import within
+
+from .conftest import MakeHub
 
 CONFIG = HubConfig(lease=3600.0)
 
@@ -48,7 +50,7 @@ class CannotWatch(WrappedStore):
     [
         (ClaimsAndRaises, UnicodeDecodeError),
         (CannotRead, StoreUnavailable),
-        (HasLostTheLog, StoreUnavailable),
+        (HasLostTheLog, SessionCorrupted),
         (CannotWatch, RuntimeError),
     ],
 )
@@ -71,6 +73,51 @@ async def test_a_claim_that_cannot_be_used_is_given_up(
         await stream.publish("c")
         await stream.close()
         assert "abc" == await stream.text()
+
+
+class RemovedMeanwhile(WrappedStore):
+    """The session is removed between its claim and the reading of what it continues."""
+
+    removals = 1
+
+    async def read(self, session_id: str, *args: Any, **kwargs: Any) -> list[Chunk]:
+        if self.removals:
+            self.removals -= 1
+            assert await self.store.remove(session_id)
+        return await super().read(session_id, *args, **kwargs)
+
+
+async def test_a_session_that_is_removed_while_it_is_claimed_is_claimed_anew(
+    make_hub: MakeHub, session_id: str
+) -> None:
+    """That is no fault of the store: the claim is made again, on a session that is unknown now."""
+    stream, _ = await make_hub(CONFIG).register(session_id)
+    await stream.publish("old")
+    await stream.fail("stopped")
+    async with Hub(RemovedMeanwhile(make_hub(CONFIG)._engine.store), config=CONFIG) as hub:
+        stream, created = await hub.register(session_id, takeover="continue")
+        assert created
+        await stream.publish("new")
+        await stream.close()
+        assert "new" == await stream.text()
+
+
+async def test_claims_and_removals_at_once_end_in_one_producer(make_hub: MakeHub) -> None:
+    """Whoever comes between them: register answers, and raises nothing."""
+    hubs = [make_hub(CONFIG) for _ in range(3)]
+    for round_ in range(60):
+        session_id = f"chat:{round_}"
+        first, _ = await hubs[0].register(session_id)
+        for n in range(5):
+            await first.publish(f"{n} ")
+        await first.fail("stopped")
+        answers = await asyncio.gather(
+            hubs[0].register(session_id, takeover="continue"),
+            hubs[1].remove(session_id),
+            hubs[2].register(session_id, takeover="continue"),
+        )
+        created = [one for answer in answers if isinstance(answer, tuple) for one in answer[1:]]
+        assert {True, False} >= {*created}
 
 
 @pytest.mark.slow

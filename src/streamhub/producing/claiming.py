@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ..chunks import Cursor, Item
 from ..config import HubConfig
-from ..errors import StoreUnavailable
+from ..errors import SessionCorrupted, StoreUnavailable, StreamHubError
 from ..ids import new_generation
 from ..stores.base import Claim, Granted, Refused, Release, Store, Takeover
 from .producer import Producer
@@ -21,6 +21,8 @@ logger = logging.getLogger("streamhub")
 T = TypeVar("T")
 
 _READ_AT_ONCE = 2048
+# How often a claim is made that is lost again before what it continues was read.
+_ATTEMPTS = 8
 
 
 async def claim(
@@ -36,10 +38,47 @@ async def claim(
     """Claim a session and put its producer to work.
 
     A claim that cannot be used is given up, whatever it was that failed in between: the session
-    can be claimed again at once, and nobody waits for its lease to run out.
+    can be claimed again at once, and nobody waits for its lease to run out. One that was lost in
+    between, be it by a removal, is asked for again.
 
     :param produce: makes of the producer what the caller wants of it.
+    :raises SessionCorrupted: what the session holds is not what its record says.
     """
+    last: _PastIsMissing | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            return await _claim_once(
+                store,
+                config,
+                session_id,
+                produce,
+                takeover=takeover,
+                owner=owner,
+                metadata=metadata,
+            )
+        except _PastIsMissing as missing:
+            last = missing
+    (info,) = await store.look([session_id])
+    if isinstance(info, StreamHubError):
+        raise info
+    if last is not None and info is not None and info.generation == last.claim.generation:
+        raise SessionCorrupted(session_id, str(last))
+    raise StoreUnavailable(
+        repr(store), f"session {session_id!r} was gone {_ATTEMPTS} times while it was claimed"
+    )
+
+
+async def _claim_once(
+    store: Store,
+    config: HubConfig,
+    session_id: str,
+    produce: Callable[[Producer], T],
+    *,
+    takeover: Takeover,
+    owner: str | None,
+    metadata: str | None,
+) -> T | Refused:
+    """:raises _PastIsMissing: what was claimed went away before it was read."""
     generation = new_generation()
     #: As much as it takes to give up a claim of which no more than its generation is known.
     claimed = Claim(session_id, generation, 0, 0, None, config.lease, config.retention)
@@ -76,11 +115,14 @@ async def _read_past(store: Store, claim: Claim) -> list[Item]:
             chunk.data if chunk.event is None else (chunk.data, chunk.event) for chunk in chunks
         ]
         if not chunks:
-            raise StoreUnavailable(
-                repr(store),
-                f"session {claim.session_id!r} holds {len(past)} chunks of {claim.base}",
-            )
+            raise _PastIsMissing(claim, len(past))
     return past
+
+
+class _PastIsMissing(Exception):
+    def __init__(self, claim: Claim, found: int) -> None:
+        self.claim = claim
+        super().__init__(f"its log holds {found:,} of {claim.base:,} chunks")
 
 
 async def _give_up(store: Store, claim: Claim) -> None:
