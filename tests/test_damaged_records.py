@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, get_args
 
 import httpx
 import pytest
+import redis.asyncio
 
-from streamhub import HubConfig, SessionCorrupted, SessionInfo, SessionNotFound
+from streamhub import (
+    Hub,
+    HubConfig,
+    ProducerFenced,
+    SessionCorrupted,
+    SessionInfo,
+    SessionNotFound,
+    Status,
+)
 from streamhub.http import create_app
+from streamhub.stores.base import Takeover
 
 from .cli_process import cli
+from .redis_cluster import RedisCluster
 from .redis_server import RedisServer
-from .redis_stage import BOUND, Stage, claimed, meta
+from .redis_stage import BOUND, Stage, channel, chunks, claimed, meta
 
 #: Of producers that are to do nothing by themselves while a test looks.
 QUIET = HubConfig(lease=60.0)
@@ -160,3 +173,173 @@ async def test_damaged_records_are_left_out_of_a_listing_on_the_command_line(sta
     assert expected == {json.loads(line)["session_id"] for line in listed.out.splitlines()}
     assert "Traceback" not in shown.err
     assert "damaged" in shown.err
+
+
+# -- claiming --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("takeover", get_args(Takeover))
+async def test_a_claim_over_a_damaged_record_is_whole_or_changes_nothing(
+    stage: Stage, takeover: Takeover
+) -> None:
+    """Whichever field is damaged, it is granted to a producer that works, refused, or raises
+    SessionCorrupted and leaves the session as it was: no lease without a producer."""
+    hub, claiming = stage.hub(QUIET), stage.hub(QUIET)
+    outcomes = set[object]()
+    for number, (field, value) in enumerate(itertools.product(FIELDS, [*VALUES, METADATA[0]])):
+        name = f"broken:{number}"
+        stream = await claimed(hub, name, owner="o", metadata="m")
+        await stream.publish("old ")
+        await stream.fail("on purpose")
+        await stage.client.hset(meta(name), field, value)
+        before = await everything(stage.client, name)
+        try:
+            again, created = await claiming.register(name, takeover=takeover)
+        except SessionCorrupted:
+            outcomes.add("corrupted")
+            if before != await everything(stage.client, name):
+                # That the log is another's was seen by reading it: the claim is given back.
+                assert "epoch" == field
+                assert b"0" == await stage.client.hget(meta(name), "lease")
+            continue
+        outcomes.add(created)
+        if not created:
+            assert before == await everything(stage.client, name)
+            continue
+        await again.publish("new")
+        await again.close()
+        assert await again.text() in ("new", "old new")
+        assert Status.FINISHED == (await again.info()).status
+    assert {"corrupted", True} <= outcomes
+
+
+async def everything(client: Any, name: str) -> list[Any]:
+    return [await client.hgetall(meta(name)), await client.xrange(chunks(name))]
+
+
+# -- removing --------------------------------------------------------------------------------
+
+Put = Callable[[Any, str], Awaitable[Any]]
+
+OF_WRONG_TYPES: dict[str, Put] = {
+    "string": lambda client, key: client.set(key, "x", px=60_000),
+    "list": lambda client, key: client.rpush(key, "gen", "x"),
+    "set": lambda client, key: client.sadd(key, "gen", "claim"),
+    "zset": lambda client, key: client.zadd(key, {"gen": 1}),
+    "hash": lambda client, key: client.hset(key, "other", "x"),
+    "stream": lambda client, key: client.xadd(key, {"gen": "x"}),
+}
+
+
+def of_tombstone(value: bytes) -> Put:
+    return lambda client, key: client.hset(key, "generation", value)
+
+
+WRONG: dict[str, dict[str, Put]] = {
+    "meta": OF_WRONG_TYPES,
+    "chunks": OF_WRONG_TYPES,
+    "removed": OF_WRONG_TYPES | {f"of {value!r:.20}": of_tombstone(value) for value in VALUES},
+}
+
+
+async def cured(hub: Hub, client: Any, name: str) -> None:
+    """Removed for good, then claimed, written and ended as any other."""
+    await hub.remove(name)
+    assert not await hub.remove(name)
+    assert await hub.get(name) is None
+    stream = await claimed(hub, name, metadata={"new": True})
+    await stream.publish("new")
+    await stream.close()
+    assert "new" == await stream.text()
+    assert {"new": True} == (await stream.info()).metadata
+    for kind in ("meta", "chunks", "removed"):
+        assert -1 != await client.pttl(channel(name, kind))
+
+
+async def cures_every_combination(hub: Hub, client: Any) -> None:
+    as_it_was: list[str | None] = [None]
+    kinds = [*itertools.product(*([*as_it_was, *WRONG[key]] for key in WRONG))]
+    # All pairs of damage, and a tenth of what has three kinds at once.
+    drawn = random.Random(5).sample(kinds, len(kinds) // 10)
+    pairs = [kind for kind in kinds if None in kind]
+    for number, kind in enumerate({*drawn, *pairs}):
+        name = f"broken:{number}"
+        stream = await claimed(hub, name)
+        await stream.publish("old")
+        await stream.flush()
+        if number % 2:
+            await stream.close()
+        for key, wrong in zip(WRONG, kind, strict=True):
+            if wrong is not None:
+                await client.delete(channel(name, key))
+                await WRONG[key][wrong](client, channel(name, key))
+                await client.pexpire(channel(name, key), 60_000)
+        await cured(hub, client, name)
+
+
+async def test_remove_cures_a_session_of_any_wrong_types(stage: Stage) -> None:
+    """In any combination, tombstones included: afterwards it can be claimed, and no key stays."""
+    await cures_every_combination(stage.hub(QUIET), stage.client)
+
+
+@pytest.mark.slow
+async def test_remove_cures_a_session_of_any_wrong_types_in_a_cluster(
+    redis_cluster: RedisCluster, cluster_url: str
+) -> None:
+    """As on one server."""
+    node = redis_cluster.nodes[0]
+    async with (
+        asyncio.timeout(6 * BOUND),
+        Hub.from_url(cluster_url, config=QUIET) as hub,
+        redis.asyncio.RedisCluster.from_url(node.url) as client,
+    ):
+        await cures_every_combination(hub, client)
+
+
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.FINISHED])
+async def test_remove_cures_a_session_with_any_garbage_in_its_record(
+    stage: Stage, status: Status
+) -> None:
+    """Each field with each value: what it leaves behind is nothing that the next claim trips on."""
+    hub = stage.hub(QUIET)
+    for number, (field, value) in enumerate(itertools.product(FIELDS, [*VALUES, METADATA[0]])):
+        name = f"broken:{number}"
+        stream = await claimed(hub, name)
+        await stream.publish("old")
+        await stream.flush()
+        if status is Status.FINISHED:
+            await stream.close()
+        await stage.client.hset(meta(name), field, value)
+        await cured(hub, stage.client, name)
+
+
+@pytest.mark.parametrize("wrong", OF_WRONG_TYPES)
+async def test_g2_a_producer_whose_damaged_session_was_removed_stays_out(
+    stage: Stage, wrong: str
+) -> None:
+    """Nothing of its record could be read: its repair does not undo the removal."""
+    producing, hub = stage.hub(QUIET), stage.hub(QUIET)
+    stream = await claimed(producing, "broken")
+    await stream.publish("old")
+    await stream.flush()
+    await stage.client.delete(meta("broken"))
+    await OF_WRONG_TYPES[wrong](stage.client, meta("broken"))
+
+    assert await hub.remove("broken")
+
+    with pytest.raises(ProducerFenced):
+        await stream.publish("more")
+        await stream.flush()
+    assert await hub.get("broken") is None
+
+
+async def test_a_session_that_is_removed_again_and_again_can_be_removed(stage: Stage) -> None:
+    """Also once its tombstone holds an odd number of names, and the oldest make room."""
+    hub = stage.hub(QUIET)
+    tombstone = channel("broken", "removed")
+    for count in (201, 202, 203):
+        await claimed(hub, "broken")
+        await stage.client.delete(tombstone)
+        await stage.client.hset(tombstone, mapping={f"gone:{n}": n for n in range(count)})
+        assert await hub.remove("broken")
+        assert 110 > await stage.client.hlen(tombstone)

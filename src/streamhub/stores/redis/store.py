@@ -133,8 +133,6 @@ class RedisStore(BaseStore):
                 return Refused(info)
             # It went away in between: claim what is free now.
         _, epoch, base, replaced, owner_now, created, size, metadata_now = answer
-        if not (created.isdigit() and size.isdigit()):
-            raise SessionCorrupted(session_id, f"created {created!r}, bytes {size!r}")
         self._writes.expect(keys.meta)
         claim = Claim(
             session_id=session_id,

@@ -39,5 +39,6 @@ def given(value: str | None) -> str:
 
 
 def taken(value: bytes) -> str | None:
-    """An optional answer of a script, marked in the same way."""
-    return value[1:].decode() if value else None
+    """An optional answer of a script, marked in the same way. Always text: a script that hands out
+    what is not UTF-8 must not fail when all is done."""
+    return value[1:].decode(errors="replace") if value else None

@@ -28,7 +28,7 @@ if record.ours then
   end
   if record.lease <= now_ms() then
     record.cancelling = true
-    local keep = redis.call('HGET', meta, 'keep')
+    local keep = number(redis.call('HGET', meta, 'keep')) or KEPT_MS
     return finish(meta, chunks, live, record, 'cancelled', record.reason, keep)
   end
 end

@@ -12,11 +12,28 @@ local owner, metadata = ARGV[5], ARGV[6]
 local now = now_ms()
 local old = load(meta)
 
+-- Whether it is UTF-8.
+local function is_text(value)
+  if not string.find(value, '[\128-\255]') then
+    return true
+  end
+  for _, sequence in ipairs({'[\194-\223]#', '\224[\160-\191]#', '[\225-\236\238\239]##',
+    '\237[\128-\159]#', '\240[\144-\191]##', '[\241-\243]###', '\244[\128-\143]##'}) do
+    value = string.gsub(value, string.gsub(sequence, '#', '[\128-\191]'), ' ')
+  end
+  return not string.find(value, '[\128-\255]')
+end
+
+-- What the claim hands on. Raises where no producer could read it.
 local function granted()
   local f = redis.call('HMGET', meta, 'epoch', 'base', 'replaced', 'owner', 'created', 'bytes',
     'metadata')
-  return {'granted', f[1], f[2], f[3] or '', f[4] and '=' .. f[4] or '', f[5], f[6],
-    f[7] and '=' .. f[7] or ''}
+  local epoch, base, created, bytes = number(f[1]), number(f[2]), number(f[5]), number(f[6])
+  if not (epoch and base and created and bytes and is_text(f[3] or '') and is_text(f[4] or '')) then
+    error('damaged record')
+  end
+  return {'granted', int(epoch), int(base), f[3] or '', f[4] and '=' .. f[4] or '', int(created),
+    int(bytes), f[7] and '=' .. f[7] or ''}
 end
 
 if old then
@@ -41,7 +58,19 @@ if old then
   end
 end
 
+-- What could not be handed on is refused before anything is written.
+local newest = newest_removed(removed)
+if not newest or old and (old.epoch or 0) > 1e14 or old and not is_text(old.gen) then
+  error('damaged record')
+end
 local continues = old and old.ours and takeover == 'continue' and whole(chunks, old.last)
+local kept = redis.call('HMGET', meta, 'owner', 'metadata', 'created', 'bytes')
+local created, bytes = number(kept[3]), number(kept[4])
+if takeover == 'continue' and not is_text(kept[1] or '')
+  or continues and not (bytes and created and created <= 1e14)
+then
+  error('damaged record')
+end
 local epoch, base = now, 0
 if continues then
   epoch, base = old.epoch, old.last
@@ -51,17 +80,16 @@ else
   if old and old.epoch then
     epoch = math.max(epoch, old.epoch + 1)
   end
-  for _, before in ipairs(redis.call('HVALS', removed)) do
-    epoch = math.max(epoch, tonumber(before) + 1)
-  end
+  epoch = math.max(epoch, newest + 1)
 end
 probe(chunks)
 tell_claimed(live, epoch, base, base, lease_ms, gen)
 
 if continues then
   redis.call('HDEL', meta, 'cancel', 'outcome', 'error', 'reason')
+  redis.call('HSET', meta, 'epoch', int(epoch), 'last', int(base), 'created', int(created),
+    'bytes', int(bytes))
 else
-  local kept = redis.call('HMGET', meta, 'owner', 'metadata')
   redis.call('UNLINK', meta, chunks)
   redis.call('HSET', meta, 'epoch', int(epoch), 'last', '0', 'bytes', '0', 'created', int(now))
   if takeover == 'continue' then

@@ -2,6 +2,9 @@
 -- server's clock. Channels are arguments, not keys: while a cluster moves their slot, a script whose
 -- keys are not all there is refused.
 
+-- How long a session is kept whose record does not say it any more.
+local KEPT_MS = 3600000
+
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -10,6 +13,34 @@ end
 -- Lua would write large numbers as 1.7e+12.
 local function int(number)
   return string.format('%.0f', number)
+end
+
+-- A number of a record; nil where there is none, or none that a script can count on from.
+local function number(text)
+  local found = tonumber(text)
+  if found and found >= 0 and found < 1e15 and found % 1 == 0 then
+    return found
+  end
+end
+
+-- The newest epoch that was removed, 0 if none was; nil if the tombstone is damaged. One of the year
+-- 5138 is: a claim that came after it would soon be beyond what a number can be.
+local function newest_removed(removed)
+  local newest = 0
+  local epochs = redis.pcall('HVALS', removed)
+  if epochs.err and string.find(epochs.err, 'WRONGTYPE', 1, true) then
+    return nil
+  elseif epochs.err then
+    error(epochs.err)
+  end
+  for _, text in ipairs(epochs) do
+    local epoch = number(text)
+    if not epoch or epoch > 1e14 then
+      return nil
+    end
+    newest = math.max(newest, epoch)
+  end
+  return newest
 end
 
 -- The session's record; nil if there is none. `ours` tells a claim of streamhub-llm from one of
@@ -25,8 +56,8 @@ local function load(meta)
     cancelling = f[7] == '1', reason = '',
   }
   if record.ours then
-    record.epoch, record.last = tonumber(f[4]), tonumber(f[5])
-    record.lease = not record.done and tonumber(f[6]) or nil
+    record.epoch, record.last = number(f[4]), number(f[5])
+    record.lease = not record.done and number(f[6]) or nil
     if not (record.epoch and record.last and (record.done or record.lease)) then
       error('damaged record')
     end

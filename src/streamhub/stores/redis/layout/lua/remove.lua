@@ -4,6 +4,13 @@
 -- ARGV: a name for this removal, unique; live channel, cancel channel
 -- Answers: 1 if there was one, else 0
 local meta, chunks, removed, live, channel = KEYS[1], KEYS[2], KEYS[3], ARGV[2], ARGV[3]
+local now = now_ms()
+if not newest_removed(removed) then
+  -- Whoever was removed is kept out as before: nobody has claimed since.
+  redis.call('UNLINK', removed)
+  redis.call('HSET', removed, '', int(now))
+  redis.call('PEXPIRE', removed, KEPT_MS)
+end
 if redis.call('EXISTS', meta) == 0 then
   redis.call('UNLINK', chunks)
   -- A removal whose answer was lost is repeated: it did remove something.
@@ -11,16 +18,21 @@ if redis.call('EXISTS', meta) == 0 then
 end
 
 local readable, record = pcall(load, meta)
-if not readable or not record then
-  local fields = redis.pcall('HMGET', meta, 'gen', 'claim')
-  record = {gen = fields[1] or '', ours = fields[2], epoch = now_ms(), done = false}
+local fields = redis.pcall('HMGET', meta, 'gen', 'claim', 'term', 'keep')
+local gen, claim = fields[1], fields[2]
+if not readable or not record or (record.epoch or 0) > 1e14 then
+  record = {gen = gen or '', done = false}
 end
+-- A producer of ours may live wherever it has left its claim, or where nobody can tell: all that
+-- have claimed until now are kept out.
+local ours = record.ours or claim or not gen
+-- The epoch may have been changed by hand.
+local newest = int(math.max(record.epoch or 0, now))
 
 -- Its producer may be frozen for longer than its lease: it is kept from coming back for as long as
 -- its session would have outlived it.
 local function lifetime()
-  local terms = readable and redis.call('HMGET', meta, 'term', 'keep') or {}
-  return (tonumber(terms[1]) or 15000) + (tonumber(terms[2]) or 3600000)
+  return (number(fields[3]) or 15000) + (number(fields[4]) or KEPT_MS)
 end
 
 local function bury(ms)
@@ -33,12 +45,12 @@ local function bury(ms)
     end
     table.sort(epochs)
     for i = 1, #held, 2 do
-      if tonumber(held[i + 1]) <= epochs[#epochs / 2] then
+      if tonumber(held[i + 1]) <= epochs[math.floor(#epochs / 2)] then
         redis.call('HDEL', removed, held[i])
       end
     end
   end
-  redis.call('HSET', removed, record.gen, int(record.epoch), ARGV[1], int(record.epoch))
+  redis.call('HSET', removed, record.gen, newest, ARGV[1], newest)
   redis.call('PEXPIRE', removed, math.max(int(ms), redis.call('PTTL', removed)))
 end
 
@@ -46,10 +58,10 @@ touch(meta)
 tell(live, 'r')
 if not record.done then
   tell_producer(channel, record)
-  if record.ours then
+  if ours then
     bury(lifetime())
   end
-elseif record.ours and record.epoch >= now_ms() then
+elseif record.ours and record.epoch >= now then
   -- Whoever claims within this millisecond must still get another epoch.
   bury(2)
 end

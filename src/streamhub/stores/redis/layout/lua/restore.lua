@@ -18,10 +18,11 @@ if record then
 end
 if not record or record.gen ~= gen then
   -- Whoever claimed after a removal was given a later epoch: this one is removed, or older.
-  for _, before in ipairs(redis.call('HVALS', removed)) do
-    if epoch <= tonumber(before) then
-      return {'fenced', ''}
-    end
+  local newest = newest_removed(removed)
+  if not newest then
+    error('damaged record')
+  elseif epoch <= newest then
+    return {'fenced', ''}
   end
 end
 
