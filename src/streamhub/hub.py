@@ -72,7 +72,11 @@ class Hub:
         stand in the query: ``?ssl_ca_certs=/path/to/ca.pem&socket_timeout=2``. Redis needs the
         extra: ``pip install "streamhub-llm[redis]"``.
 
-        :raises InvalidStoreUrl: the URL names no such store.
+        Other packages may bring stores with schemes of their own; see ``docs/writing-a-store.md``.
+
+        :raises InvalidStoreUrl: no store has this scheme, what it needs is not installed, or the
+            URL is malformed: the message names the schemes or options that are allowed, and never
+            holds a password.
         """
         return cls(open_store(url), config=config)
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from .. import metadata_json
 from ..chunks import Chunk, Cursor, SessionInfo, Status
-from ..errors import SessionCorrupted
+from ..errors import InvalidStoreUrl, SessionCorrupted
 from .base import (
     Append,
     Appended,
@@ -155,6 +155,16 @@ class MemoryStore(BaseStore):
         self._live: dict[str, dict[_Watch, None]] = {}
         self._cancels: dict[str, dict[_Watch, None]] = {}
         self._claims_until_sweep = 64
+
+    @classmethod
+    def from_url(cls, url: str) -> MemoryStore:
+        """A new store with nothing in it.
+
+        :raises InvalidStoreUrl: the URL is not ``memory://``.
+        """
+        if url.partition("://")[2]:
+            raise InvalidStoreUrl("memory://…", "a store in memory has no address: memory://")
+        return cls()
 
     def __repr__(self) -> str:
         return "memory://"

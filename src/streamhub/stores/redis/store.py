@@ -36,8 +36,9 @@ from .layout.record import FIELDS, is_foreign, ms, outcome_status, read_record
 from .layout.script_calls import Calls, Carrying, results
 from .layout.scripts import Call, Command, load_scripts
 from .topology.channels import ChannelMap
+from .topology.client import of_client
 from .topology.topology import Commands, Topology
-from .topology.url import of_client, of_url
+from .topology.url import of_url
 
 __all__ = ["RedisStore"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError
 
 from ....errors import StreamHubError
 from .errors import explained
@@ -30,7 +30,10 @@ _POOLED = (
 
 
 class Dialer:
-    """Opens connections with the credentials, TLS settings and time-outs of a redis-py client."""
+    """Opens connections with the credentials, TLS settings and time-outs of a redis-py client.
+
+    :raises RedisError, TypeError, ValueError: connections do not take these options.
+    """
 
     def __init__(self, kind: type[AbstractConnection], options: Mapping[str, Any]) -> None:
         self.kind = kind
@@ -47,6 +50,8 @@ class Dialer:
             "retry_on_timeout": False,
             "health_check_interval": 0,
         }
+        # What a connection does not take it says when it is made, long before it is connected.
+        kind(**self.options)
 
     async def dial(self, **address: object) -> Any:
         """A new connection, connected and logged in.
@@ -56,6 +61,8 @@ class Dialer:
         connection: Any = self.kind(**{**self.options, **address})
         try:
             await connection.connect()
+            if not hasattr(getattr(connection._writer, "transport", None), "set_protocol"):
+                raise InvalidResponse(f"{self.kind.__name__} is no connection over a socket")
         except BaseException:
             await disconnect(connection)
             raise

@@ -30,6 +30,7 @@ class Cluster:
 
     :param seeds: where to ask first.
     :param reachable: turns the address that a node gives of itself into one to connect to.
+    :param node_scheme: what the URL of one node begins with.
     """
 
     single = False
@@ -40,12 +41,15 @@ class Cluster:
         dialer: Dialer,
         seeds: Sequence[Address],
         reachable: Callable[[Address], Address] = lambda address: address,
+        *,
+        node_scheme: str = "redis",
     ) -> None:
         self.name = name
         self.timeout = dialer.timeout
         self._dialer = dialer
         self._seeds = seeds
         self._reachable = reachable
+        self._node_scheme = node_scheme
         self._routers: list[Router] = []
         self._servers: dict[Address, Server] = {}
         self._slots: list[Server | None] = [None] * _SLOTS
@@ -151,4 +155,6 @@ class Cluster:
 
     def _open(self, address: Address) -> Server:
         host, port = address
-        return Server(f"redis://{shown(host, port)}", self._dialer, host=host, port=port)
+        return Server(
+            f"{self._node_scheme}://{shown(host, port)}", self._dialer, host=host, port=port
+        )

@@ -1,114 +1,37 @@
-"""Store URLs and clients: which servers they mean. No password gets from here into a message."""
+"""Store URLs: which servers they mean. No password gets from here into a message."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
-from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import RedisError
 
 from ....errors import InvalidStoreUrl
-from ..connections.dialer import Dialer, Server, shown
+from .client import cluster_of, master_of, server_of
 from .cluster import Address, Cluster
 from .one_server import OneServer
-from .sentinel import Master
 from .topology import Topology
+from .url_options import Malformed, check_tls, read_options
 
-__all__ = ["of_client", "of_url"]
+__all__ = ["SCHEMES", "of_url"]
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}", re.IGNORECASE)
-_DATABASE = re.compile(r"/?[0-9]*")
-_HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^\[\]:@/\s]+)(?::([0-9]{1,5}))?", re.IGNORECASE)
+_DATABASE = re.compile(r"/?[0-9]{0,9}")
+_HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^\[\]:@/\s\x00]+)(?::([0-9]{1,5}))?", re.IGNORECASE)
 _REDIS_PORT, _SENTINEL_PORT = 6379, 26379
-_OF_SENTINELS = ("sentinel_username", "sentinel_password", "sentinel_tls")
 
 # Valkey speaks the same protocol; its own names for the schemes are what its users write.
-_PLAIN = {"redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss"}
-_SCHEMES = (
+_PLAIN = ("redis", "valkey", "rediss", "valkeys")
+_WITH_TLS = ("rediss", "valkeys")
+SCHEMES = (
     *_PLAIN,
     "unix",
     *(f"{name}+{kind}" for kind in ("sentinel", "cluster") for name in _PLAIN),
 )
-
-
-# -- clients ---------------------------------------------------------------------------------
-
-
-def of_client(client: object) -> Topology:
-    """:raises TypeError: it is no asyncio client of redis-py, or one of Sentinel's replicas."""
-    if isinstance(client, RedisCluster):
-        return _of_cluster_client(client)
-    if not isinstance(client, Redis):
-        kind = f"{type(client).__module__}.{type(client).__qualname__}"
-        raise TypeError(
-            f"client must be a redis.asyncio.Redis or a redis.asyncio.RedisCluster, not {kind}"
-        )
-    pool = client.connection_pool
-    if isinstance(pool, SentinelConnectionPool):
-        return _of_sentinel_pool(pool)
-    return _one_server(pool)
-
-
-def _one_server(pool: ConnectionPool) -> OneServer:
-    options = pool.connection_kwargs
-    if "path" in options:
-        name = f"unix://{options['path']}"
-    else:
-        host, port, db = (options.get(key) for key in ("host", "port", "db"))
-        name = f"redis://{shown(host or 'localhost', port or _REDIS_PORT)}/{db or 0}"
-    return OneServer(Server(name, Dialer(pool.connection_class, options)))
-
-
-def _of_sentinel_pool(pool: SentinelConnectionPool) -> OneServer:
-    if not pool.is_master:
-        raise TypeError("client must be one of the master: Sentinel.master_for(…)")
-    sentinels = [
-        (sentinel.connection_pool.connection_class, sentinel.connection_pool.connection_kwargs)
-        for sentinel in pool.sentinel_manager.sentinels
-    ]
-    kind = SSLConnection if issubclass(pool.connection_class, SSLConnection) else Connection
-    return _sentinel(kind, pool.connection_kwargs, sentinels, pool.service_name)
-
-
-def _sentinel(
-    kind: type[Any],
-    options: Mapping[str, Any],
-    sentinels: Sequence[tuple[type[Any], Mapping[str, Any]]],
-    service: str,
-) -> OneServer:
-    servers = []
-    for sentinel_kind, sentinel_options in sentinels:
-        host, port = sentinel_options["host"], sentinel_options["port"]
-        dialer = Dialer(sentinel_kind, {**sentinel_options, "db": 0})
-        servers.append(Server(shown(host, port), dialer, host=host, port=port))
-    name = f"redis+sentinel://{','.join(map(str, servers))}/{service}/{options.get('db') or 0}"
-    return OneServer(Master(name, Dialer(kind, options), sentinels=servers, service=service))
-
-
-def _of_cluster_client(client: RedisCluster) -> Cluster:
-    options = dict(client.connection_kwargs)
-    # A client that reads from replicas has them answer what we ask of primaries alone.
-    options.pop("redis_connect_func", None)
-    manager = client.nodes_manager
-    nodes = [*manager.startup_nodes.values(), *manager.nodes_cache.values()]
-    seeds = list(dict.fromkeys((node.host, int(node.port)) for node in nodes))
-    remap = getattr(manager, "address_remap", None)
-    return _cluster(options.get("connection_class", Connection), options, seeds, remap)
-
-
-def _cluster(
-    kind: type[Any], options: Mapping[str, Any], seeds: list[Address], remap: Any = None
-) -> Cluster:
-    name = f"redis+cluster://{','.join(shown(*seed) for seed in seeds)}"
-    dialer = Dialer(kind, options)
-    return Cluster(name, dialer, seeds, remap) if remap else Cluster(name, dialer, seeds)
-
-
-# -- URLs ------------------------------------------------------------------------------------
 
 
 def of_url(url: str) -> Topology:
@@ -116,102 +39,169 @@ def of_url(url: str) -> Topology:
 
     :raises InvalidStoreUrl: it has another scheme, or is malformed.
     """
-    if not isinstance(url, str):
-        raise InvalidStoreUrl(type(url).__name__, "a URL is text")
     scheme, separator, rest = url.partition("://")
-    known = ", ".join(f"{name}://" for name in ("memory", *_SCHEMES))
-    if not separator or not _SCHEME.fullmatch(scheme):
-        raise InvalidStoreUrl("…", f"it does not begin with a scheme; allowed are {known}")
     scheme = scheme.lower()
-    if scheme not in _SCHEMES:
-        raise InvalidStoreUrl(f"{scheme}://…", f"unknown scheme; allowed are {known}")
+    if not separator or scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise InvalidStoreUrl("…", f"its scheme is none of Redis; allowed are {known}")
     base, _, kind = scheme.partition("+")
-    base = _PLAIN.get(base, base)
     try:
+        if "#" in rest:
+            raise Malformed("it holds a #, which is written %23")
+        try:
+            parts = urlsplit(f"redis://{rest}")
+            # It is told here, and not by a part of the URL, if brackets do not match.
+            parts.hostname  # noqa: B018
+        except ValueError:
+            raise Malformed("the brackets of its address do not match: [::1]:6379") from None
         match kind:
             case "sentinel":
-                return _sentinel_of(base, rest)
+                return _sentinel(scheme, base in _WITH_TLS, parts)
             case "cluster":
-                return _cluster_of(base, rest)
-        return _server_of(base, rest)
-    except _Malformed as error:
+                return _cluster(scheme, base in _WITH_TLS, parts)
+        if base == "unix":
+            return _socket(parts)
+        return _server(scheme, base in _WITH_TLS, parts)
+    except Malformed as error:
         raise InvalidStoreUrl(f"{scheme}://…", str(error)) from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (RedisError, TypeError, ValueError) as error:
         # The reason may quote a part of the URL, and with it of the password.
-        reason = f"it is malformed ({type(error).__name__})"
+        reason = f"the installed redis-py does not take it ({type(error).__name__})"
         raise InvalidStoreUrl(f"{scheme}://…", reason) from None
 
 
-class _Malformed(Exception):
-    """Why a URL cannot be used, in words that quote nothing of it."""
+class _Login(NamedTuple):
+    username: str | None
+    password: str | None
+
+    def put(self, options: dict[str, Any]) -> None:
+        for name, value in self._asdict().items():
+            if value and name in options:
+                raise Malformed(f"its {name} is given twice: before the host, and as an option")
+            if value:
+                options[name] = value
 
 
-def _server_of(base: str, rest: str) -> OneServer:
-    pool = _pool(base, rest)
-    if base != "unix" and not _DATABASE.fullmatch(urlsplit(f"{base}://{rest}").path):
-        raise _Malformed("the path is the number of a database: /0")
-    if base == "unix" and not pool.connection_kwargs.get("path"):
-        raise _Malformed("it names no socket: unix:///path/to/redis.sock")
-    return _one_server(pool)
+def _server(scheme: str, tls: bool, parts: SplitResult) -> OneServer:
+    login, listed = _login(parts)
+    # What is left out is this machine, and the usual port.
+    found = re.fullmatch(r"(.*?)(:[0-9]*)?", listed)
+    assert found is not None
+    host = found[1] or "localhost"
+    hosts = _hosts(f"{host}{found[2] or ''}".removesuffix(":"), _REDIS_PORT)
+    if len(hosts) > 1:
+        raise Malformed(
+            "it names several hosts; those of a cluster are redis+cluster://, and Sentinels "
+            "redis+sentinel://"
+        )
+    if not _DATABASE.fullmatch(parts.path):
+        raise Malformed("the path is the number of a database: /0")
+    options = read_options(parts.query, tls=tls)
+    _put_database(options, parts.path.removeprefix("/"))
+    login.put(options)
+    options["host"], options["port"] = hosts[0]
+    kind = SSLConnection if tls else Connection
+    _check(kind, options)
+    return server_of(kind, options, scheme=scheme)
 
 
-def _sentinel_of(base: str, rest: str) -> OneServer:
-    parts = urlsplit(f"{base}://{rest}")
-    login, hosts = _hosts(parts.netloc, _SENTINEL_PORT)
+def _socket(parts: SplitResult) -> OneServer:
+    login, host = _login(parts)
+    path = _decoded(parts.path)
+    if host or not path or not path.isprintable():
+        raise Malformed("it names no socket by an absolute path: unix:///path/to/redis.sock")
+    options = read_options(parts.query, tls=False)
+    options.pop("socket_keepalive", None)
+    login.put(options)
+    options["path"] = path
+    _check(UnixDomainSocketConnection, options)
+    return server_of(UnixDomainSocketConnection, options)
+
+
+def _sentinel(scheme: str, tls: bool, parts: SplitResult) -> OneServer:
+    login, listed = _login(parts)
+    hosts = _hosts(listed, _SENTINEL_PORT)
     service, _, db = parts.path.removeprefix("/").partition("/")
-    if not service or not _DATABASE.fullmatch(db):
-        raise _Malformed(
+    if not service or db.startswith("/") or not _DATABASE.fullmatch(db):
+        raise Malformed(
             "the path is what the Sentinels call the master, and the number of a database: "
             "/mymaster/0"
         )
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    own = {name: query.pop(name) for name in _OF_SENTINELS if name in query}
-    pool = _pool(base, f"{login}localhost/{db or 0}?{urlencode(query)}")
-    options = pool.connection_kwargs
-    with_tls = _is_yes(own["sentinel_tls"]) if "sentinel_tls" in own else base == "rediss"
+    options = read_options(parts.query, tls=tls, sentinel=True)
+    own = {
+        name: options.pop(f"sentinel_{name}", default)
+        for name, default in (("username", None), ("password", None), ("tls", tls))
+    }
+    _put_database(options, db)
+    login.put(options)
     for_sentinels = {
         name: value
         for name, value in options.items()
-        if name not in ("username", "password", "db") and (with_tls or not name.startswith("ssl_"))
+        if name not in ("username", "password", "db") and (own["tls"] or not _is_tls(name))
     }
-    for_sentinels["username"] = own.get("sentinel_username")
-    for_sentinels["password"] = own.get("sentinel_password")
-    kind: type[Any] = SSLConnection if with_tls else Connection
-    sentinels = [(kind, {**for_sentinels, "host": host, "port": port}) for host, port in hosts]
-    return _sentinel(pool.connection_class, options, sentinels, unquote(service))
+    for_sentinels |= {"username": own["username"], "password": own["password"]}
+    if not tls:
+        options = {name: value for name, value in options.items() if not _is_tls(name)}
+    kind, sentinel_kind = (SSLConnection if one else Connection for one in (tls, own["tls"]))
+    _check(kind, options)
+    _check(sentinel_kind, for_sentinels)
+    sentinels = [
+        (sentinel_kind, {**for_sentinels, "host": host, "port": port}) for host, port in hosts
+    ]
+    return master_of(kind, options, sentinels, _decoded(service), scheme=scheme)
 
 
-def _cluster_of(base: str, rest: str) -> Cluster:
-    parts = urlsplit(f"{base}://{rest}")
-    login, hosts = _hosts(parts.netloc, _REDIS_PORT)
+def _cluster(scheme: str, tls: bool, parts: SplitResult) -> Cluster:
+    login, listed = _login(parts)
+    hosts = _hosts(listed, _REDIS_PORT)
     if parts.path not in ("", "/", "/0"):
-        raise _Malformed("a cluster has one database and no other path: /0, or nothing")
-    pool = _pool(base, f"{login}localhost/0?{parts.query}")
-    if pool.connection_kwargs.get("db"):
-        raise _Malformed("a cluster has one database: db=0, or nothing")
-    return _cluster(pool.connection_class, pool.connection_kwargs, hosts)
+        raise Malformed("a cluster has one database and no other path: /0, or nothing")
+    options = read_options(parts.query, tls=tls)
+    if options.pop("db", 0):
+        raise Malformed("a cluster has one database: db=0, or nothing")
+    login.put(options)
+    kind = SSLConnection if tls else Connection
+    _check(kind, options)
+    return cluster_of(kind, options, hosts, scheme=scheme)
 
 
-def _pool(base: str, rest: str) -> ConnectionPool:
-    pool = ConnectionPool.from_url(f"{base}://{rest}")
-    # An option that no connection takes is noticed only by making one; it does not connect.
-    pool.connection_class(**pool.connection_kwargs)
-    return pool
+def _login(parts: SplitResult) -> tuple[_Login, str]:
+    """Who logs in, and what stands behind: the hosts."""
+    written, _, listed = parts.netloc.rpartition("@")
+    username, _, password = written.partition(":")
+    return _Login(_decoded(username) or None, _decoded(password) or None), listed
 
 
-def _hosts(netloc: str, port: int) -> tuple[str, list[Address]]:
-    """The login, as it stands in front of the hosts, and the hosts."""
-    login, at, listed = netloc.rpartition("@")
+def _hosts(listed: str, port: int) -> list[Address]:
     hosts = []
     for one in listed.split(","):
         found = _HOST.fullmatch(one)
         if found is None or int(found[2] or port) not in range(1, 65536):
-            raise _Malformed("its hosts are one or more of host or host:port, with commas between")
-        hosts.append((found[1].strip("[]"), int(found[2] or port)))
-    return login + at, hosts
+            raise Malformed(
+                "its hosts are one or more of host or host:port, with commas between; in a user "
+                "or password the characters / ? # @ and : are percent-encoded"
+            )
+        hosts.append((_decoded(found[1].strip("[]")), int(found[2] or port)))
+    return hosts
 
 
-def _is_yes(text: str) -> bool:
-    if text.lower() not in ("yes", "no", "true", "false", "1", "0"):
-        raise _Malformed("sentinel_tls is yes or no")
-    return text.lower() in ("yes", "true", "1")
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise Malformed("it is no percent-encoded UTF-8") from None
+
+
+def _put_database(options: dict[str, Any], path: str) -> None:
+    if path and options.setdefault("db", int(path)) != int(path):
+        raise Malformed(f"it names two databases: /{int(path)}, and db={options['db']}")
+
+
+def _check(kind: type[Any], options: Mapping[str, Any]) -> None:
+    """That connections can be made so; this makes none."""
+    if issubclass(kind, SSLConnection):
+        check_tls(options, inspect.signature(kind).parameters)
+
+
+def _is_tls(name: str) -> bool:
+    return name.startswith("ssl_")
