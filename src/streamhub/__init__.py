@@ -1,5 +1,7 @@
 """Resumable LLM streaming: who produces an answer and who reads it share no lifetime."""
 
+from typing import TYPE_CHECKING
+
 from .chunks import Chunk, Cursor, SessionInfo, Status
 from .config import HubConfig
 from .errors import (
@@ -61,4 +63,22 @@ __all__ = [
     "StreamReplaced",
     "StreamTooLarge",
     "Subscription",
+    "__version__",
 ]
+
+#: The version that is installed.
+__version__: str
+
+# A type checker that saw this function would let every name pass.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> str:
+        # Looked up when it is asked for: it takes half as long as the whole import.
+        if name == "__version__":
+            from importlib.metadata import PackageNotFoundError, version
+
+            try:
+                return version("streamhub-llm")
+            except PackageNotFoundError:
+                return "0+unknown"
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import msgspec
@@ -52,10 +51,9 @@ class Takeover(StrEnum):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        try:
-            print(f"streamhub {version('streamhub-llm')}")
-        except PackageNotFoundError:
-            print("streamhub (not installed)")
+        from .. import __version__
+
+        print(f"streamhub {__version__}")
         raise typer.Exit
 
 
