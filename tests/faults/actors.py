@@ -26,7 +26,7 @@ from streamhub import (
 from . import record
 from .record import Record
 
-__all__ = ["Cast"]
+__all__ = ["Cast", "term_of"]
 
 #: The session and the generation of an event.
 Facts = dict[str, Any]
@@ -36,6 +36,11 @@ _PAUSE = 0.05
 _FLUSH_EVERY = 5
 #: What chunks are filled up with: every line break, NUL, and characters of one to four bytes.
 _FILLINGS = ("", "\n", "\r\n", "\x00", "é", "…", "🙂", "\u2028", "data: ", "x" * 300)
+
+
+def term_of(cursor: Cursor) -> int:
+    """The first half of a cursor: what tells chunks of the same offset apart."""
+    return int(str(cursor).partition("-")[0])
 
 
 class Cast:
@@ -133,8 +138,6 @@ class Cast:
             except HubClosed:
                 return
 
-    # -- parts -------------------------------------------------------------------------------
-
     async def _register(self, session: str, takeover: str) -> LiveStream | None:
         while True:
             try:
@@ -162,14 +165,14 @@ class Cast:
                     self.record.add(
                         record.Claimed(
                             **facts,
-                            epoch=cursor.epoch,
+                            term=term_of(cursor),
                             base=cursor.offset - 1,
                             process=self.process,
                         )
                     )
                 last = cursor.offset
                 self.record.add(
-                    record.Published(**facts, epoch=cursor.epoch, offset=last, data=data)
+                    record.Published(**facts, term=term_of(cursor), offset=last, data=data)
                 )
                 if not last % _FLUSH_EVERY:
                     await stream.flush()
@@ -181,7 +184,7 @@ class Cast:
     async def _read(
         self, stream: LiveStream, session: str, reader: str, after: Cursor | None
     ) -> None:
-        start = None if after is None else (after.epoch, after.offset)
+        start = None if after is None else (term_of(after), after.offset)
         self.record.add(record.Opened(session=session, reader=reader, after=start))
         async with stream.subscribe(after=after) as chunks:
             async for chunk in chunks:
@@ -190,7 +193,7 @@ class Cast:
                     record.Delivered(
                         session=session,
                         reader=reader,
-                        epoch=cursor.epoch,
+                        term=term_of(cursor),
                         offset=cursor.offset,
                         data=chunk.data,
                     )

@@ -15,6 +15,8 @@ __all__ = ["READERS", "Violation", "assert_holds", "violations"]
 READERS = "main"
 #: G8: how long after its lease a dead producer may look alive.
 _SHOWS_WITHIN = 1.0
+#: How long after its lease whoever waits for a verdict has one.
+_VERDICT_WITHIN = 5.0
 
 
 class Violation(NamedTuple):
@@ -34,7 +36,7 @@ def violations(events: Sequence[record.Event], lease: float) -> list[Violation]:
     """
     history = History(events)
     found = []
-    for guarantee, proof in _PROOFS.items():
+    for guarantee, proof in _PROOFS:
         for session in history.sessions.values():
             found += [
                 Violation(guarantee, session.name, says) for says in proof(session, history, lease)
@@ -98,21 +100,21 @@ def _complete_and_in_order(session: Session, history: History, lease: float) -> 
             match event:
                 case record.Opened(after=after):
                     position, over = after or (None, 0), False
-                case record.Delivered(epoch=epoch, offset=offset, data=data):
+                case record.Delivered(term=term, offset=offset, data=data):
                     known, last = position
                     if over:
                         yield f"{reader} was handed {offset} after the end"
-                    if known not in (None, epoch):
-                        yield f"{reader} was handed chunks of epoch {epoch} in epoch {known}"
+                    if known not in (None, term) and not _follows(session, term, last, data):
+                        yield f"{reader} was handed chunks of term {term} in term {known}"
                     if offset != last + 1:
                         yield f"{reader} was handed {offset} after {last}"
                     published = session.published.get(data)
                     # Who is killed within ``publish`` has not recorded where it put the chunk.
                     if data not in session.publishing or (
-                        published and (epoch, offset) != (published.epoch, published.offset)
+                        published and (term, offset) != (published.term, published.offset)
                     ):
                         yield f"{reader} was handed {offset}, which nobody published: {data!r:.60}"
-                    position = (epoch, offset)
+                    position = (term, offset)
                 case record.Ended(at=at):
                     over = True
                     yield from _ends_complete(session, reader, position, at)
@@ -124,16 +126,25 @@ def _complete_and_in_order(session: Session, history: History, lease: float) -> 
             yield f"{reader} never came to an end"
 
 
+def _follows(session: Session, term: int, last: int, data: str) -> bool:
+    """Whether a chunk of this term may come after the offset ``last`` of another term."""
+    # Who is killed within its first ``publish`` has not recorded where it began.
+    claim = session.writer(data)
+    return claim is None or (claim.term, claim.base) == (term, last)
+
+
 def _ends_complete(
     session: Session, reader: str, position: tuple[int | None, int], at: float
 ) -> Iterator[str]:
     stored = session.stored
     if session.forfeited or any(claim.base == position[1] for claim in session.continued(at)):
         return
-    if stored is None or position[0] not in (None, stored.epoch):
-        yield f"{reader} ended in epoch {position[0]}, which is not what is stored"
-    elif position[1] != len(stored.chunks):
-        yield f"{reader} ended after {position[1]} of {len(stored.chunks)} chunks"
+    term, offset = position
+    held = () if stored is None else stored.chunks
+    if offset != len(held):
+        yield f"{reader} ended after {offset} of {len(held)} chunks"
+    elif held and term not in (None, held[-1][0]):
+        yield f"{reader} ended in term {term}, which is not what is stored"
 
 
 def _is_due(error: str, session: Session) -> bool:
@@ -171,14 +182,13 @@ def _no_silent_loss(session: Session, history: History, lease: float) -> Iterato
         return
     stored = set()
     if session.stored is not None:
-        epoch = session.stored.epoch
-        stored = {(epoch, offset, data) for offset, data in session.stored.chunks}
+        stored = set(session.stored.chunks)
     for one in session.published.values():
         answers = session.acknowledged[one.generation]
         finished = one.generation in session.closed and not session.asked
         if not finished and not any(answer.last >= one.offset for answer in answers):
             continue
-        if (one.epoch, one.offset, one.data) not in stored:
+        if (one.term, one.offset, one.data) not in stored:
             by = "close" if finished else "flush"
             yield f"{one.offset} of {one.generation} is not stored, though {by} returned"
             return
@@ -188,27 +198,79 @@ def _exactly_once(session: Session, history: History, lease: float) -> Iterator[
     """The log has no holes and no chunk twice."""
     if session.stored is None:
         return
-    offsets = [offset for offset, _ in session.stored.chunks]
+    offsets = [offset for _, offset, _ in session.stored.chunks]
     if offsets != list(range(1, len(offsets) + 1)):
         yield f"the log has the offsets {offsets}"
-    for data, times in Counter(data for _, data in session.stored.chunks).items():
+    for data, times in Counter(data for *_, data in session.stored.chunks).items():
         if times > 1:
             yield f"the log has a chunk {times} times: {data!r:.60}"
 
 
-def _repair(session: Session, history: History, lease: float) -> Iterator[str]:
-    """A cursor names one chunk for ever, and an epoch lasts, whatever the store has lost."""
-    if session.forfeited:
-        return
-    epochs = list(dict.fromkeys(claim.epoch for claim in session.claims))
-    if len(epochs) > 1:
-        yield f"it began anew: epochs {epochs}"
+def _cursors_name_content(session: Session, history: History, lease: float) -> Iterator[str]:
+    """Two chunks with the same cursor are the same chunk, for all readers and for the log."""
     named: dict[tuple[int, int], str] = {}
     for chunk in session.seen():
-        before = named.setdefault((chunk.epoch, chunk.offset), chunk.data)
+        before = named.setdefault((chunk.term, chunk.offset), chunk.data)
         if before != chunk.data:
-            yield f"{chunk.epoch}-{chunk.offset} named {before!r:.60} and {chunk.data!r:.60}"
+            yield f"{chunk.term}-{chunk.offset} named {before!r:.60} and {chunk.data!r:.60}"
             return
+
+
+def _not_glued(session: Session, history: History, lease: float) -> Iterator[str]:
+    """What stands before a chunk is one and the same, in the text of every reader and in the log:
+    so two texts that hold the same chunk are the same up to it."""
+    log = [] if session.stored is None else [data for *_, data in session.stored.chunks]
+    before = dict(zip(log, ["", *log], strict=False))
+    for reader, events in session.readers.items():
+        for one, other in _joints(events):
+            expected = before.setdefault(other, one)
+            if expected != one:
+                yield (
+                    f"glued: the text of {reader} has {one!r:.60} before {other!r:.60}, "
+                    f"where the log has {expected!r:.60}"
+                )
+                return
+
+
+def _joints(events: Sequence[record.Event]) -> Iterator[tuple[str, str]]:
+    """What this reader holds side by side in its text, where it can be known: "" is the start."""
+    text: dict[tuple[int, int], str] = {}
+    last: str | None = None
+    for event in events:
+        match event:
+            case record.Opened(after=None):
+                text, last = {}, ""
+            case record.Opened(after=after) if after is not None:
+                last = "" if after[1] == 0 else text.get(after)
+            case record.Delivered(term=term, offset=offset, data=data):
+                if last is not None:
+                    yield last, data
+                text[term, offset] = last = data
+
+
+def _nobody_hangs(session: Session, history: History, lease: float) -> Iterator[str]:
+    """Whoever reads hears something within lease and five seconds: all that live publish on, and
+    of all others there is a verdict. A fault that lasts, and a machine that is late, come on top.
+    """
+    for reader, events in session.readers.items():
+        ends = [event.at for event in events[1:]]
+        for event, end in zip(events, [*ends, history.end], strict=True):
+            if not isinstance(event, record.Opened | record.Delivered | record.Resumed):
+                continue
+            waited = end - event.at
+            if waited <= lease + _VERDICT_WITHIN:
+                continue
+            waited -= history.delay(event.at, end, READERS) + history.disturbed(event.at, end)
+            if waited > lease + _VERDICT_WITHIN:
+                yield f"hanging: {reader} waited for {waited:.1f} s after {event}"
+
+
+def _repair(session: Session, history: History, lease: float) -> Iterator[str]:
+    """A log lasts, whatever the store has lost."""
+    if session.forfeited:
+        return
+    for claim in session.began_anew():
+        yield f"it began anew with {claim.generation}, under the term {claim.term}"
 
 
 def _crashes_show(session: Session, history: History, lease: float) -> Iterator[str]:
@@ -288,14 +350,17 @@ def _nothing_stays(history: History) -> Iterator[str]:
             return
 
 
-_PROOFS: dict[str, Callable[[Session, History, float], Iterator[str]]] = {
-    "G1": _one_producer,
-    "G2": _fencing,
-    "G3": _complete_and_in_order,
-    "G4": _explicit_ends,
-    "G5": _no_silent_loss,
-    "G6": _exactly_once,
-    "G7": _repair,
-    "G8": _crashes_show,
-    "G9": _cancels_last,
-}
+_PROOFS: Sequence[tuple[str, Callable[[Session, History, float], Iterator[str]]]] = (
+    ("G1", _one_producer),
+    ("G2", _fencing),
+    ("G3", _complete_and_in_order),
+    ("G3", _cursors_name_content),
+    ("G3", _not_glued),
+    ("G4", _explicit_ends),
+    ("G5", _no_silent_loss),
+    ("G6", _exactly_once),
+    ("G7", _repair),
+    ("G8", _crashes_show),
+    ("G8", _nobody_hangs),
+    ("G9", _cancels_last),
+)

@@ -65,13 +65,13 @@ class _Reader:
                 case record.Opened(after=None):
                     self._seen.clear()
                     last = 0
-                case record.Delivered(epoch=epoch, offset=offset):
+                case record.Delivered(term=term, offset=offset):
                     self.delivered += 1
-                    if (epoch, offset) in self._seen:
+                    if (term, offset) in self._seen:
                         self.doubled += 1
                     elif offset < last:
                         self.out_of_order += 1
-                    self._seen.add((epoch, offset))
+                    self._seen.add((term, offset))
                     last = max(last, offset)
                 case record.Ended(at=at):
                     self._ended_at = at
@@ -80,11 +80,10 @@ class _Reader:
         """How many chunks it did not get of those that the log held when it came to its end."""
         if self._ended_at is None or session.stored is None:
             return 0
-        epoch = session.stored.epoch
         end = min((claim.base for claim in session.continued(self._ended_at)), default=inf)
         return sum(
-            (epoch, offset) not in self._seen
-            for offset, _ in session.stored.chunks
+            (term, offset) not in self._seen
+            for term, offset, _ in session.stored.chunks
             if offset <= end
         )
 

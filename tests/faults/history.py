@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from math import inf
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ class Chunk(NamedTuple):
     """A chunk as somebody saw it: a reader, or who read the store at the end."""
 
     seen_by: str
-    epoch: int
+    term: int
     offset: int
     data: str
     at: float
@@ -59,8 +60,11 @@ class Session:
         self.readers: dict[str, list[record.Event]] = defaultdict(list)
         self.asked: list[record.CancelAsked] = []
         self.answered: list[record.CancelAnswered] = []
+        self.removals: list[record.RemovalAsked] = []
+        self.restarts: list[record.RestartAsked] = []
         self.stored: record.Stored | None = None
-        #: Whether data was lost that nobody could put back, or that two could.
+        #: Whether data was lost that nobody could put back, or that two could; or whether it was
+        #: asked for that the session goes, or begins anew.
         self.forfeited = False
 
     def seen(self) -> Iterator[Chunk]:
@@ -68,10 +72,10 @@ class Session:
         for reader, events in self.readers.items():
             for one in events:
                 if isinstance(one, record.Delivered):
-                    yield Chunk(reader, one.epoch, one.offset, one.data, one.at)
+                    yield Chunk(reader, one.term, one.offset, one.data, one.at)
         if self.stored is not None:
-            for offset, data in self.stored.chunks:
-                yield Chunk("the store", self.stored.epoch, offset, data, self.stored.at)
+            for term, offset, data in self.stored.chunks:
+                yield Chunk("the store", term, offset, data, self.stored.at)
 
     def writer(self, data: str) -> record.Claimed | None:
         """The claim of whoever published this, which nobody else has."""
@@ -99,10 +103,27 @@ class Session:
     def is_stale(self, chunk: Chunk) -> bool:
         """Whether its writer had lost the session where the chunk stands in the log."""
         writer = self.writer(chunk.data)
-        return writer is not None and any(
-            claim.at > writer.at and claim.epoch == chunk.epoch and claim.base < chunk.offset
-            for claim in self.claims
-        )
+        if writer is None:
+            return False
+        later = self.claims[self.claims.index(writer) + 1 :]
+        return any(claim.base < chunk.offset for claim in takewhile(self.continues, later))
+
+    def continues(self, claim: record.Claimed) -> bool:
+        """Whether the claim went on with the log that there was, as far as its cursors tell."""
+        return claim.base > 0 or claim.generation == self.claims[0].generation
+
+    def began_anew(self) -> list[record.Claimed]:
+        """The claims that began a log in the place of one that had chunks."""
+        return [
+            claim
+            for claim in self.claims[1:]
+            if not self.continues(claim)
+            and any(
+                answer.last > 0 and answer.at < claim.at
+                for answers in self.acknowledged.values()
+                for answer in answers
+            )
+        ]
 
 
 class History:
@@ -139,7 +160,7 @@ class History:
             Window(one.fault, one.at, inf, one.wipes, one.lapses, ()) for one in struck
         ]
         for session in self.sessions.values():
-            session.forfeited = any(
+            session.forfeited = bool(session.removals or session.restarts) or any(
                 not self._is_repairable(session, window) for window in self.windows if window.wipes
             )
 
@@ -152,6 +173,10 @@ class History:
         what takes several steps may be late with each."""
         lags = self._lags(start, end)
         return sum(one.seconds for one in lags if one.process in (process, record.SERVER))
+
+    def disturbed(self, start: float, end: float) -> float:
+        """How long faults were at work between ``start`` and ``end``."""
+        return sum(max(0.0, min(one.end, end) - max(one.start, start)) for one in self.windows)
 
     def _lags(self, start: float, end: float) -> list[record.Lagged]:
         return [one for one in self.lags if start <= one.at <= end + one.seconds]
@@ -189,10 +214,14 @@ class History:
                 session.asked.append(event)
             case record.CancelAnswered():
                 session.answered.append(event)
+            case record.RemovalAsked():
+                session.removals.append(event)
+            case record.RestartAsked():
+                session.restarts.append(event)
             case record.Stored():
                 session.stored = event
-            case record.Opened() | record.Delivered() | record.Ended() | record.Raised():
-                session.readers[event.reader].append(event)
+            case _:
+                session.readers[event.reader].append(event)  # type: ignore[union-attr]
 
     def _is_repairable(self, session: Session, wipe: Window) -> bool:
         """Whether exactly one producer could put back what the wipe took, and lived to do so."""

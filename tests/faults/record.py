@@ -30,10 +30,14 @@ __all__ = [
     "Lagged",
     "Left",
     "Opened",
+    "Paused",
     "Published",
     "Publishing",
     "Raised",
     "Record",
+    "RemovalAsked",
+    "RestartAsked",
+    "Resumed",
     "Stopped",
     "Stored",
     "Struck",
@@ -54,17 +58,15 @@ class _OfSession(_Event, frozen=True, tag=True, kw_only=True):
     session: str
 
 
-# -- producers -------------------------------------------------------------------------------
-
-
 class _OfProducer(_OfSession, frozen=True, tag=True, kw_only=True):
     generation: str
 
 
 class Claimed(_OfProducer, frozen=True, tag=True, kw_only=True):
-    """``register`` granted the session to a producer in the process ``process``."""
+    """``register`` granted the session to a producer in the process ``process``. ``term`` is the
+    first half of the cursors that it writes under, here and below."""
 
-    epoch: int
+    term: int
     base: int
     process: str
 
@@ -78,7 +80,7 @@ class Publishing(_OfProducer, frozen=True, tag=True, kw_only=True):
 class Published(_OfProducer, frozen=True, tag=True, kw_only=True):
     """``publish`` accepted the chunk."""
 
-    epoch: int
+    term: int
     offset: int
     data: str
 
@@ -113,9 +115,6 @@ class Left(_OfProducer, frozen=True, tag=True, kw_only=True):
     """The hub was closed under the producer, which gives its lease up."""
 
 
-# -- readers ---------------------------------------------------------------------------------
-
-
 class _OfReader(_OfSession, frozen=True, tag=True, kw_only=True):
     reader: str
 
@@ -127,9 +126,17 @@ class Opened(_OfReader, frozen=True, tag=True, kw_only=True):
 
 
 class Delivered(_OfReader, frozen=True, tag=True, kw_only=True):
-    epoch: int
+    term: int
     offset: int
     data: str
+
+
+class Paused(_OfReader, frozen=True, tag=True, kw_only=True):
+    """The reader takes nothing until it has ``Resumed``: it waits for nobody."""
+
+
+class Resumed(_OfReader, frozen=True, tag=True, kw_only=True):
+    """The reader takes chunks again."""
 
 
 class Ended(_OfReader, frozen=True, tag=True, kw_only=True):
@@ -145,9 +152,6 @@ class Raised(_OfReader, frozen=True, tag=True, kw_only=True):
     said: str = ""
 
 
-# -- cancels ---------------------------------------------------------------------------------
-
-
 class CancelAsked(_OfSession, frozen=True, tag=True, kw_only=True):
     """``cancel`` is about to be called."""
 
@@ -156,7 +160,13 @@ class CancelAnswered(_OfSession, frozen=True, tag=True, kw_only=True):
     status: str
 
 
-# -- the stage -------------------------------------------------------------------------------
+class RemovalAsked(_OfSession, frozen=True, tag=True, kw_only=True):
+    """``remove`` is about to be called."""
+
+
+class RestartAsked(_OfSession, frozen=True, tag=True, kw_only=True):
+    """``register`` is about to be called with ``takeover="restart"`` for a session that there is,
+    or was."""
 
 
 class Struck(_Event, frozen=True, tag=True, kw_only=True):
@@ -199,11 +209,11 @@ class Keys(_Event, frozen=True, tag=True, kw_only=True):
 
 
 class Stored(_OfSession, frozen=True, tag=True, kw_only=True):
-    """What the store holds of the session when all is over: status and log entries."""
+    """What the store holds of the session when all is over: status, and the log's entries with
+    term, offset and data."""
 
     status: str
-    epoch: int
-    chunks: tuple[tuple[int, str], ...]
+    chunks: tuple[tuple[int, int, str], ...]
 
 
 Event = (
@@ -218,10 +228,14 @@ Event = (
     | Left
     | Opened
     | Delivered
+    | Paused
+    | Resumed
     | Ended
     | Raised
     | CancelAsked
     | CancelAnswered
+    | RemovalAsked
+    | RestartAsked
     | Struck
     | Healed
     | Stopped

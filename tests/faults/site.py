@@ -289,16 +289,13 @@ class Site:
         if not meta:
             return
         ids = [tuple(map(int, key.split(b"-"))) for key, _ in entries]
-        epoch = int(meta[b"epoch"])
-        assert {epoch} >= {one for one, _ in ids}, f"{session} holds entries of several epochs"
         self.record.add(
             record.Stored(
                 session=session,
                 status=meta.get(b"outcome", meta[b"status"]).decode(),
-                epoch=epoch,
                 chunks=tuple(
-                    (offset, fields[b"d"].decode())
-                    for (_, offset), (_, fields) in zip(ids, entries, strict=True)
+                    (term, offset, fields[b"d"].decode())
+                    for (term, offset), (_, fields) in zip(ids, entries, strict=True)
                 ),
             )
         )

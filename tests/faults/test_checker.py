@@ -16,9 +16,15 @@ LEASE = 1.0
 EPOCH = 1000
 
 
-def claimed(at: float, generation: str, base: int = 0, epoch: int = EPOCH) -> Event:
+def term_of(offset: int) -> int:
+    """In the good record the second producer writes from the fourth chunk on."""
+    return EPOCH if offset <= 3 else EPOCH + 3
+
+
+def claimed(at: float, generation: str, base: int = 0) -> Event:
+    term = EPOCH + base
     return record.Claimed(
-        at=at, session="chat", generation=generation, epoch=epoch, base=base, process=generation
+        at=at, session="chat", generation=generation, term=term, base=base, process=generation
     )
 
 
@@ -27,10 +33,16 @@ def published(at: float, generation: str, offset: int, data: str | None = None) 
         at=at,
         session="chat",
         generation=generation,
-        epoch=EPOCH,
+        term=term_of(offset),
         offset=offset,
         data=data or f"{generation}{offset}",
     )
+
+
+def published_in(at: float, generation: str, offset: int, term: int) -> Event:
+    """A chunk that is lost before another takes its place."""
+    one = published(at, generation, offset)
+    return msgspec.structs.replace(one, term=term)
 
 
 def acknowledged(at: float, generation: str, last: int) -> Event:
@@ -53,9 +65,12 @@ def opened(at: float, reader: str = "r", after: tuple[int, int] | None = None) -
     return record.Opened(at=at, session="chat", reader=reader, after=after)
 
 
-def delivered(at: float, offset: int, data: str, reader: str = "r", epoch: int = EPOCH) -> Event:
+def delivered(
+    at: float, offset: int, data: str, reader: str = "r", term: int | None = None
+) -> Event:
+    term = term or term_of(offset)
     return record.Delivered(
-        at=at, session="chat", reader=reader, epoch=epoch, offset=offset, data=data
+        at=at, session="chat", reader=reader, term=term, offset=offset, data=data
     )
 
 
@@ -72,8 +87,8 @@ def stopped(at: float, process: str) -> Event:
 
 
 def stored(*data: str, status: str = "finished") -> Event:
-    chunks = tuple(enumerate(data, 1))
-    return record.Stored(at=99.0, session="chat", status=status, epoch=EPOCH, chunks=chunks)
+    chunks = tuple((term_of(offset), offset, text) for offset, text in enumerate(data, 1))
+    return record.Stored(at=99.0, session="chat", status=status, chunks=chunks)
 
 
 def fault(start: float, end: float, *, wipes: bool = False, lapses: bool = False) -> list[Event]:
@@ -166,7 +181,11 @@ BAD: dict[str, tuple[str, list[Event]]] = {
     ),
     "a chunk comes from another epoch": (
         "G3",
-        instead(delivered(1.7, 2, "a2"), delivered(1.7, 2, "a2", epoch=7)),
+        instead(delivered(1.7, 2, "a2"), delivered(1.7, 2, "a2", term=7)),
+    ),
+    "a term goes on where it did not begin": (
+        "G3",
+        instead(delivered(1.8, 3, "a3"), delivered(1.8, 3, "b4", term=EPOCH + 3)),
     ),
     "a chunk comes after the end": ("G3", with_(delivered(4.5, 6, "b6"))),
     "the newest chunks are missing at the end": ("G3", without(delivered(4.1, 5, "b5"))),
@@ -217,17 +236,15 @@ BAD: dict[str, tuple[str, list[Event]]] = {
                 at=99.0,
                 session="chat",
                 status="finished",
-                epoch=EPOCH,
-                chunks=((1, "a1"), (2, "a2"), (3, "a3"), (5, "b5")),
+                chunks=tuple((term_of(n), n, f"{'a' if n < 4 else 'b'}{n}") for n in (1, 2, 3, 5)),
             ),
         ),
     ),
-    "a cursor names another chunk": ("G7", with_(delivered(1.95, 3, "a2", "late"))),
-    "an epoch begins anew": ("G7", [*instead(CLAIM_B, claimed(3.2, "b", base=3, epoch=7))]),
-    "a wipe costs an epoch": (
+    "a log begins anew": ("G7", [*instead(CLAIM_B, claimed(3.2, "b"))]),
+    "a wipe costs a log": (
         "G7",
         [
-            *instead(CLAIM_B, claimed(3.2, "b", base=3, epoch=7)),
+            *instead(CLAIM_B, claimed(3.2, "b")),
             *fault(1.3, 1.4, wipes=True),
             acknowledged(1.55, "a", 3),
         ],
@@ -242,11 +259,11 @@ BAD: dict[str, tuple[str, list[Event]]] = {
     ),
     "a living producer is called lost": (
         "G8",
-        with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH, 5))),
+        with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH + 3, 5))),
     ),
     "a fault is no excuse where leases do not lapse": (
         "G8",
-        with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH, 5)), *fault(4.0, 4.1)),
+        with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH + 3, 5)), *fault(4.0, 4.1)),
     ),
     "a cancel is forgotten": (
         "G9",
@@ -287,12 +304,12 @@ EXCUSED: dict[str, list[Event]] = {
         raised(3.1, "SessionNotFound", "late"),
     ],
     "leases lapse by the fault": [
-        *with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH, 5))),
+        *with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH + 3, 5))),
         *fault(4.0, 4.1, lapses=True),
     ],
     "the readers' process stood still": with_(
         raised(4.15, "ProducerLost"),
-        opened(4.16, after=(EPOCH, 5)),
+        opened(4.16, after=(EPOCH + 3, 5)),
         record.Lagged(at=4.0, process=READERS, seconds=0.8),
     ),
     "the readers' process and the server were late in turns": [
@@ -307,6 +324,101 @@ EXCUSED: dict[str, list[Event]] = {
 def test_what_nobody_promises_is_no_violation(events: list[Event]) -> None:
     """What a fault excuses, and only that."""
     assert [] == broken(events)
+
+
+#: Of five chunks two were lost with their producer after two readers had read them; another one
+#: continued in their place. Whoever had read them is told, and begins again.
+LOST_TAIL: list[Event] = [
+    claimed(1.0, "a"),
+    *(published(1.1, "a", n) for n in (1, 2, 3)),
+    *(published_in(1.1, "a", n, EPOCH) for n in (4, 5)),
+    opened(1.2),
+    *(delivered(1.3, n, f"a{n}", term=EPOCH) for n in (1, 2, 3, 4, 5)),
+    stopped(2.0, "a"),
+    *fault(2.0, 2.1, wipes=True),
+    raised(3.0, "ProducerLost"),
+    claimed(3.2, "b", base=3),
+    *(published(3.3, "b", n) for n in (4, 5, 6)),
+    opened(3.4, after=(EPOCH, 5)),
+    raised(3.5, "StreamReplaced"),
+    opened(3.6),
+    *(delivered(3.7, n, f"{'a' if n < 4 else 'b'}{n}") for n in (1, 2, 3, 4, 5, 6)),
+    closing(4.0, "b"),
+    closed(4.1, "b"),
+    ended(4.2),
+    stored("a1", "a2", "a3", "b4", "b5", "b6"),
+]
+
+
+def told(events: list[Event]) -> list[str]:
+    in_order = sorted(events, key=lambda event: event.at)
+    return [str(violation) for violation in violations(in_order, LEASE)]
+
+
+def test_who_is_told_of_a_lost_tail_and_begins_again_is_not_glued() -> None:
+    """Though the cursors of what was lost, and what stands there now, have the same offsets."""
+    assert [] == told(LOST_TAIL)
+
+
+def test_a_glued_text_is_a_verdict() -> None:
+    """Chunks of two terms that the log does not hold in that order: who had read the lost chunks
+    is handed what comes after them now, as if nothing had happened."""
+    kept = [event for event in LOST_TAIL if event.at <= 3.4 or event.at >= 4.0]
+    (glued,) = [line for line in told([*kept, delivered(3.7, 6, "b6")]) if "glued" in line]
+    assert "G3 is broken in chat: glued: the text of r has 'a5' before 'b6'" in glued
+    assert glued.endswith("where the log has 'b5'")
+
+
+def test_a_glued_text_is_a_verdict_without_a_log() -> None:
+    """The session was removed afterwards: another reader's text tells what the log had."""
+    other = [
+        opened(3.4, "new"),
+        *(delivered(3.5, n, f"{'a' if n < 4 else 'b'}{n}", "new") for n in (1, 2, 3, 4, 5, 6)),
+        raised(3.9, "SessionNotFound", "new"),
+    ]
+    kept = [event for event in LOST_TAIL if event.at <= 3.4]
+    events = [*kept, *other, delivered(3.7, 6, "b6"), raised(3.9, "SessionNotFound")]
+    assert any("glued: the text of " in line for line in told(events))
+
+
+def test_one_cursor_for_two_chunks_is_a_verdict() -> None:
+    """Also where the store has lost what nobody could put back."""
+    twice = [event for event in LOST_TAIL if event != delivered(3.7, 4, "b4")]
+    said = told([*twice, delivered(3.7, 4, "b4", term=EPOCH)])
+    assert any("G3 is broken in chat: 1000-4 named 'a4' and 'b4'" in line for line in said)
+
+
+def test_a_reader_that_hangs_is_a_verdict() -> None:
+    """It waits for longer than lease and five seconds, for whatever it was that should come."""
+    for last in (opened(3.4, after=(EPOCH, 5)), delivered(1.3, 5, "a5", term=EPOCH)):
+        kept = [
+            event for event in LOST_TAIL if not last.at < event.at < 90 or event.at in (3.2, 3.3)
+        ]
+        kept = [event for event in kept if getattr(event, "reader", "r") == "r"]
+        (hanging,) = [
+            line for line in told([*kept, record.Keys(at=9.5, count=2)]) if "hang" in line
+        ]
+        assert "G8 is broken in chat: hanging: r waited for " in hanging
+
+
+def test_who_has_paused_does_not_hang() -> None:
+    """It waits for nobody; once it goes on, it does."""
+    pause = record.Paused(at=1.35, session="chat", reader="r")
+    on = record.Resumed(at=91.0, session="chat", reader="r")
+    kept = [event for event in LOST_TAIL if event.at < 2.5]
+    paused = [*kept, pause, record.Keys(at=99.0, count=2)]
+    assert [] == [line for line in told(paused) if "hang" in line]
+    assert 1 == len([line for line in told([*paused, on]) if "hang" in line])
+
+
+def test_a_fault_that_lasts_delays_the_verdict() -> None:
+    """By as long as it was at work, and so does a machine that is late; by no more."""
+    kept = [event for event in LOST_TAIL if event.at < 2.5]
+    late = [record.Lagged(at=5.0, process=READERS, seconds=2.0), *fault(5.0, 8.0)]
+    # From 1.3 on: lease and five seconds, and the 0.1 s, 2 s and 3 s above.
+    for seconds, hangs in ((11.0, 0), (11.2, 1)):
+        waited = [*kept, *late, record.Keys(at=1.3 + seconds, count=2)]
+        assert hangs == len([line for line in told(waited) if "hang" in line])
 
 
 def test_a_violation_says_where_and_what() -> None:
