@@ -141,7 +141,7 @@ class Load:
         async with stream.subscribe() as chunks:
             async for chunk in chunks:
                 cursor = chunk.cursor
-                into[session].append((perf_counter(), chunk.data, cursor.epoch, cursor.offset))
+                into[session].append((perf_counter(), chunk.data, cursor.term, cursor.offset))
                 async with self._delivered:
                     self._delivered.notify_all()
         assert chunks.status is not None

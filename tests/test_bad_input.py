@@ -91,10 +91,10 @@ async def test_a_cursor_of_another_epoch_or_beyond_the_end_is_refused(
     cursor = await stream.publish("only")
     await stream.close()
     async with asyncio.timeout(SOON):
-        with pytest.raises(StreamReplaced, match=str(cursor.epoch)):
-            await anext(stream.subscribe(after=Cursor(cursor.epoch - 1, 1)))
+        with pytest.raises(StreamReplaced, match=str(cursor.term)):
+            await anext(stream.subscribe(after=Cursor(cursor.term - 1, 1)))
         with pytest.raises(InvalidCursor, match=str(cursor)):
-            await anext(stream.subscribe(after=Cursor(cursor.epoch, 2)))
+            await anext(stream.subscribe(after=Cursor(cursor.term, 2)))
     assert "only" == await stream.text()
 
 

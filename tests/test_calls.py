@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from streamhub.chunks import Item
+from streamhub.chunks import Item, Terms
 from streamhub.stores.base import Append, Claim, Renew, WriteOp
 from streamhub.stores.redis.layout.script_calls import Calls
 from streamhub.stores.redis.layout.scripts import load_scripts
 
 
 def append(number: int, items: list[Item], *, lease: float = 15.0, kept: float = 60.0) -> Append:
-    claim = Claim(f"s{number}", "g", 7, base=0, replaced=None, lease=lease, retention=kept)
-    return Append(claim, 0, items, 1)
+    claim = Claim(f"s{number}", "g", Terms.first(7), replaced=None, lease=lease, retention=kept)
+    return Append(claim, 0, items, 1, term=7)
 
 
 def carried(ops: list[WriteOp], together: int = 16) -> list[int]:

@@ -85,7 +85,7 @@ async def test_show(redis_url: str, session_id: str) -> None:
         stream, _ = await hub.register(session_id, owner="alice", metadata={"model": "é"})
         cursor = await stream.publish("hello")
         await stream.fail("out of luck")
-        generation, epoch = stream.generation, cursor.epoch
+        generation, epoch = stream.generation, cursor.term
     shown = await cli("show", session_id, url=redis_url)
     facts = dict(line.split(maxsplit=1) for line in shown.out.splitlines())
     assert 0 == shown.code

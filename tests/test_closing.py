@@ -168,7 +168,7 @@ async def test_take_catches_up_at_once(hub: Hub, session_id: str, is_cancelled: 
     """Who is woken by a message, and has its turn after the next ones, gets the chunks of all of
     them together; a take that is cancelled at that moment leaves them for the next one."""
     stream, _ = await hub.register(session_id)
-    epoch = (await stream.publish("1")).epoch
+    term = (await stream.publish("1")).term
     await stream.flush()
     subscription = stream.subscribe()
     await subscription.take()
@@ -180,8 +180,8 @@ async def test_take_catches_up_at_once(hub: Hub, session_id: str, is_cancelled: 
 
     await until(waits)
     for offset in (2, 3):
-        chunk = Chunk(str(offset), Cursor(epoch, offset))
-        view._on_event(Appended(epoch, offset - 1, [chunk], bytes=1, lease=15.0))
+        chunk = Chunk(str(offset), Cursor(term, offset))
+        view._on_event(Appended(term, offset - 1, [chunk], bytes=1, lease=15.0))
     if is_cancelled:
         taking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -189,7 +189,7 @@ async def test_take_catches_up_at_once(hub: Hub, session_id: str, is_cancelled: 
         taking = asyncio.create_task(subscription.take())
 
     assert ["2", "3"] == [chunk.data for chunk in await within(taking)]
-    assert Cursor(epoch, 3) == subscription.cursor
+    assert Cursor(term, 3) == subscription.cursor
 
 
 @pytest.mark.parametrize(

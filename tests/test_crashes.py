@@ -117,7 +117,7 @@ async def test_a_continue_elsewhere_completes_the_text_of_a_killed_producer(
     assert late == seen
     assert numbered(1, 7) == [chunk.data for chunk in late]
     assert [(epoch, offset) for offset in range(1, 8)] == [
-        (chunk.cursor.epoch, chunk.cursor.offset) for chunk in late
+        (chunk.cursor.term, chunk.cursor.offset) for chunk in late
     ]
 
 

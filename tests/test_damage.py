@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import product
 
 import pytest
 from msgspec.msgpack import encode
@@ -15,6 +16,7 @@ from streamhub import (
     SessionCorrupted,
     Status,
 )
+from streamhub.chunks import Terms
 from streamhub.producing.producer import Producer
 from streamhub.stores.base import Claim, Granted, HasHoles, Restore, Restored, Stored
 
@@ -36,7 +38,9 @@ async def stage(redis_server: RedisServer, redis_url: str) -> AsyncIterator[Stag
 # -- the record ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", ["epoch", "last", "lease", "bytes", "base", "created"])
+@pytest.mark.parametrize(
+    "field", ["epoch", "last", "lease", "bytes", "terms", "granted", "created"]
+)
 @pytest.mark.parametrize(
     "value", [b"x", b"1.5", b"\xff", b"9" * 400], ids=["word", "fraction", "bytes", "endless"]
 )
@@ -57,24 +61,35 @@ async def test_a_record_with_garbage_is_corrupted(stage: Stage, field: str, valu
     assert "kept" == await whole.text()
 
 
-@pytest.mark.parametrize("wrong", ["{epoch}1", "1", "0{epoch}", "{epoch}.0"])
-async def test_g7_a_record_whose_epoch_was_changed_is_mended(stage: Stage, wrong: str) -> None:
-    """Its producer goes on in its own epoch, whether the number is another or is only written in
-    another way."""
-    stream = await claimed(stage.hub(QUIET), "broken")
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        *product(["epoch", "term"], ["{right}1", "1", "0{right}", "{right}.0"]),
+        ("terms", "7-0"),
+        ("terms", "7-0 {right}1"),
+    ],
+)
+async def test_g7_a_record_whose_terms_were_changed_is_mended(
+    stage: Stage, field: str, wrong: str
+) -> None:
+    """Its producer goes on in its own term, whether the number is another or is only written in
+    another way; its next renewal at the latest puts the record right."""
+    stream = await claimed(stage.hub(HubConfig(lease=1.0)), "broken")
     cursor = await stream.publish("1 ")
     await stream.flush()
-    await stage.client.hset(META, "epoch", wrong.format(epoch=cursor.epoch))
+    right = await stage.client.hget(META, field)
+    assert right is not None
+    await stage.client.hset(META, field, wrong.format(right=right.decode()))
 
     for n in range(2, 4):
-        assert Cursor(cursor.epoch, n) == await stream.publish(f"{n} ")
+        assert Cursor(cursor.term, n) == await stream.publish(f"{n} ")
         await stream.flush()
 
     entries = await stage.client.xrange(CHUNKS)
-    assert [f"{cursor.epoch}-{n}".encode() for n in range(1, 4)] == [key for key, _ in entries]
-    written = await stage.client.hget(META, "epoch")
-    assert written is not None
-    assert cursor.epoch == float(written)
+    assert [f"{cursor.term}-{n}".encode() for n in range(1, 4)] == [key for key, _ in entries]
+    async with asyncio.timeout(BOUND):
+        while await stage.client.hget(META, field) != right:
+            await stage.client.ping()
 
 
 @pytest.mark.parametrize("lease", [None, b"", b"x", b"\xff"])
@@ -177,7 +192,7 @@ async def test_g7_a_log_that_takes_no_next_entry_is_mended(stage: Stage, ahead: 
     reading = await opened(stage.hub(QUIET), "broken")
     received = await taken(reading, 5)
     if ahead:
-        epoch = received[0].cursor.epoch
+        epoch = received[0].cursor.term
         await stage.client.xadd(CHUNKS, {"d": "astray"}, id=f"{epoch}-99")
         await stage.client.xdel(CHUNKS, f"{epoch}-99")
     else:
@@ -195,7 +210,7 @@ async def test_g7_a_log_that_takes_no_next_entry_is_mended(stage: Stage, ahead: 
 async def test_a_log_that_is_lost_again_each_time_is_given_up() -> None:
     """Mendings in vain end in SessionCorrupted instead of going on for ever; one that lasts
     begins the count anew."""
-    claim = Claim("chat", "generation", 1, 0, None, 15.0, 60.0)
+    claim = Claim("chat", "generation", Terms.first(1), None, 15.0, 60.0)
     producer = Producer(Granted(claim, 0), HubConfig())
     await producer.publish("1", None)
 
@@ -279,7 +294,7 @@ async def test_g3_a_message_of_no_chunks_is_ignored(stage: Stage) -> None:
     waiting = asyncio.create_task(taken(subscription, 1))
     await asyncio.sleep(0)
 
-    nothing = encode([str(cursor.epoch), cursor.offset, 60_000, "1", []])
+    nothing = encode([str(cursor.term), cursor.offset, 60_000, "1", []])
     assert 1 == await stage.client.publish(channel("broken", "live"), nothing)
     await stream.publish("2")
 

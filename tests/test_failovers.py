@@ -184,8 +184,8 @@ async def test_a_claim_right_after_a_removal_begins_another_epoch(stage: Stage) 
     """Even where the clock went back since the removed one began."""
     hub = stage.hub()
     await claimed(hub, "chat")
-    epoch = int(await stage.client.hget(meta("chat"), "epoch")) + 3_600_000
-    await stage.client.hset(meta("chat"), "epoch", epoch)
+    epoch = int(await stage.client.hget(meta("chat"), "term")) + 3_600_000
+    await stage.client.hset(meta("chat"), "term", epoch)
     assert await hub.remove("chat")
     new = await claimed(hub, "chat")
-    assert epoch + 1 == (await new.publish("new")).epoch
+    assert epoch + 1 == (await new.publish("new")).term

@@ -99,7 +99,7 @@ async def test_no_chunks_are_an_empty_list(redis_url: str, session_id: str) -> N
         cursor = await stream.publish("a")
         await stream.flush()
         store = RedisStore.from_url(redis_url)
-        found = await store.read(session_id, Cursor(cursor.epoch, 0), 0)
+        found = await store.read(session_id, Cursor(cursor.term, 0), 0)
         await store.aclose()
 
     assert [] == found
@@ -118,7 +118,7 @@ async def test_who_asks_for_a_great_many_chunks_pays_for_those_that_are_there(
         store = RedisStore.from_url(redis_url)
         await redis_client.config_resetstat()
         read = store.read_joined if joined else store.read
-        found = await read(session_id, Cursor(cursors[0].epoch, 0), 10_000_000)
+        found = await read(session_id, Cursor(cursors[0].term, 0), 10_000_000)
         stats = await redis_client.info("commandstats")
         await store.aclose()
 

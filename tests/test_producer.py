@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from streamhub import HubConfig, ProducerFenced, SessionCorrupted, Status, StoreUnavailable
+from streamhub.chunks import Terms
 from streamhub.producing.producer import Producer
 from streamhub.stores.base import (
     Append,
@@ -26,7 +27,7 @@ from streamhub.stores.base import (
     WriteOp,
 )
 
-CLAIM = Claim("s", "g2", 7, base=0, replaced="g1", lease=15.0, retention=60.0)
+CLAIM = Claim("s", "g2", Terms.first(7), replaced="g1", lease=15.0, retention=60.0)
 
 
 async def producing(chunks: int, config: HubConfig | None = None) -> Producer:

@@ -234,7 +234,7 @@ async def test_a_batch_replay_may_begin_anywhere(session_id: str) -> None:
         await produce(hub, session_id, *[f"{n} " for n in range(20_000)])
         reader = await hub.get(session_id)
         assert reader is not None
-        after = Cursor((await reader.info()).last.epoch, 5000)
+        after = Cursor((await reader.info()).last.term, 5000)
 
         replayed = [chunk.data async for chunk in reader.subscribe(after=after, batch_replay=True)]
         assert ["".join(f"{n} " for n in range(5000, 20_000))] == replayed
@@ -364,7 +364,7 @@ async def test_opening_says_how_the_session_stands(hub: Hub, session_id: str) ->
     info = await subscription.open()
 
     assert Status.FINISHED == info.status
-    assert Cursor(info.last.epoch, 0) == subscription.cursor
+    assert Cursor(info.last.term, 0) == subscription.cursor
     assert ["one", "two"] == [chunk.data async for chunk in subscription]
 
 

@@ -229,7 +229,7 @@ async def test_a_lost_log_with_a_hole_is_begun_anew_by_a_continue(stage: Stage) 
         info.metadata,
     )
     with pytest.raises(StreamReplaced):
-        await anext(first.subscribe(after=f"{cursor.epoch - 1}-1"))
+        await anext(first.subscribe(after=f"{cursor.term - 1}-1"))
 
 
 async def test_g7_a_removed_session_is_not_put_back(stage: Stage) -> None:

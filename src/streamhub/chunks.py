@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 import msgspec
 
-__all__ = ["Chunk", "Cursor", "Item", "SessionInfo", "Status", "join", "right_after", "size_of"]
+__all__ = [
+    "Chunk",
+    "Cursor",
+    "Item",
+    "SessionInfo",
+    "Status",
+    "Terms",
+    "join",
+    "right_after",
+    "size_of",
+]
 
 # Redis keeps both halves of an entry id in 64 unsigned bits.
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})", re.ASCII)
@@ -30,25 +41,26 @@ class Status(StrEnum):
 
 
 class Cursor(msgspec.Struct, frozen=True, gc=False):
-    """A place in a session's log, written ``<epoch>-<offset>``.
+    """The name of a chunk, written ``<term>-<offset>``: two chunks of one session with the same
+    cursor are the same chunk.
 
-    ``epoch`` names one incarnation of the log and is only ever compared for equality; ``offset``
-    counts the epoch's chunks 1, 2, 3 … without holes, and 0 stands before the first.
-    In a session of the Go library the two halves are those of the Redis entry id.
+    ``term`` names the claim that wrote the chunk. ``offset`` counts the chunks of a log 1, 2, 3 …
+    without holes; 0 stands before the first, and has the log's epoch as its term. In a session of
+    the Go library the two halves are those of the Redis entry id.
     """
 
-    epoch: int
+    term: int
     offset: int
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Read ``"<epoch>-<offset>"``.
+        """Read ``"<term>-<offset>"``.
 
         :raises ValueError: it has another form.
         """
         match = _CURSOR.fullmatch(text)
         if match is None:
-            raise ValueError(f"a cursor is written <epoch>-<offset>, not {text[:80]!r}")
+            raise ValueError(f"a cursor is written <term>-<offset>, not {text[:80]!r}")
         cursor = cls(int(match[1]), int(match[2]))
         if not cursor.possible:
             raise ValueError(f"both halves of a cursor are at most {_MAX_HALF}, not {text!r}")
@@ -57,11 +69,65 @@ class Cursor(msgspec.Struct, frozen=True, gc=False):
     @property
     def possible(self) -> bool:
         """Whether both halves are numbers that a log can hold."""
-        halves = (self.epoch, self.offset)
+        halves = (self.term, self.offset)
         return all(isinstance(half, int) and 0 <= half <= _MAX_HALF for half in halves)
 
     def __str__(self) -> str:
-        return f"{self.epoch}-{self.offset}"
+        return f"{self.term}-{self.offset}"
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """Which term wrote which chunks of a log, and so which cursors the log has.
+
+    Every claim is a term. One that continues a log writes after what it finds there; one that wrote
+    nothing leaves no trace once the next has begun.
+    """
+
+    #: The term of the log's first claim, whether or not that wrote anything.
+    epoch: int
+    #: Of each term that wrote, and of the current one, the term and the offset after which it
+    #: writes, the oldest first.
+    spans: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def first(cls, epoch: int) -> Terms:
+        """Those of a log that has just begun."""
+        return cls(epoch, ((epoch, 0),))
+
+    @property
+    def current(self) -> int:
+        """The term that writes."""
+        return self.spans[-1][0]
+
+    @property
+    def base(self) -> int:
+        """The offset after which the current term writes."""
+        return self.spans[-1][1]
+
+    def cursor(self, offset: int) -> Cursor:
+        """The cursor of the chunk at ``offset``; at 0, of what stands before the first."""
+        if offset == 0:
+            return Cursor(self.epoch, 0)
+        return Cursor(next(term for term, base in reversed(self.spans) if base < offset), offset)
+
+    def hold(self, cursor: Cursor) -> bool:
+        """Whether the chunk that ``cursor`` names is one of this log, once the log is as long."""
+        return cursor == self.cursor(cursor.offset)
+
+    def place(self, offset: int) -> Cursor:
+        """Where a store reads what follows ``offset``: in the term of the next chunk."""
+        term = next((term for term, base in reversed(self.spans) if base <= offset), self.current)
+        return Cursor(term, offset)
+
+    def end_of_span(self, offset: int) -> float:
+        """The offset of the last chunk by the term that writes after ``offset``; endless while
+        that term writes."""
+        return next((base for _, base in self.spans if base > offset), inf)
+
+    def continued(self, term: int, last: int) -> Terms:
+        """With ``term``, which writes after ``last``."""
+        wrote = tuple(span for span in self.spans if span[1] < last)
+        return Terms(self.epoch, (*wrote, (term, last)))
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -87,12 +153,10 @@ class SessionInfo(msgspec.Struct, frozen=True):
     status: Status
     #: The generation that claimed the session last.
     generation: str
-    #: The log's epoch; None for a session of the Go library, which has none.
-    epoch: int | None
+    #: Which term wrote which chunks; None for a session of the Go library, which has no terms.
+    terms: Terms | None
     #: The newest stored chunk; offset 0 when there is none yet.
     last: Cursor
-    #: The offset after which the current generation writes: 0, or where it continued another's.
-    base: int = 0
     #: The generation that the current one replaced, if it did.
     replaced: str | None = None
     #: UTF-8 bytes stored in this epoch.
@@ -110,6 +174,16 @@ class SessionInfo(msgspec.Struct, frozen=True):
     #: The metadata, decoded from JSON; None if never set.
     metadata: Any = None
 
+    @property
+    def epoch(self) -> int | None:
+        """The log's epoch: the term of its first claim; None in a session of the Go library."""
+        return None if self.terms is None else self.terms.epoch
+
+    @property
+    def base(self) -> int:
+        """The offset after which the current generation writes: 0, or where it continued."""
+        return 0 if self.terms is None else self.terms.base
+
 
 def size_of(item: Item) -> int:
     """The size of what was published before."""
@@ -118,8 +192,9 @@ def size_of(item: Item) -> int:
 
 
 def right_after(page: list[Chunk], after: Cursor) -> list[Chunk]:
-    """The unbroken row of chunks in ``page`` that begins right after ``after``; maybe none."""
-    if not page or page[0].cursor.epoch != after.epoch:
+    """The unbroken row of chunks in ``page``, all of one term, that begins right after the place
+    ``after`` in that term; maybe none."""
+    if not page or page[0].cursor.term != after.term:
         return []
     if page[0].cursor.offset > after.offset + 1:
         return []

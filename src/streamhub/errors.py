@@ -193,14 +193,15 @@ class ProducerLost(StreamHubError):
 class StreamReplaced(StreamHubError):
     """What was read so far is not what the session holds now; read again from the start.
 
-    ``epoch`` is the reader's, ``current`` the session's (the same if another producer wrote
-    other chunks under cursors that this reader had passed already).
+    The log has no chunk ``cursor`` (any more): a new epoch began, or the store lost it and another
+    term has taken its place. ``epoch`` is the log's now, None in a session of the Go library.
     """
 
-    def __init__(self, session_id: str, epoch: int | None, current: int | None) -> None:
-        self.session_id, self.epoch, self.current = session_id, epoch, current
+    def __init__(self, session_id: str, cursor: Cursor, epoch: int | None) -> None:
+        self.session_id, self.cursor, self.epoch = session_id, cursor, epoch
+        now = "" if epoch is None else f" (its epoch is {epoch} now)"
         super().__init__(
-            f"session {session_id!r}: the stream of epoch {epoch} was replaced (now {current})"
+            f"session {session_id!r}: the stream was replaced; it has no chunk {cursor}{now}"
         )
 
 

@@ -344,23 +344,30 @@ class LiveStream:
 
     async def _read_all(self, info: SessionInfo) -> list[Chunk] | None:
         """The whole log as ``info`` found it; None if it has holes, or is another's by now."""
-        counted = info.epoch is not None
-        position = Cursor(info.epoch or 0, 0)
         chunks: list[Chunk] = []
-        while (position.epoch, position.offset) < (info.last.epoch, info.last.offset):
-            left = info.last.offset - position.offset if counted else _READ_AT_ONCE
+        if info.terms is None:
+            return await self._read_all_foreign(info)
+        while len(chunks) < info.last.offset:
+            limit = min(info.last.offset - len(chunks), _READ_AT_ONCE)
+            place = info.terms.place(len(chunks))
+            page = await self._engine.store.read(self._session_id, place, limit)
+            chunks += page
+            if not page or page[-1].cursor.offset != len(chunks):
+                return None
+        return chunks
+
+    async def _read_all_foreign(self, info: SessionInfo) -> list[Chunk] | None:
+        """The whole log of a session of the Go library; None if it is another's by now."""
+        chunks: list[Chunk] = []
+        position = Cursor(0, 0)
+        while (position.term, position.offset) < (info.last.term, info.last.offset):
             page = await self._engine.store.read(
-                self._session_id,
-                position,
-                min(left, _READ_AT_ONCE),
-                generation=None if counted else info.generation,
+                self._session_id, position, _READ_AT_ONCE, generation=info.generation
             )
             if not page:
                 return None
             chunks += page
             position = page[-1].cursor
-            if counted and position.offset != len(chunks):
-                return None
         return chunks
 
     async def _look(self, *, metadata: bool = False) -> SessionInfo:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from streamhub import Cursor, ProducerFenced, Status, StreamClosed
+from streamhub import ProducerFenced, Status, StreamClosed
 
 from .session import Item, Verdict
 from .stage import HUBS, SESSIONS, Handle, Instance, Production, Stage
@@ -73,13 +73,14 @@ class Producing(Stage):
         assert granted == created
         if created:
             assert stream.generation is not None
-            epoch = self.run(stream.info()).epoch or 0
-            model = session.grant(takeover, owner, metadata, stream.generation, epoch)
+            terms = self.run(stream.info()).terms
+            assert terms is not None
+            model = session.grant(takeover, owner, metadata, stream.generation, terms)
             self.productions.append(Production(session_id, instance, stream, model))
         else:
             session.refuse(takeover)
         assert session.record is not None
-        self.handles.append(Handle(session_id, instance, stream, session.record.epoch))
+        self.handles.append(Handle(session_id, instance, stream, session.record.terms.epoch))
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -211,7 +212,7 @@ class Producing(Stage):
             cursor = await production.stream.publish(text, event=event)
             model.items.append((text, event))
             production.pending = not flush
-            assert Cursor(model.epoch, len(model.items)) == cursor
+            assert model.terms.cursor(len(model.items)) == cursor
         if flush:
             await production.stream.flush()
 

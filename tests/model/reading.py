@@ -49,7 +49,7 @@ class Reading(Stage):
         assert standing == self.run(_listed(instance.hub))
         if record is None or stream is None:
             return
-        self.handles.append(Handle(session_id, instance, stream, record.epoch))
+        self.handles.append(Handle(session_id, instance, stream, record.terms.epoch))
         assert (record.standing is not Status.ACTIVE) == self.run(stream.done())
         assert record.metadata == self.run(stream.metadata())
         if record.whole:
@@ -71,13 +71,15 @@ class Reading(Stage):
         if record is None or stream is None:
             return
         if data.draw(st.integers(0, 7), label="another epoch") == 7:
-            row, error = self.run(_to_the_end(stream.subscribe(after=Cursor(record.epoch + 1, 1))))
+            row, error = self.run(
+                _to_the_end(stream.subscribe(after=Cursor(record.terms.current + 1, 1)))
+            )
             assert ([], StreamReplaced) == (row, type(error))
             session.found_lost()
             return
         last = len(record.log)
         offset = data.draw(st.integers(0, last), label="after")
-        start: Cursor | str | None = Cursor(record.epoch, offset)
+        start: Cursor | str | None = record.terms.cursor(offset)
         if offset in (0, last) and data.draw(st.booleans(), label="by name"):
             start = None if offset == 0 else "now"
         expected = _row(record, offset, last, batch=batch) if record.whole else []
@@ -92,7 +94,7 @@ class Reading(Stage):
         session.found_lost()
         if not record.whole and offset < last:
             assert isinstance(error, CursorExpired)
-            assert Cursor(record.epoch, offset) == error.cursor
+            assert record.terms.cursor(offset) == error.cursor
         else:
             _check_end(record, error, subscription)
 
@@ -117,7 +119,7 @@ class Reading(Stage):
             Follower(
                 session_id=session_id,
                 subscription=subscription,
-                cursor=Cursor(record.epoch, count),
+                cursor=record.terms.cursor(count),
                 generation=record.generation,
                 takeovers=len(self.sessions[session_id].takeovers),
             )
@@ -133,19 +135,12 @@ class Reading(Stage):
         record = session.followable
         if record is None:
             return
-        replaced = record.epoch != here.epoch or (
-            record.generation != follower.generation and record.base < here.offset
-        )
-        overtaken = any(
-            one.epoch != here.epoch or one.base < here.offset
-            for one in session.takeovers[follower.takeovers :]
-        )
+        replaced = not record.terms.hold(here)
+        overtaken = any(not one.terms.hold(here) for one in session.takeovers[follower.takeovers :])
         ends = replaced or record.status is not Status.ACTIVE
         count = None if ends else len(record.log) - here.offset
         row, error = self.run(_to_the_end(follower.subscription, count))
-        assert row == [
-            (Cursor(here.epoch, here.offset + n), one[1]) for n, one in enumerate(row, 1)
-        ]
+        assert [here.offset + n for n in range(1, len(row) + 1)] == [one[0].offset for one in row]
         if isinstance(error, StreamReplaced):
             assert overtaken
             assert set(row) <= session.ever
@@ -156,7 +151,7 @@ class Reading(Stage):
             _check_end(record, error, follower.subscription)
         if ends or error is not None:
             self.followers.remove(follower)
-        follower.cursor = Cursor(here.epoch, here.offset + len(row))
+        follower.cursor = row[-1][0] if row else here
         follower.generation, follower.takeovers = record.generation, len(session.takeovers)
 
     # Under another name, too, it comes more often.
@@ -220,7 +215,7 @@ def _row(record: Record, start: int, end: int, *, batch: bool = False) -> list[_
         data, event = record.log[offset - 1]
         if batch and event is None and row and row[-1][1][1] is None:
             data = row.pop()[1][0] + data
-        row.append((Cursor(record.epoch, offset), (data, event)))
+        row.append((record.terms.cursor(offset), (data, event)))
     return row
 
 

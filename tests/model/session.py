@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Any
 
 from streamhub import Cursor, SessionInfo, Status
+from streamhub.chunks import Terms
 
 __all__ = ["Item", "Producer", "Record", "Session", "Verdict", "text_of"]
 
@@ -29,8 +30,7 @@ class Record:
     """What the store holds of a session."""
 
     generation: str
-    epoch: int
-    base: int
+    terms: Terms
     replaced: str | None
     owner: str | None
     metadata: Any
@@ -59,9 +59,8 @@ class Record:
             session_id=session_id,
             status=self.standing,
             generation=self.generation,
-            epoch=self.epoch,
-            last=Cursor(self.epoch, len(self.log)),
-            base=self.base,
+            terms=self.terms,
+            last=self.terms.cursor(len(self.log)),
             replaced=self.replaced,
             bytes=sum(_size(item) for item in self.log),
             lease=actual.lease,
@@ -78,8 +77,7 @@ class Producer:
     """One claim, as the process that was granted it holds it until its end."""
 
     generation: str
-    epoch: int
-    base: int
+    terms: Terms
     replaced: str | None
     owner: str | None
     metadata: Any
@@ -92,8 +90,7 @@ class Producer:
         """The session as it puts it back when the store has lost it."""
         return Record(
             generation=self.generation,
-            epoch=self.epoch,
-            base=self.base,
+            terms=self.terms,
             replaced=self.replaced,
             owner=self.owner,
             metadata=self.metadata,
@@ -106,7 +103,7 @@ class Session:
     """One session: what is stored of it, and what came before."""
 
     record: Record | None = None
-    #: The newest epoch that was removed: nothing of it, or older, must come back.
+    #: The newest term that was removed: nothing of it, or older, must come back.
     buried: int = 0
     #: Every epoch that began.
     epochs: set[int] = field(default_factory=set)
@@ -147,9 +144,9 @@ class Session:
             self.found_lost()
 
     def grant(
-        self, takeover: str, owner: str | None, metadata: Any, generation: str, epoch: int
+        self, takeover: str, owner: str | None, metadata: Any, generation: str, terms: Terms
     ) -> Producer:
-        """``epoch`` is what the store has named it; it must be new unless this continues one."""
+        """``terms`` are those of the store; the epoch must be new unless this continues one."""
         old, log = self.record, list[Item]()
         goes_on = False
         if old is not None and takeover == "continue":
@@ -158,14 +155,18 @@ class Session:
             goes_on = old.whole
             log = old.log if goes_on else []
         if goes_on and old is not None:
-            assert old.epoch == epoch
+            assert old.terms.epoch == terms.epoch
+            assert old.terms.current < terms.current
         else:
-            assert epoch not in self.epochs
-        self.epochs.add(epoch)
+            assert terms.epoch not in self.epochs
+        assert (terms.base, terms.spans[:-1]) == (
+            len(log),
+            tuple(one for one in old.terms.spans if one[1] < len(log)) if goes_on and old else (),
+        )
+        self.epochs.add(terms.epoch)
         producer = Producer(
             generation=generation,
-            epoch=epoch,
-            base=len(log),
+            terms=terms,
             replaced=None if old is None else old.generation,
             owner=owner,
             metadata=metadata,
@@ -188,7 +189,7 @@ class Session:
         if producer.over is not None:
             return producer.over
         forgotten = record is None or record.generation == producer.replaced
-        if forgotten and producer.epoch > self.buried:
+        if forgotten and producer.terms.current > self.buried:
             self._put(producer.record())
         elif record is None or record.generation != producer.generation:
             producer.over = Verdict.FENCED
@@ -221,7 +222,7 @@ class Session:
     def cancel(self, epoch: int, reason: str | None) -> Status:
         """The answer to a cancel of the stream of this epoch (G9)."""
         record = self.record
-        if record is None or record.epoch != epoch:
+        if record is None or record.terms.epoch != epoch:
             return Status.LOST
         standing = record.standing
         if standing in (Status.ACTIVE, Status.LOST):
@@ -237,7 +238,7 @@ class Session:
         if self.record is None:
             return False
         if self.record.status is Status.ACTIVE:
-            self.buried = max(self.buried, self.record.epoch)
+            self.buried = max(self.buried, self.record.terms.current)
         self.record = None
         return True
 
@@ -275,7 +276,7 @@ class Session:
 
     def _remember(self, record: Record) -> None:
         self.ever |= {
-            (Cursor(record.epoch, offset), item) for offset, item in enumerate(record.log, 1)
+            (record.terms.cursor(offset), item) for offset, item in enumerate(record.log, 1)
         }
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streamhub import (
+    Chunk,
     Cursor,
     Hub,
     LiveStream,
@@ -175,7 +176,7 @@ class Stage(RuleBasedStateMachine):
         if record is not None and any(one.session_id == session_id for one in self.followers):
             session.found_lost()
             if record.status is Status.CANCELLED:
-                epoch, generation = record.epoch, record.generation
+                epoch, generation = record.terms.epoch, record.generation
                 self.run(self._observer.cancel(session_id, generation=generation, epoch=epoch))
 
     # -- the comparison ------------------------------------------------------------------------
@@ -221,9 +222,14 @@ class Stage(RuleBasedStateMachine):
         expected = record.info(session_id, info)
         if not record.whole:
             return info, expected
-        log = await self._observer.read(session_id, Cursor(info.epoch or 0, 0), _ALL)
+        log: list[Chunk] = []
+        while True:
+            page = await self._observer.read(session_id, record.terms.place(len(log)), _ALL)
+            log += page
+            if not page:
+                break
         row: list[tuple[Cursor, Item]] = [(one.cursor, (one.data, one.event)) for one in log]
         return (info, row), (
             expected,
-            [(Cursor(record.epoch, offset), item) for offset, item in enumerate(record.log, 1)],
+            [(record.terms.cursor(offset), item) for offset, item in enumerate(record.log, 1)],
         )

@@ -205,7 +205,7 @@ class _UIMessageStream:
 
 def message_id_of(cursor: Cursor) -> str:
     """The default id of the message whose stream has ``cursor``: one for all of an epoch."""
-    return f"msg-{cursor.epoch}"
+    return f"msg-{cursor.term}"
 
 
 def _error_text(status: str, reason: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from ..chunks import Cursor, Item
+from ..chunks import Item, Terms
 from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable, StreamHubError
 from ..ids import new_generation
@@ -81,7 +81,7 @@ async def _claim_once(
     """:raises _PastIsMissing: what was claimed went away before it was read."""
     generation = new_generation()
     #: As much as it takes to give up a claim of which no more than its generation is known.
-    claimed = Claim(session_id, generation, 0, 0, None, config.lease, config.retention)
+    claimed = Claim(session_id, generation, Terms.first(0), None, config.lease, config.retention)
     try:
         answer = await store.claim(
             session_id,
@@ -110,7 +110,7 @@ async def _read_past(store: Store, claim: Claim) -> list[Item]:
     past: list[Item] = []
     while len(past) < claim.base:
         limit = min(_READ_AT_ONCE, claim.base - len(past))
-        chunks = await store.read(claim.session_id, Cursor(claim.epoch, len(past)), limit)
+        chunks = await store.read(claim.session_id, claim.terms.place(len(past)), limit)
         past += [
             chunk.data if chunk.event is None else (chunk.data, chunk.event) for chunk in chunks
         ]

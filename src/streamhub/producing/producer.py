@@ -87,7 +87,7 @@ class Producer:
     # In the order in which a chunk needs them: of a thousand producers little is in a processor's
     # cache. Without slots the names would be too many for CPython to share them between producers.
     __slots__ = (  # noqa: RUF023
-        "open", "_max_chunk", "_items", "_sizes", "_full_at", "_sent", "on_work", "_epoch",
+        "open", "_max_chunk", "_items", "_sizes", "_full_at", "_sent", "on_work", "_term", "_base",
         "_waiting", "_only_chunks", "_under_way", "claim", "done", "_stored", "_failing_since",
         "renewed", "_mendings", "_broken", "_cancelling", "_current", "_end", "_give_up_after",
         "_max_pending", "_max_stream", "_metadata", "_metadata_sent", "_metadata_set",
@@ -97,7 +97,7 @@ class Producer:
 
     def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
         self.claim = granted.claim
-        self._epoch = granted.claim.epoch
+        self._term, self._base = granted.claim.terms.current, granted.claim.base
         self._max_chunk = config.max_chunk_bytes
         self._max_pending = config.max_pending_bytes
         self._max_stream = config.max_stream_bytes
@@ -167,7 +167,7 @@ class Producer:
         sizes.append(total)
         if self._sent == last:
             self.on_work(self)
-        return Cursor(self._epoch, last + 1)
+        return Cursor(self._term, last + 1)
 
     async def publish(self, data: str, event: str | None) -> Cursor:
         """Take a chunk in, as soon as there is room for it."""
@@ -289,11 +289,11 @@ class Producer:
         before. All else waits for what was written before it.
         """
         base, last = self._sent, len(self._items)
-        if base + 1 == last and self._only_chunks:
+        if base + 1 == last and self._only_chunks and base >= self._base:
             # What is asked for most by far, at the pace of a model.
             self._sent = last
             self._under_way += 1
-            return [Append(self.claim, base, self._items[base:], self._sizes[last])]
+            return [Append(self.claim, base, self._items[base:], self._sizes[last], self._term)]
         ops: list[WriteOp] = []
         if self.done:
             return ops
@@ -317,7 +317,8 @@ class Producer:
             if base == last:
                 break
             end = self._batch_end(base)
-            ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end]))
+            term = self.claim.terms.place(base).term
+            ops.append(Append(self.claim, base, self._items[base:end], self._sizes[end], term))
             base = self._sent = end
 
     def _add_others(self, ops: list[WriteOp]) -> None:
@@ -462,6 +463,9 @@ class Producer:
     def _batch_end(self, base: int) -> int:
         """The offset up to which chunks after ``base`` fit into one append; at least one does."""
         end = min(base + _APPEND_CHUNKS, len(self._items))
+        if base < self.claim.base:
+            # What is put back was written by several terms, one after the other.
+            end = min(end, int(self.claim.terms.end_of_span(base)))
         limit = self._sizes[base] + _APPEND_BYTES
         if self._sizes[end] <= limit:
             return end

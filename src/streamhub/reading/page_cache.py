@@ -37,7 +37,7 @@ class _Page:
 
     def follows(self, after: Cursor) -> bool:
         start = self.start
-        return start.epoch == after.epoch and start.offset <= after.offset < self.stop
+        return start.term == after.term and start.offset <= after.offset < self.stop
 
 
 class PageCache:
@@ -74,7 +74,7 @@ class PageCache:
         self._reading: list[_Page] = []
 
     async def read(
-        self, after: Cursor, *, end: int, generation: str | None = None
+        self, after: Cursor, *, begin: int = 0, end: int, generation: str | None = None
     ) -> list[Chunk] | None:
         """What comes right after ``after``, as far as its page goes. ``generation`` is given for a
         session of the Go library, where entries cannot be counted: a page begins anywhere there.
@@ -86,9 +86,9 @@ class PageCache:
         page = self._find(after)
         shared = page is not None and page.chunks is None
         if page is None and counted:
-            at = after.offset - after.offset % self._size
+            at = max(begin, after.offset - after.offset % self._size)
             # A store may ask for a page in many parts: none lies beyond the end.
-            page = self._begin(Cursor(after.epoch, at), max(1, min(self._size, end - at)))
+            page = self._begin(Cursor(after.term, at), max(1, min(self._size, end - at)))
         elif page is None:
             page = self._begin(after, self._size, generation)
         page.ahead = False
@@ -144,7 +144,7 @@ class PageCache:
     def _read_ahead(self, page: _Page, end: int) -> bool:
         """Ask for what follows a page that is wanted, before a reader does, unless that is asked
         for already, or enough is."""
-        start = Cursor(page.start.epoch, page.stop)
+        start = Cursor(page.start.term, page.stop)
         if start.offset >= end or start.offset % self._size or self._find(start) is not None:
             return False
         if sum(one.ahead for one in (*self._kept, *self._reading)) >= _AHEAD:

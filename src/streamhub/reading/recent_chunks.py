@@ -8,7 +8,7 @@ __all__ = ["RecentChunks"]
 
 
 class RecentChunks:
-    """Holds the chunks ``base + 1`` … ``end`` of one epoch: the newest ``max_chunks`` and up to as
+    """Holds the chunks ``base + 1`` … ``end`` of one term: the newest ``max_chunks`` and up to as
     many again, fewer where they are more than ``max_bytes``, but at least the newest message.
 
     Every subscriber of the process reads from the same recent by its own cursor; who has fallen
@@ -16,7 +16,7 @@ class RecentChunks:
     """
 
     # Without slots, each live message would look at twice as much memory here.
-    __slots__ = ("_base", "_bytes", "_chunks", "_max_bytes", "epoch", "max_chunks")
+    __slots__ = ("_base", "_bytes", "_chunks", "_max_bytes", "max_chunks", "term")
 
     def __init__(self, max_chunks: int, max_bytes: int) -> None:
         self.max_chunks = max_chunks
@@ -28,9 +28,9 @@ class RecentChunks:
         return self._base + len(self._chunks)
 
     def clear(self) -> None:
-        self._start(epoch=-1, base=0)
+        self._start(term=-1, base=0)
 
-    def extend(self, epoch: int, base: int, chunks: list[Chunk], size: int) -> int:
+    def extend(self, term: int, base: int, chunks: list[Chunk], size: int) -> int:
         """Take in the chunks ``base + 1`` …; known ones are skipped, a hole starts it anew. Answers
         where it ends then.
 
@@ -40,8 +40,8 @@ class RecentChunks:
         end = self._base + len(held)
         if not chunks:
             return end
-        if epoch != self.epoch or base > end:
-            self._start(epoch, base)
+        if term != self.term or base > end:
+            self._start(term, base)
             held = self._chunks
         elif base < end:
             chunks = chunks[end - base :]
@@ -55,7 +55,7 @@ class RecentChunks:
 
     def after(self, cursor: Cursor) -> list[Chunk]:
         """The chunks right after ``cursor``; none if it is at the end or outside."""
-        if cursor.epoch != self.epoch or cursor.offset < self._base:
+        if cursor.term != self.term or cursor.offset < self._base:
             return []
         return self._chunks[cursor.offset - self._base :]
 
@@ -73,7 +73,7 @@ class RecentChunks:
         del self._chunks[:-kept]
         self._bytes = size
 
-    def _start(self, epoch: int, base: int) -> None:
-        self.epoch, self._base = epoch, base
+    def _start(self, term: int, base: int) -> None:
+        self.term, self._base = term, base
         self._chunks: list[Chunk] = []
         self._bytes = 0

@@ -52,7 +52,7 @@ class SessionView:
     # What each live message needs comes first: of a thousand views little is in a processor's
     # cache. Without slots the names would be too many for CPython to share them between the views.
     __slots__ = (  # noqa: RUF023
-        "_heard", "recent", "trusted", "_epoch", "end", "_grown", "due", "_loop", "news", "turn",
+        "_heard", "recent", "trusted", "_term", "end", "_grown", "due", "_loop", "news", "turn",
         "_distrust_until", "_gone_since", "_info", "_joined_pages", "_known", "_lapsed_since",
         "_lease", "_overtaken", "_pages", "_poll", "_removed", "_schedule", "_spawn", "_store",
         "_synced", "_was_synced", "_watch", "failure", "looks", "missing", "references",
@@ -72,8 +72,8 @@ class SessionView:
         self.references = 0
         self.due = asyncio.get_running_loop().time() + _FIRST_LOOK
         self._info: SessionInfo | None = None
-        #: Its epoch; None if there is none.
-        self._epoch: int | None = None
+        #: The term that writes; None if there is none.
+        self._term: int | None = None
         #: Whether chunks have come since, of which ``end`` knows already.
         self._grown = False
         self.trusted = False
@@ -129,9 +129,9 @@ class SessionView:
     @property
     def info(self) -> SessionInfo | None:
         info = self._info
-        if info is not None and info.epoch is not None and self._grown:
+        if info is not None and info.terms is not None and self._grown:
             # Made when it is asked for: each chunk would have to pay for it otherwise.
-            last = Cursor(info.epoch, self.end)
+            last = info.terms.cursor(self.end)
             self._info = info = replace(info, status=Status.ACTIVE, last=last)
             self._grown = False
         return info
@@ -166,13 +166,23 @@ class SessionView:
 
         Empty where the log has a hole or ends; None if what was read is not current any more.
         """
-        return await self._pages.read(after, end=self.end, generation=self._foreign)
+        terms = None if self.info is None else self.info.terms
+        if terms is None:
+            return await self._pages.read(after, end=self.end, generation=self._foreign)
+        place = terms.place(after.offset)
+        begin = next(base for term, base in terms.spans if term == place.term)
+        end = int(min(self.end, terms.end_of_span(after.offset)))
+        return await self._pages.read(place, begin=begin, end=end)
 
     async def read_joined(self, after: Cursor) -> list[Chunk] | None:
         """Like ``read``, with rows of chunks without event type as one, where that saves work."""
         # Joined pages cannot be entered in the middle, and those of cursors all over not be shared.
-        if self._foreign is None and after.offset % _JOINED_PAGE == 0:
-            return await self._joined_pages.read(after, end=self.end)
+        terms = None if self.info is None else self.info.terms
+        if terms is not None and after.offset % _JOINED_PAGE == 0:
+            end = int(min(self.end, terms.end_of_span(after.offset)))
+            return await self._joined_pages.read(
+                terms.place(after.offset), begin=after.offset, end=end
+            )
         return await self.read(after)
 
     @property
@@ -183,9 +193,9 @@ class SessionView:
 
     async def holds(self, cursor: Cursor) -> bool:
         """Whether the log has the very chunk that ``cursor`` names."""
-        before = Cursor(cursor.epoch, cursor.offset - 1)
+        before = Cursor(cursor.term, cursor.offset - 1)
         if cursor.offset == 0:
-            before = Cursor(cursor.epoch - 1, 2**64 - 1)
+            before = Cursor(cursor.term - 1, 2**64 - 1)
         chunks = await self._pages.load(before, 1, self._foreign)
         return bool(chunks) and chunks[0].cursor == cursor
 
@@ -236,10 +246,10 @@ class SessionView:
             self._on_change(event)
             return
         self._heard = True
-        end = self.recent.extend(event.epoch, event.base, event.chunks, event.bytes)
+        end = self.recent.extend(event.term, event.base, event.chunks, event.bytes)
         if not self.trusted:
             return
-        if self._epoch != event.epoch:
+        if self._term != event.term:
             self._doubt(forget=False)
             return
         follows = event.base == self.end
@@ -272,10 +282,15 @@ class SessionView:
     def _on_ended(self, event: Ended) -> None:
         self._overtaken = True
         info = self.info
-        if not self.trusted or info is None or info.epoch != event.epoch:
+        if (
+            not self.trusted
+            or info is None
+            or info.terms is None
+            or info.terms.current != event.term
+        ):
             self._doubt(forget=False)
             return
-        last = Cursor(event.epoch, event.last)
+        last = info.terms.cursor(event.last)
         self._stands(replace(info, status=event.status, last=last, error=event.error, lease=None))
         self.due = inf
         self._turn_over()
@@ -296,10 +311,10 @@ class SessionView:
         known = self._known
         if known is not None and known.generation != found.generation:
             self.takeovers.append(found.base)
-        if found.epoch is not None and self.recent.epoch == found.epoch:
+        if found.terms is not None and self.recent.term == found.terms.current:
             # Live messages may have told of newer chunks than this look.
             last = max(found.last.offset, self.recent.end)
-            found = replace(found, last=Cursor(found.epoch, last))
+            found = replace(found, last=found.terms.cursor(last))
         if found.status is not Status.LOST:
             self._lapsed_since = inf
         else:
@@ -344,7 +359,7 @@ class SessionView:
         if past is not None and left <= 0:
             self._take(past)
             return
-        self._info = self._epoch = None
+        self._info = self._term = None
         self.missing = self.missing or self._removed or self._known is None or left <= 0
         pause = self._lease / 3 if self.missing else min(left, self._lease / 4)
         self.due = now + min(pause, _DEGRADED_POLL if not self._synced else pause)
@@ -353,7 +368,8 @@ class SessionView:
         self._turn_over()
 
     def _stands(self, info: SessionInfo) -> None:
-        self._info, self._epoch = info, info.epoch
+        self._info = info
+        self._term = None if info.terms is None else info.terms.current
         self._grown, self.end = False, info.last.offset
 
     def _turn_over(self) -> None:

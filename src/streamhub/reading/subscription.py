@@ -290,11 +290,11 @@ class Subscription(AsyncIterator[Chunk]):
             return Cursor(info.epoch or 0, 0)
         if cursor == "now":
             return info.last
-        if info.epoch is not None and cursor.epoch != info.epoch:
-            raise StreamReplaced(self._session_id, cursor.epoch, info.epoch)
+        if info.terms is not None and not info.terms.hold(cursor):
+            raise StreamReplaced(self._session_id, cursor, info.epoch)
         if info.epoch is None and cursor != Cursor(0, 0) and not await view.holds(cursor):
             # A log of the Go library has no epoch that would tell it from the one before.
-            raise StreamReplaced(self._session_id, cursor.epoch, None)
+            raise StreamReplaced(self._session_id, cursor, None)
         if _is_before(info.last, cursor):
             try:
                 async with asyncio.timeout(_BEYOND_END):
@@ -311,12 +311,11 @@ class Subscription(AsyncIterator[Chunk]):
         return cursor
 
     def _check_epoch(self, view: SessionView, info: SessionInfo, position: Cursor) -> None:
-        if info.epoch is not None and position.epoch != info.epoch:
-            raise StreamReplaced(self._session_id, position.epoch, info.epoch)
-        if len(view.takeovers) > self._takeovers:
-            bases, self._takeovers = view.takeovers[self._takeovers :], len(view.takeovers)
-            if info.epoch is None or any(base < position.offset for base in bases):
-                raise StreamReplaced(self._session_id, position.epoch, info.epoch)
+        if info.terms is not None:
+            if not info.terms.hold(position):
+                raise StreamReplaced(self._session_id, position, info.epoch)
+        elif len(view.takeovers) > self._takeovers:
+            raise StreamReplaced(self._session_id, position, None)
 
     def _check_end(self, info: SessionInfo) -> None:
         """All is delivered: end if the stream has."""
@@ -361,7 +360,8 @@ class Subscription(AsyncIterator[Chunk]):
             await self._changed(view)
         info = await self._standing(view)
         over = info.status is not Status.ACTIVE or loop.time() >= until
-        missing = info.epoch == at.epoch and _is_before(at, info.last)
+        held = info.terms is None or info.terms.hold(at)
+        missing = held and _is_before(at, info.last)
         if over and missing and await view.read(at) == []:
             raise CursorExpired(self._session_id, at)
         return until
@@ -386,10 +386,10 @@ def parse_after(after: Cursor | str | None) -> Cursor | Now | None:
     try:
         return Cursor.parse(after)
     except ValueError:
-        reason = 'is malformed; a cursor is "<epoch>-<offset>", or "now"'
+        reason = 'is malformed; a cursor is "<term>-<offset>", or "now"'
         raise InvalidCursor(after, reason) from None
 
 
 def _is_before(one: Cursor, other: Cursor) -> bool:
     # Within one log the halves grow together, in one of the Go library too.
-    return (one.epoch, one.offset) < (other.epoch, other.offset)
+    return (one.term, one.offset) < (other.term, other.offset)

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from ..chunks import Chunk, Cursor, Item, SessionInfo, Status, join, right_after
+from ..chunks import Chunk, Cursor, Item, SessionInfo, Status, Terms, join, right_after
 from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable
 
@@ -61,9 +61,8 @@ class Claim(msgspec.Struct, frozen=True):
 
     session_id: str
     generation: str
-    epoch: int
-    #: The offset after which this generation writes.
-    base: int
+    #: Which term wrote what of the log; the current one is this claim.
+    terms: Terms
     #: The generation that this one replaced; None for a session that was unknown.
     replaced: str | None
     #: Seconds that the claim outlives its last renewal.
@@ -73,6 +72,16 @@ class Claim(msgspec.Struct, frozen=True):
     owner: str | None = None
     #: When the epoch began: milliseconds since 1970 by the store's clock.
     created_ms: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """The term of the log's first claim."""
+        return self.terms.epoch
+
+    @property
+    def base(self) -> int:
+        """The offset after which this generation writes."""
+        return self.terms.base
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -95,7 +104,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):
-    """Store ``items`` as the chunks ``base + 1`` … of the claim's epoch. Renews the lease if
+    """Store ``items`` as the chunks ``base + 1`` … of the log, under ``term``. Renews the lease if
     a quarter of it has passed: more often would cost as much as a chunk, and change nothing.
 
     Safe to repeat: chunks that the log has already are not stored again.
@@ -106,6 +115,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     items: Sequence[Item]
     #: UTF-8 bytes of the epoch once these are stored.
     total_bytes: int
+    #: Which term wrote all of them: the claim's own, or, where a lost log is put back, an earlier.
+    term: int
 
 
 class SetMetadata(msgspec.Struct, frozen=True, gc=False):
@@ -217,7 +228,7 @@ class Unsynced(msgspec.Struct, frozen=True, gc=False):
 class Appended(msgspec.Struct, frozen=True, gc=False):
     """The chunks ``base + 1`` … were stored. ``lease``: seconds that the claim holds at most."""
 
-    epoch: int
+    term: int
     base: int
     chunks: list[Chunk]
     bytes: int
@@ -227,17 +238,16 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
 class Claimed(msgspec.Struct, frozen=True, gc=False):
     """A generation claimed the session, or put its claim back; the log reaches ``last``."""
 
-    epoch: int
+    term: int
     last: int
-    base: int
     lease: float
     generation: str
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """The session ended after chunk ``last``."""
+    """The session ended after chunk ``last``, which ``term`` was to go on from."""
 
-    epoch: int
+    term: int
     last: int
     status: Status
     error: str | None
@@ -287,11 +297,12 @@ class Store(Protocol):
     ) -> Granted | Refused:
         """Claim the session if it is unknown, ended or lost; never over a live lease.
 
-        ``restart`` begins a new epoch with an empty log. ``continue`` keeps epoch, log and (where
-        none are given) owner and metadata, is refused on a finished session, and begins a new
-        epoch if the log is not whole. A lost session whose cancel was asked for is ended as
-        ``CANCELLED`` instead of continued. Repeating a call that was granted is granted again.
-        Of several claims at once, one is granted.
+        Every claim is a new term: the store's time in milliseconds, and always above all terms that
+        the session is known to have had. ``restart`` begins a new epoch with an empty log.
+        ``continue`` keeps epoch, log and (where none are given) owner and metadata, is refused on
+        a finished session, and begins a new epoch if the log is not whole. A lost session whose
+        cancel was asked for is ended as ``CANCELLED`` instead of continued. Repeating a call that
+        was granted is granted again. Of several claims at once, one is granted.
         """
         ...
 
@@ -341,10 +352,12 @@ class Store(Protocol):
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:
-        """Up to ``limit`` chunks after ``after`` in order; fewer only at the end of the log.
+        """Up to ``limit`` chunks after the place ``after`` in order; fewer only at the end of the
+        term, which may be the end of the log.
 
-        Only those of its epoch: none if another has begun. In a session of the Go library, which
-        has no epochs, name the ``generation`` instead: none if the session is another's now.
+        Only those of its term: none if the log does not have that term (any more). In a session of
+        the Go library, which has no terms, name the ``generation`` instead: none if the session is
+        another's now.
         """
         ...
 
@@ -353,7 +366,7 @@ class Store(Protocol):
 
         Each row of chunks without event type comes as one chunk, of their data in order, under the
         cursor of the last; chunks with an event type stay single, in their place. Short only at
-        the end of the log or at a hole; none where ``read`` finds none. Not for sessions of the Go
+        the end of the term or at a hole; none where ``read`` finds none. Not for sessions of the Go
         library.
         """
         ...

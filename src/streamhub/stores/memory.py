@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from .. import metadata_json
-from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..chunks import Chunk, Cursor, SessionInfo, Status, Terms
 from ..errors import InvalidStoreUrl, SessionCorrupted
 from .base import (
     Append,
@@ -107,9 +107,8 @@ class _Record:
             session_id=claim.session_id,
             status=self.standing(now),
             generation=claim.generation,
-            epoch=claim.epoch,
-            last=Cursor(claim.epoch, len(self.log)),
-            base=claim.base,
+            terms=claim.terms,
+            last=claim.terms.cursor(len(self.log)),
             replaced=claim.replaced,
             bytes=self.bytes,
             lease=max(0.0, self.lease_until - now) if self.status is Status.ACTIVE else None,
@@ -122,7 +121,7 @@ class _Record:
 
 
 class _Tombstone(dict[str, int]):
-    """The removed generations of a session, and their epochs."""
+    """The removed generations of a session, and their terms."""
 
     expires = 0.0
 
@@ -199,20 +198,20 @@ class MemoryStore(BaseStore):
             if standing is Status.ACTIVE or complete or stopped:
                 return Refused(old.info(now, metadata=False))
         continues = old is not None and takeover == "continue"
+        term = max(int(now * 1000), self._last_term(session_id, old) + 1)
         if continues and old is not None:
-            epoch, base, created_ms = old.claim.epoch, len(old.log), old.claim.created_ms
+            created_ms = old.claim.created_ms
+            terms = old.claim.terms.continued(term, len(old.log))
             owner = old.claim.owner if owner is None else owner
             metadata = old.metadata if metadata is None else metadata
         else:
             created_ms = int(now * 1000)
-            epoch = max(created_ms, self._last_epoch(session_id, old) + 1)
-            base = 0
+            terms = Terms.first(term)
         record = _Record(
             Claim(
                 session_id=session_id,
                 generation=generation,
-                epoch=epoch,
-                base=base,
+                terms=terms,
                 replaced=None if old is None else old.claim.generation,
                 lease=lease,
                 retention=retention,
@@ -225,7 +224,7 @@ class MemoryStore(BaseStore):
             record.log, record.bytes = old.log, old.bytes
         record.renew(now, record.claim)
         self._records[session_id] = record
-        self._tell(session_id, Claimed(epoch, base, base, lease, generation))
+        self._tell(session_id, Claimed(term, terms.base, lease, generation))
         return Granted(record.claim, record.bytes, record.metadata)
 
     # -- writing -----------------------------------------------------------------------------
@@ -267,11 +266,10 @@ class MemoryStore(BaseStore):
         last = len(record.log)
         if last < op.base:
             return Behind(last)
-        epoch = record.claim.epoch
         new = [
-            Chunk(item, Cursor(epoch, offset))
+            Chunk(item, Cursor(op.term, offset))
             if isinstance(item, str)
-            else Chunk(item[0], Cursor(epoch, offset), item[1])
+            else Chunk(item[0], Cursor(op.term, offset), item[1])
             for offset, item in enumerate(op.items[last - op.base :], last + 1)
         ]
         # A claim that was given up stays so.
@@ -281,7 +279,7 @@ class MemoryStore(BaseStore):
             added = op.total_bytes - record.bytes
             record.log.extend(new)
             record.bytes = op.total_bytes
-            self._tell(op.claim.session_id, Appended(epoch, last, new, added, op.claim.lease))
+            self._tell(op.claim.session_id, Appended(op.term, last, new, added, op.claim.lease))
         return Stored(len(record.log), record.cancelling)
 
     def _restore(self, op: Restore, record: _Record | None, now: float) -> WriteResult:
@@ -293,8 +291,8 @@ class MemoryStore(BaseStore):
                 if record.status is not Status.ACTIVE:
                     return Over(record.status)
                 return Restored(len(record.log))
-        if claim.epoch <= max(self._removed.get(claim.session_id, {}).values(), default=0):
-            # Whoever claimed after a removal was given a later epoch.
+        if claim.terms.current <= max(self._removed.get(claim.session_id, {}).values(), default=0):
+            # Whoever claimed after a removal was given a later term.
             return Fenced(None)
         restored = _Record(claim, op.metadata)
         kept = record is not None and record.claim.epoch == claim.epoch
@@ -305,7 +303,7 @@ class MemoryStore(BaseStore):
         last = len(restored.log)
         self._tell(
             claim.session_id,
-            Claimed(claim.epoch, last, claim.base, claim.lease, claim.generation),
+            Claimed(claim.terms.current, last, claim.lease, claim.generation),
         )
         return Restored(last)
 
@@ -341,8 +339,8 @@ class MemoryStore(BaseStore):
         if record.status is Status.ACTIVE:
             # A frozen producer is kept out for as long as its session would have outlived it.
             self._bury(claim, now + claim.lease + claim.retention)
-        elif claim.epoch >= int(now * 1000):
-            # Whoever claims within this millisecond must still get another epoch.
+        elif claim.terms.current >= int(now * 1000):
+            # Whoever claims within this millisecond must still get another term.
             self._bury(claim, now + 0.002)
         self._tell(session_id, Removed())
         for watch in list(self._cancels.get(session_id, ())):
@@ -364,11 +362,14 @@ class MemoryStore(BaseStore):
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:
         record = self._get(session_id, self._clock())
-        if record is None or record.claim.epoch != after.epoch:
+        if record is None:
             return []
         if generation is not None and record.claim.generation != generation:
             return []
-        return record.log[after.offset : after.offset + limit]
+        page = record.log[after.offset : after.offset + limit]
+        if page and page[0].cursor.term == page[-1].cursor.term == after.term:
+            return page
+        return [chunk for chunk in page if chunk.cursor.term == after.term]
 
     async def sessions(self) -> AsyncIterator[str]:
         for session_id in list(self._records):
@@ -397,15 +398,15 @@ class MemoryStore(BaseStore):
 
     def _bury(self, claim: Claim, expires: float) -> None:
         tombstone = self._removed.setdefault(claim.session_id, _Tombstone())
-        tombstone[claim.generation] = claim.epoch
+        tombstone[claim.generation] = claim.terms.current
         if len(tombstone) > _MOST_REMOVED:
             del tombstone[next(iter(tombstone))]
         tombstone.expires = max(tombstone.expires, expires)
 
-    def _last_epoch(self, session_id: str, record: _Record | None) -> int:
-        """The newest epoch that the session is known to have had."""
+    def _last_term(self, session_id: str, record: _Record | None) -> int:
+        """The newest term that the session is known to have had."""
         removed = self._removed.get(session_id, {}).values()
-        return max(0 if record is None else record.claim.epoch, *removed, 0)
+        return max(0 if record is None else record.claim.terms.current, *removed, 0)
 
     def _sweep(self, now: float) -> None:
         """Drop what has expired, often enough that the work per claim stays constant."""
@@ -425,5 +426,5 @@ class MemoryStore(BaseStore):
 
     def _tell_end(self, record: _Record) -> None:
         claim = record.claim
-        event = Ended(claim.epoch, len(record.log), record.status, record.error)
+        event = Ended(claim.terms.current, len(record.log), record.status, record.error)
         self._tell(claim.session_id, event)

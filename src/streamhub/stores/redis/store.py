@@ -32,7 +32,7 @@ from .layout.answers import given, taken
 from .layout.keys import Keys, meta_pattern, session_of
 from .layout.live import cancel_event, live_event
 from .layout.log import entries, joined, page, pages, row
-from .layout.record import FIELDS, is_foreign, ms, outcome_status, read_record
+from .layout.record import FIELDS, is_foreign, ms, outcome_status, read_record, read_terms
 from .layout.script_calls import Calls, Carrying, results
 from .layout.scripts import Call, Command, load_scripts
 from .topology.channels import ChannelMap
@@ -133,13 +133,12 @@ class RedisStore(BaseStore):
             if info is not None:
                 return Refused(info)
             # It went away in between: claim what is free now.
-        _, epoch, base, replaced, owner_now, created, size, metadata_now = answer
+        _, epoch, terms, replaced, owner_now, created, size, metadata_now = answer
         self._writes.expect(keys.meta)
         claim = Claim(
             session_id=session_id,
             generation=generation,
-            epoch=int(epoch),
-            base=int(base),
+            terms=read_terms(int(epoch), terms.decode()),
             replaced=replaced.decode() or None,
             lease=lease,
             retention=retention,
@@ -244,7 +243,7 @@ class RedisStore(BaseStore):
             replies = await self._list(_Page, session_id, after, limit)
             found = pages(session_id, replies, after)
             if found is not None:
-                return _of_epoch(found, after.epoch)
+                return _of_term(found, after.term)
         keys = self._keys(session_id)
         requests: list[Command] = [
             (b"XRANGE", keys.chunks, f"({after}", b"+", b"COUNT", limit),
@@ -258,7 +257,7 @@ class RedisStore(BaseStore):
         chunks = entries(session_id, answers[0])
         if generation is not None:
             return chunks if answers[1] == generation.encode() else []
-        return _of_epoch(chunks, after.epoch)
+        return _of_term(chunks, after.term)
 
     async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
         replies = await self._list(_Row, session_id, after, limit)
@@ -268,10 +267,10 @@ class RedisStore(BaseStore):
         self, kind: type[Listing], session_id: str, after: Cursor, limit: int
     ) -> list[Any]:
         """The next ``limit`` places of a log, a part at a time."""
-        chunks, epoch, end = self._keys(session_id).chunks, after.epoch, after.offset + limit
+        chunks, term, end = self._keys(session_id).chunks, after.term, after.offset + limit
         part = max(_LISTED, -(-limit // _LISTINGS))
         listings = [
-            kind((b"XRANGE", chunks, f"({epoch}-{at}", b"+", b"COUNT", min(part, end - at)))
+            kind((b"XRANGE", chunks, f"({term}-{at}", b"+", b"COUNT", min(part, end - at)))
             for at in range(after.offset, end, part)
         ]
         async with self._pages:
@@ -365,9 +364,9 @@ class _Row(Listing):
     shorten = staticmethod(row)
 
 
-def _of_epoch(chunks: list[Chunk], epoch: int) -> list[Chunk]:
-    if chunks and chunks[-1].cursor.epoch != epoch:
-        return [chunk for chunk in chunks if chunk.cursor.epoch == epoch]
+def _of_term(chunks: list[Chunk], term: int) -> list[Chunk]:
+    if chunks and chunks[-1].cursor.term != term:
+        return [chunk for chunk in chunks if chunk.cursor.term == term]
     return chunks
 
 

@@ -105,7 +105,9 @@ class CrashingTests(Stage):
         continued = status is not None and takeover == "continue"
         assert continued is (old_epoch == info.epoch)
         cursor = await stream.publish("c")
-        assert Cursor(info.last.epoch, 3 if continued else 1) == cursor
+        assert info.terms is not None
+        assert Cursor(info.terms.current, 3 if continued else 1) == cursor
+        assert (cursor.term == info.last.term) is not continued
         await within(stream.close())
         chunks = await drain(stream.subscribe())
         assert ("abc" if continued else "c") == joined(chunks)

@@ -46,7 +46,7 @@ class EndingTests(Stage):
         """All stored chunks come, and then the producer's error, however late one asks."""
         stream = await produce(hub, session, ["a", "b"])
         other = await reader(elsewhere, session)
-        epoch = (await other.info()).last.epoch
+        epoch = (await other.info()).last.term
         subscription = other.subscribe(after=Cursor(epoch, 2) if when == "at the end" else None)
         if when == "waiting":
             assert "a" == (await within(anext(subscription))).data
@@ -155,8 +155,8 @@ class EndingTests(Stage):
         chunks = [*head, *rest]
         assert {"old"} == {chunk.data for chunk in chunks}
         assert [*range(1, len(chunks) + 1)] == [chunk.cursor.offset for chunk in chunks]
-        assert (session, old.epoch) == (error.session_id, error.epoch)
-        assert (await fresh.info()).epoch == error.current
+        assert (session, old.epoch) == (error.session_id, error.cursor.term)
+        assert (await fresh.info()).epoch == error.epoch
 
     async def test_g4_who_waits_for_the_first_chunk_hears_of_a_restart(
         self, hub: Hub, elsewhere: Hub, store: Store, session: str
@@ -171,19 +171,19 @@ class EndingTests(Stage):
         fresh = await produce(hub, session, ["new"])
         chunks, error = await reading
         assert [] == chunks
-        assert (old.epoch, (await fresh.info()).epoch) == (error.epoch, error.current)
+        assert (old.epoch, (await fresh.info()).epoch) == (error.cursor.term, error.epoch)
 
     async def test_g4_a_cursor_of_another_epoch_raises(
         self, hub: Hub, elsewhere: Hub, session: str
     ) -> None:
         """A cursor of the old answer is no place in the new one, be it smaller or larger."""
         stream = await produce(hub, session, ["a", "b"])
-        epoch = (await stream.info()).last.epoch
+        epoch = (await stream.info()).last.term
         other = await reader(elsewhere, session)
         for foreign in (epoch - 1, epoch + 1):
             with pytest.raises(StreamReplaced) as caught:
                 await within(anext(other.subscribe(after=Cursor(foreign, 1))))
-            assert (foreign, epoch) == (caught.value.epoch, caught.value.current)
+            assert (foreign, epoch) == (caught.value.cursor.term, caught.value.epoch)
 
     @pytest.mark.parametrize("ended", [True, False])
     async def test_g4_a_cursor_beyond_the_end_raises(
@@ -193,7 +193,7 @@ class EndingTests(Stage):
         stream = await produce(hub, session, ["a", "b"])
         if ended:
             await within(stream.close())
-        epoch = (await stream.info()).last.epoch
+        epoch = (await stream.info()).last.term
         with pytest.raises(InvalidCursor):
             await within(
                 anext((await reader(elsewhere, session)).subscribe(after=Cursor(epoch, 9)))

@@ -108,7 +108,7 @@ class ReadingTests(Stage):
         stream = await produce(hub, session, texts)
         if ended:
             await within(stream.close())
-        epoch = (await stream.info()).last.epoch
+        epoch = (await stream.info()).last.term
         other = await reader(elsewhere, session)
         readers = [
             asyncio.create_task(drain(other.subscribe(after=after)))
@@ -163,7 +163,7 @@ class ReadingTests(Stage):
         await stream.publish("c")
         last = await stream.publish("d")
         await within(stream.flush())
-        epoch = last.epoch
+        epoch = last.term
         subscription = (await reader(elsewhere, session)).subscribe(batch_replay=True)
         replay = [await within(anext(subscription)) for _ in range(4)]
         assert [
@@ -182,7 +182,7 @@ class ReadingTests(Stage):
         """A resumed batch holds the rest only."""
         stream = await produce(hub, session, [f"{n} " for n in range(3000)])
         await within(stream.close())
-        epoch = (await stream.info()).last.epoch
+        epoch = (await stream.info()).last.term
         subscription = (await reader(elsewhere, session)).subscribe(
             after=Cursor(epoch, 10), batch_replay=True
         )

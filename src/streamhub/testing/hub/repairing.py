@@ -271,7 +271,7 @@ class DamageTests(Stage):
         """A reader that comes to a hole gets all before it and then an error, never the rest."""
         stream = await produce(hub, session, ["a", "b", "c"])
         await within(stream.close())
-        epoch = (await stream.info()).last.epoch
+        epoch = (await stream.info()).last.term
         await backend.drop_chunk(session, offset)
         subscription = (await reader(elsewhere, session)).subscribe()
         chunks, error = await until_error(subscription, CursorExpired)

@@ -116,12 +116,11 @@ async def stall(store: Store, session_id: str) -> SessionInfo:
     """Have the producer's lease lapse now, as if its process had stood still for so long."""
     [info] = await store.look([session_id])
     assert isinstance(info, SessionInfo)
-    assert info.epoch is not None
+    assert info.terms is not None
     claim = Claim(
         session_id=session_id,
         generation=info.generation,
-        epoch=info.epoch,
-        base=info.base,
+        terms=info.terms,
         replaced=None,
         lease=CALM.lease,
         retention=CALM.retention,
@@ -141,7 +140,17 @@ async def crash(
     assert isinstance(answer, Granted)
     total = sum(len(text.encode()) or 1 for text in texts)
     if texts:
-        await store.write([Append(answer.claim, base=0, items=texts, total_bytes=total)])
+        await store.write(
+            [
+                Append(
+                    answer.claim,
+                    base=0,
+                    items=texts,
+                    total_bytes=total,
+                    term=answer.claim.terms.current,
+                )
+            ]
+        )
     return answer.claim
 
 

@@ -293,6 +293,6 @@ class EndTests(Scene):
         first = await claim(store, session)
         await store.remove(session)
         second = await claim(store, session)
-        late = Append(first, base=0, items=["late"], total_bytes=4)
+        late = Append(first, base=0, items=["late"], total_bytes=4, term=first.epoch)
         assert Fenced(second.generation) == await write(store, late)
         assert [] == await texts(store, second)

@@ -148,9 +148,9 @@ class ReadTests(Scene):
         await store.write([Release(first, last=5)])
         second = await claim(store, session)
         await append(store, second, ["new"] * 10)
-        for epoch in (first.epoch, second.epoch + 1, 0):
+        for term in (first.epoch, second.epoch + 1, 0):
             for offset in (0, 3, 5, 10):
-                assert [] == await store.read(session, Cursor(epoch, offset), 100)
+                assert [] == await store.read(session, Cursor(term, offset), 100)
         generation = second.generation
         start = Cursor(second.epoch, 0)
         assert 10 == len(await store.read(session, start, 100, generation=generation))

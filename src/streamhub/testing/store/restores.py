@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from ...chunks import Cursor, Status
+from ...chunks import Cursor, Status, Terms
 from ...stores.base import (
     Claim,
     Claimed,
@@ -122,7 +122,10 @@ class RestoreTests(Scene):
         if before is not Status.ACTIVE:
             await end(store, predecessor, before, last=2)
         continued = msgspec.structs.replace(
-            predecessor, generation=new_generation(), base=2, replaced=predecessor.generation
+            predecessor,
+            generation=new_generation(),
+            terms=predecessor.terms.continued(predecessor.terms.current + 5, 2),
+            replaced=predecessor.generation,
         )
         assert 2 == _last(await write(store, Restore(continued, metadata="1")))
         info = await look(store, session, metadata=True)
@@ -141,12 +144,17 @@ class RestoreTests(Scene):
         predecessor = await claim(store, session)
         await append(store, predecessor, ["a", "b", "stale"])
         continued = msgspec.structs.replace(
-            predecessor, generation=new_generation(), base=2, replaced=predecessor.generation
+            predecessor,
+            generation=new_generation(),
+            terms=predecessor.terms.continued(predecessor.terms.current + 5, 2),
+            replaced=predecessor.generation,
         )
         kept = _last(await write(store, Restore(continued, metadata=None)))
         assert kept <= 2
         items = ["a", "b", "c"]
-        assert Stored(3) == await append(store, continued, items[kept:], after=items[:kept])
+        for at in range(kept, 3):
+            answer = await append(store, continued, items[at : at + 1], after=items[:at])
+            assert Stored(at + 1) == answer
         assert items == await texts(store, continued)
 
     async def test_a_restart_that_was_lost_empties_the_log_again(
@@ -159,7 +167,7 @@ class RestoreTests(Scene):
         restarted = msgspec.structs.replace(
             predecessor,
             generation=new_generation(),
-            epoch=predecessor.epoch + 7,
+            terms=Terms.first(predecessor.epoch + 7),
             replaced=predecessor.generation,
         )
         assert 0 == _last(await write(store, Restore(restarted, metadata=None)))
@@ -190,7 +198,7 @@ class RestoreTests(Scene):
         event = await recorder.wait(Claimed)
         watch.close()
         assert (claimed.epoch, 0, claimed.generation) == (
-            event.epoch,
+            event.term,
             event.last,
             event.generation,
         )
@@ -200,8 +208,7 @@ def _claim_unknown_to_the_store(session_id: str) -> Claim:
     return Claim(
         session_id=session_id,
         generation=new_generation(),
-        epoch=1_700_000_000_123,
-        base=0,
+        terms=Terms.first(1_700_000_000_123),
         replaced=None,
         lease=60.0,
         retention=60.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...chunks import Chunk, Cursor, Item, SessionInfo, Status
+from ...chunks import Chunk, Item, SessionInfo, Status
 from ...stores.base import (
     Append,
     Claim,
@@ -92,7 +92,9 @@ async def write(store: Store, op: WriteOp) -> WriteResult:
 def to_append(claim: Claim, items: Sequence[Item], *, after: Sequence[Item] = ()) -> Append:
     """The operation that puts ``items`` after those that the producer stored before."""
     total = sum(_size(item) for item in (*after, *items))
-    return Append(claim, base=len(after), items=items, total_bytes=total)
+    return Append(
+        claim, len(after), items, total_bytes=total, term=claim.terms.place(len(after)).term
+    )
 
 
 async def append(
@@ -126,8 +128,18 @@ async def look(store: Store, session_id: str, *, metadata: bool = False) -> Sess
 
 
 async def read(store: Store, claim: Claim, *, after: int = 0, limit: int = 10_000) -> list[Chunk]:
-    """The log of the claim's epoch."""
-    return await store.read(claim.session_id, Cursor(claim.epoch, after), limit)
+    """The log of the claim, all of its terms."""
+    terms, chunks = claim.terms, list[Chunk]()
+    while len(chunks) < limit:
+        more = min(
+            limit - len(chunks), terms.end_of_span(after + len(chunks)) - after - len(chunks)
+        )
+        place = terms.place(after + len(chunks))
+        page = await store.read(claim.session_id, place, int(more))
+        chunks += page
+        if not page or chunks[-1].cursor.offset != after + len(chunks):
+            break
+    return chunks
 
 
 async def texts(store: Store, claim: Claim) -> list[str]:

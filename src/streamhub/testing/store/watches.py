@@ -45,12 +45,12 @@ class WatchTests(Scene):
         await recorder.wait(Claimed, 3)
         watch.close()
         expected = [
-            (first.epoch, 0, 0, first.generation),
-            (first.epoch, 1, 1, second.generation),
-            (third.epoch, 0, 0, third.generation),
+            (first.terms.current, 0, first.generation),
+            (second.terms.current, 1, second.generation),
+            (third.terms.current, 0, third.generation),
         ]
         told = recorder.of(Claimed)
-        assert expected == [(e.epoch, e.last, e.base, e.generation) for e in told]
+        assert expected == [(e.term, e.last, e.generation) for e in told]
         assert all(0 < event.lease <= 60.0 for event in told)
 
     async def test_stored_chunks_are_told(self, store: Store, other: Store, session: str) -> None:
@@ -62,8 +62,8 @@ class WatchTests(Scene):
         await recorder.wait(Appended, 2)
         watch.close()
         first, second = recorder.of(Appended)
-        assert (claimed.epoch, 0) == (first.epoch, first.base)
-        assert (claimed.epoch, 2) == (second.epoch, second.base)
+        assert (claimed.epoch, 0) == (first.term, first.base)
+        assert (claimed.epoch, 2) == (second.term, second.base)
         assert first.bytes >= 7
         assert [
             Chunk("ä", Cursor(claimed.epoch, 1)),

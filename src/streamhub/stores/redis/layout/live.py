@@ -15,7 +15,7 @@ __all__ = ["appended", "cancel_event", "live_event"]
 _encode = msgspec.msgpack.Encoder().encode
 
 
-#: Epoch, base, lease in ms, bytes of the epoch, chunks. What the script only hands on is text.
+#: Term, base, lease in ms, bytes of the epoch, chunks. What the script only hands on is text.
 _decode_appended = msgspec.msgpack.Decoder(
     tuple[str, int, int, str, list[str | tuple[str, str]]]
 ).decode
@@ -25,40 +25,38 @@ _decode_appended = msgspec.msgpack.Decoder(
 _APPENDED = 0x95
 
 
-def appended(
-    epoch: int, base: int, lease_ms: int, total_bytes: int, items: Sequence[Item]
-) -> bytes:
+def appended(term: int, base: int, lease_ms: int, total_bytes: int, items: Sequence[Item]) -> bytes:
     """The message of chunks that are stored after ``base``. The script reads it, too."""
-    return _encode((str(epoch), base, lease_ms, str(total_bytes), items))
+    return _encode((str(term), base, lease_ms, str(total_bytes), items))
 
 
 def live_event(message: bytes) -> LiveEvent | None:
     """What a message on the live channel says; None for one of a later version."""
     if message and message[0] == _APPENDED:
         written, base, lease_ms, _, items = _decode_appended(message)
-        epoch = int(written)
+        term = int(written)
         if len(items) == 1 and type(items[0]) is str:
             # Most of them, at the pace of a model; what follows would take twice as long.
-            chunks = [Chunk(items[0], Cursor(epoch, base + 1))]
+            chunks = [Chunk(items[0], Cursor(term, base + 1))]
         elif items:
             chunks = [
-                Chunk(item, Cursor(epoch, offset))
+                Chunk(item, Cursor(term, offset))
                 if type(item) is str
-                else Chunk(item[0], Cursor(epoch, offset), item[1])
+                else Chunk(item[0], Cursor(term, offset), item[1])
                 for offset, item in enumerate(items, base + 1)
             ]
         else:
             raise ValueError("no chunks")
-        return Appended(epoch, base, chunks, len(message), lease_ms / 1000)
+        return Appended(term, base, chunks, len(message), lease_ms / 1000)
     kind = message[:1]
     if kind == b"c":
-        _, *numbers, generation = message.split(b" ", 5)
-        epoch, last, base, lease = map(int, numbers)
-        return Claimed(epoch, last, base, lease / 1000, generation.decode())
+        _, *numbers, generation = message.split(b" ", 4)
+        term, last, lease = map(int, numbers)
+        return Claimed(term, last, lease / 1000, generation.decode())
     if kind == b"e":
-        _, epoch_text, last_text, outcome, error = message.split(b" ", 4)
+        _, term_text, last_text, outcome, error = message.split(b" ", 4)
         status = OUTCOMES.get(outcome, Status.FAILED)
-        return Ended(int(epoch_text), int(last_text), status, error.decode() or None)
+        return Ended(int(term_text), int(last_text), status, error.decode() or None)
     if kind == b"r":
         return Removed()
     return None

@@ -36,10 +36,10 @@ def page(reply: Any) -> Any:
     try:
         first, last = _cursor(reply[0][0]), _cursor(reply[-1][0])
         # Ids only grow: from the first to the last there is room for just so many.
-        if (first.epoch, first.offset + len(reply) - 1) == (last.epoch, last.offset):
-            epoch = first.epoch
+        if (first.term, first.offset + len(reply) - 1) == (last.term, last.offset):
+            term = first.term
             chunks = [
-                Chunk(data.decode(), Cursor(epoch, offset))
+                Chunk(data.decode(), Cursor(term, offset))
                 for offset, (_, (name, data)) in enumerate(reply, first.offset)
                 if name == b"d"
             ]
@@ -61,7 +61,7 @@ def pages(session_id: str, replies: Sequence[Any], after: Cursor) -> list[Chunk]
         chunks = entries(session_id, reply)
         if chunks:
             # Where one reply found nothing yet, the next may: the log grew, or was put back.
-            if chunks[0].cursor != Cursor(after.epoch, after.offset + 1):
+            if chunks[0].cursor != Cursor(after.term, after.offset + 1):
                 return None
             found += chunks
             after = chunks[-1].cursor
@@ -85,7 +85,7 @@ def row(reply: Any) -> Any:
         plain = [data for _, (name, data) in reply if name == b"d"]
         first, last = _cursor(reply[0][0]), _cursor(reply[-1][0])
         # Ids only grow: from the first to the last there is room for just so many.
-        if (first.epoch, first.offset + len(plain) - 1) == (last.epoch, last.offset):
+        if (first.term, first.offset + len(plain) - 1) == (last.term, last.offset):
             return Row(first, Chunk(b"".join(plain).decode("utf-8", "replace"), last))
     except (ValueError, TypeError, IndexError):
         pass
@@ -102,7 +102,7 @@ def joined(session_id: str, replies: Sequence[Any], after: Cursor) -> list[Chunk
     for reply in replies:
         if not isinstance(reply, Row):
             chunks = right_after(entries(session_id, reply), after)
-        elif reply.first == Cursor(after.epoch, after.offset + 1):
+        elif reply.first == Cursor(after.term, after.offset + 1):
             chunks = [reply.chunk]
         else:
             chunks = []
@@ -114,8 +114,8 @@ def joined(session_id: str, replies: Sequence[Any], after: Cursor) -> list[Chunk
 
 
 def _cursor(key: bytes) -> Cursor:
-    epoch, _, offset = key.partition(b"-")
-    return Cursor(int(epoch), int(offset))
+    term, _, offset = key.partition(b"-")
+    return Cursor(int(term), int(offset))
 
 
 def _chunk(cursor: Cursor, fields: Sequence[bytes]) -> Chunk:

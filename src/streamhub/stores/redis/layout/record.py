@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from .... import metadata_json
-from ....chunks import Cursor, SessionInfo, Status
+from ....chunks import Cursor, SessionInfo, Status, Terms
 from ....errors import SessionCorrupted
 
-__all__ = ["FIELDS", "OUTCOMES", "is_foreign", "ms", "outcome_status", "read_record"]
+__all__ = [
+    "FIELDS",
+    "OUTCOMES",
+    "is_foreign",
+    "ms",
+    "outcome_status",
+    "read_record",
+    "read_terms",
+    "written_terms",
+]
 
 #: The fields of a record that a look reads; the metadata follows on request.
 FIELDS = (
     "gen", "status", "claim", "epoch", "last", "lease", "outcome", "error",
-    "cancel", "owner", "created", "bytes", "base", "replaced",
+    "cancel", "owner", "created", "bytes", "terms", "replaced", "granted",
 )  # fmt: skip
 
 
@@ -41,17 +51,17 @@ def read_record(
 ) -> SessionInfo | SessionCorrupted | None:
     """What the fields of a meta hash say; ``last`` is the newest entry of a foreign log."""
     gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
-    cancel, owner, created, size, base, replaced = fields[8:14]
+    cancel, owner, created, size, terms, replaced, granted = fields[8:15]
     if gen is None and status is None:
         return None
     try:
-        metadata = metadata_json.decode(fields[14]) if len(fields) > 14 and fields[14] else None
+        metadata = metadata_json.decode(fields[15]) if len(fields) > 15 and fields[15] else None
         if is_foreign(fields):
             return SessionInfo(
                 session_id=session_id,
                 status=_foreign_status(status, cancel),
                 generation=_text(gen),
-                epoch=None,
+                terms=None,
                 last=last or Cursor(0, 0),
                 cancelling=status != b"done" and cancel == b"1",
                 metadata=metadata,
@@ -60,15 +70,17 @@ def read_record(
         if status == b"done":
             standing = OUTCOMES[outcome or b"finished"]
         else:
-            remaining = max(0.0, (_number(lease or b"0") - now_ms) / 1000)
+            # No lease holds for longer than it was granted for, whatever the clock has done since.
+            left_ms = min(_number(lease or b"0") - now_ms, _number(granted))
+            remaining = max(0.0, left_ms / 1000)
             standing = Status.ACTIVE if remaining > 0 else Status.LOST
+        log = read_terms(_number(epoch), _text(terms))
         return SessionInfo(
             session_id=session_id,
             status=standing,
             generation=_text(gen),
-            epoch=_number(epoch),
-            last=Cursor(_number(epoch), _number(last_offset)),
-            base=_number(base or b"0"),
+            terms=log,
+            last=log.cursor(_number(last_offset)),
             replaced=_text(replaced) or None,
             bytes=_number(size or b"0"),
             lease=remaining,
@@ -117,3 +129,22 @@ def _time(value: bytes) -> float:
 
 def _text(value: bytes | None) -> str:
     return (value or b"").decode()
+
+
+def read_terms(epoch: int, text: str) -> Terms:
+    """The terms of a log, each written ``<term>-<base>``.
+
+    :raises ValueError: they are not what scripts write.
+    """
+    spans = []
+    for span in text.split(" "):
+        term, _, base = span.partition("-")
+        spans.append((_number(term.encode()), _number(base.encode())))
+    if spans[0][1] != 0 or any(one >= two for one, two in pairwise(spans)):
+        raise ValueError(f"{text[:80]!r} are not the terms of a log")
+    return Terms(epoch, tuple(spans))
+
+
+def written_terms(terms: Terms) -> str:
+    """The terms of a log as scripts have them."""
+    return " ".join([f"{term}-{base}" for term, base in terms.spans])

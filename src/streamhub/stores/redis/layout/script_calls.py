@@ -21,7 +21,7 @@ from ..layout.scripts import Argument, Call
 from .answers import given, write_result
 from .keys import Keys, keys_of_append
 from .live import appended
-from .record import ms
+from .record import ms, written_terms
 from .scripts import Script
 
 __all__ = ["Calls", "Carrying", "results"]
@@ -73,7 +73,7 @@ class Calls:
                 lease, retention = claim.lease, claim.retention
                 lease_ms, ttl_ms = _terms(lease, retention)
                 weight = _FULL
-            message = appended(claim.epoch, op.base, lease_ms, op.total_bytes, op.items)
+            message = appended(op.term, op.base, lease_ms, op.total_bytes, op.items)
             own = len(message) + _PER_CHUNK * len(op.items)
             weight += own
             if weight > _FULL or len(carried) == self.together:
@@ -91,18 +91,17 @@ class Calls:
         keys = Keys.of(self.prefix, claim.session_id)
         lease, ttl = _terms(claim.lease, claim.retention)
         scripts = self._scripts
+        log = (keys.meta, keys.chunks)
+        terms = written_terms(claim.terms)
+        own = (claim.epoch, claim.terms.current, terms)
         match op:
             case SetMetadata(_, metadata):
                 return Call(scripts["set_metadata"], (keys.meta,), claim.generation, metadata)
             case Renew(_, last):
-                return Call(
-                    scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, lease, ttl
-                )
+                return Call(scripts["renew"], log, claim.generation, last, lease, ttl, *own)
             case Release(_, last):
                 ttl = ms(claim.retention)
-                return Call(
-                    scripts["renew"], (keys.meta, keys.chunks), claim.generation, last, 0, ttl
-                )
+                return Call(scripts["renew"], log, claim.generation, last, 0, ttl, *own)
             case End(_, last, status, error):
                 return Call(
                     scripts["end"],
@@ -120,7 +119,7 @@ class Calls:
                     (keys.meta, keys.chunks, keys.removed),
                     claim.generation,
                     claim.epoch,
-                    claim.base,
+                    terms,
                     claim.replaced or "",
                     lease,
                     ms(claim.retention),

@@ -2,8 +2,8 @@
 -- passed, tell the live channel.
 -- KEYS: of each session: meta, chunks
 -- ARGV: lease ms, ttl ms; then of each session: generation; what the live channel is told, in msgpack:
---       [epoch as text, base, lease ms, bytes of the epoch afterwards as text, [chunk, …]], a chunk
---       being its data or [data, event]; live channel
+--       [term of the chunks as text, base, lease ms, bytes of the epoch afterwards as text,
+--       [chunk, …]], a chunk being its data or [data, event]; live channel
 -- Answers: of each session: last | cancelling, last | behind, last | holes | gone |
 --          fenced, generation | over, outcome | an error
 -- Lua hashes all of each string, and collects it as garbage: few are made, and short ones.
@@ -14,12 +14,12 @@ local read = cmsgpack.unpack_limit
 
 local function append(meta, chunks, gen, message, live)
   -- All five of the array, which begins after a byte that says so.
-  local _, epoch, base, _, bytes, items = read(message, 5, 1)
-  local f = redis.call('HMGET', meta, 'gen', 'status', 'epoch', 'last', 'lease', 'cancel')
+  local _, term, base, _, bytes, items = read(message, 5, 1)
+  local f = redis.call('HMGET', meta, 'gen', 'status', 'term', 'last', 'lease', 'cancel')
   local stored_last, lease, cancelling = base, tonumber(f[5]), false
   -- Nearly always all is as its producer left it, and the record need not be made. That `claim` is
   -- its generation, too, is not looked at: nobody else knows it.
-  if not (f[1] == gen and f[2] == 'active' and f[3] == epoch and tonumber(f[4]) == base
+  if not (f[1] == gen and f[2] == 'active' and f[3] == term and tonumber(f[4]) == base
     and lease and not f[6])
   then
     local record = load(meta)
@@ -28,7 +28,8 @@ local function append(meta, chunks, gen, message, live)
       return no
     end
     stored_last, lease, cancelling = record.last, record.lease, record.cancelling
-    if record.epoch ~= tonumber(epoch) then
+    -- A log that was lost is put back under the terms that wrote it.
+    if not string.find(' ' .. record.terms, ' ' .. term .. '-', 1, true) then
       return {'holes'}
     end
   end
@@ -48,10 +49,10 @@ local function append(meta, chunks, gen, message, live)
   end
   -- As text: Redis would write a number with 17 digits first.
   local last_text = format('%d', last)
-  local id = last > stored_last + 1 and epoch .. '-%d'
+  local id = last > stored_last + 1 and term .. '-%d'
   for offset = stored_last + 1, last do
     local item = items[offset - base]
-    local entry = offset == last and epoch .. '-' .. last_text or format(id, offset)
+    local entry = offset == last and term .. '-' .. last_text or format(id, offset)
     local added
     if type(item) == 'table' then
       added = try_call('XADD', chunks, entry, 'd', item[1], 'e', item[2])
@@ -68,7 +69,7 @@ local function append(meta, chunks, gen, message, live)
       return added
     end
   end
-  if lease ~= 0 and lease < now + 0.75 * lease_ms then
+  if lease ~= 0 and (lease < now + 0.75 * lease_ms or lease > now + lease_ms) then
     extend(meta, chunks, lease_ms, ttl_ms, 'last', last_text, 'bytes', bytes)
   else
     if stored_last == 0 then

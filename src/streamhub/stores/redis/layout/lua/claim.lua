@@ -2,7 +2,7 @@
 -- KEYS: meta, chunks, removed
 -- ARGV: generation, takeover, lease ms, retention ms, owner, metadata (each of these two preceded
 --       by '=' if given, else empty), live channel
--- Answers: granted, epoch, base, replaced ('' for none), owner ('=…'), created, bytes,
+-- Answers: granted, epoch, terms, replaced ('' for none), owner ('=…'), created, bytes,
 --          metadata ('=…') | refused
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[7]
 local gen, takeover = ARGV[1], ARGV[2]
@@ -26,13 +26,15 @@ end
 
 -- What the claim hands on. Raises where no producer could read it.
 local function granted()
-  local f = redis.call('HMGET', meta, 'epoch', 'base', 'replaced', 'owner', 'created', 'bytes',
+  local f = redis.call('HMGET', meta, 'epoch', 'terms', 'replaced', 'owner', 'created', 'bytes',
     'metadata')
-  local epoch, base, created, bytes = number(f[1]), number(f[2]), number(f[5]), number(f[6])
-  if not (epoch and base and created and bytes and is_text(f[3] or '') and is_text(f[4] or '')) then
+  local epoch, created, bytes = number(f[1]), number(f[5]), number(f[6])
+  if not (epoch and are_terms(f[2]) and created and bytes and is_text(f[3] or '')
+    and is_text(f[4] or ''))
+  then
     error('damaged record')
   end
-  return {'granted', int(epoch), int(base), f[3] or '', f[4] and '=' .. f[4] or '', int(created),
+  return {'granted', int(epoch), f[2], f[3] or '', f[4] and '=' .. f[4] or '', int(created),
     int(bytes), f[7] and '=' .. f[7] or ''}
 end
 
@@ -60,7 +62,9 @@ end
 
 -- What could not be handed on is refused before anything is written.
 local newest = newest_removed(removed)
-if not newest or old and (old.epoch or 0) > 1e14 or old and not is_text(old.gen) then
+if not newest
+  or old and (math.max(old.epoch or 0, old.term or 0) > 1e14 or not is_text(old.gen))
+then
   error('damaged record')
 end
 local continues = old and old.ours and takeover == 'continue' and whole(chunks, old.last)
@@ -71,27 +75,24 @@ if takeover == 'continue' and not is_text(kept[1] or '')
 then
   error('damaged record')
 end
-local epoch, base = now, 0
-if continues then
-  epoch, base = old.epoch, old.last
-else
-  -- An epoch is the time, but never one that the session has had: clocks go back, and a
-  -- millisecond is long.
-  if old and old.epoch then
-    epoch = math.max(epoch, old.epoch + 1)
-  end
-  epoch = math.max(epoch, newest + 1)
+-- A term is the time, but never one that the session has had: clocks go back, and a millisecond is
+-- long.
+local term = math.max(now, newest + 1)
+if old and old.term then
+  term = math.max(term, old.term + 1)
 end
+local last = continues and old.last or 0
+local terms = continued(continues and old.terms or '', term, last)
 probe(chunks)
-tell_claimed(live, epoch, base, base, lease_ms, gen)
+tell_claimed(live, term, last, lease_ms, gen)
 
 if continues then
   redis.call('HDEL', meta, 'cancel', 'outcome', 'error', 'reason')
-  redis.call('HSET', meta, 'epoch', int(epoch), 'last', int(base), 'created', int(created),
+  redis.call('HSET', meta, 'epoch', int(old.epoch), 'last', int(last), 'created', int(created),
     'bytes', int(bytes))
 else
   redis.call('UNLINK', meta, chunks)
-  redis.call('HSET', meta, 'epoch', int(epoch), 'last', '0', 'bytes', '0', 'created', int(now))
+  redis.call('HSET', meta, 'epoch', int(term), 'last', '0', 'bytes', '0', 'created', int(now))
   if takeover == 'continue' then
     for i, field in ipairs({'owner', 'metadata'}) do
       if kept[i] then
@@ -100,8 +101,8 @@ else
     end
   end
 end
-redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'base', int(base),
-  'replaced', old and old.gen or '', 'term', int(lease_ms), 'keep', int(retention_ms))
+redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'term', int(term),
+  'terms', terms, 'replaced', old and old.gen or '', 'keep', int(retention_ms))
 if owner ~= '' then
   redis.call('HSET', meta, 'owner', string.sub(owner, 2))
 end

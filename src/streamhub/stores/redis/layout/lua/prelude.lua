@@ -23,31 +23,47 @@ local function number(text)
   end
 end
 
--- The newest epoch that was removed, 0 if none was; nil if the tombstone is damaged. One of the year
+-- The newest term that was removed, 0 if none was; nil if the tombstone is damaged. One of the year
 -- 5138 is: a claim that came after it would soon be beyond what a number can be.
 local function newest_removed(removed)
   local newest = 0
-  local epochs = redis.pcall('HVALS', removed)
-  if epochs.err and string.find(epochs.err, 'WRONGTYPE', 1, true) then
+  local terms = redis.pcall('HVALS', removed)
+  if terms.err and string.find(terms.err, 'WRONGTYPE', 1, true) then
     return nil
-  elseif epochs.err then
-    error(epochs.err)
+  elseif terms.err then
+    error(terms.err)
   end
-  for _, text in ipairs(epochs) do
-    local epoch = number(text)
-    if not epoch or epoch > 1e14 then
+  for _, text in ipairs(terms) do
+    local term = number(text)
+    if not term or term > 1e14 then
       return nil
     end
-    newest = math.max(newest, epoch)
+    newest = math.max(newest, term)
   end
   return newest
+end
+
+-- Whether these are the terms of a log, as scripts write them: each as `term-base`, both growing.
+local function are_terms(text)
+  local written, last_term, last_base = {}, 0, -1
+  for term, base in string.gmatch(text or '', '(%d+)-(%d+)') do
+    written[#written + 1] = term .. '-' .. base
+    term, base = number(term), number(base)
+    if not term or not base or term <= last_term or base <= last_base or (#written == 1 and base > 0)
+    then
+      return false
+    end
+    last_term, last_base = term, base
+  end
+  return #written > 0 and table.concat(written, ' ') == text
 end
 
 -- The session's record; nil if there is none. `ours` tells a claim of streamhub-llm from one of
 -- the Go library, which leaves our fields as they are. Raises where a field of ours is damaged:
 -- nothing may be concluded from it.
 local function load(meta)
-  local f = redis.call('HMGET', meta, 'gen', 'status', 'claim', 'epoch', 'last', 'lease', 'cancel')
+  local f = redis.call('HMGET', meta, 'gen', 'status', 'claim', 'epoch', 'last', 'lease', 'cancel',
+    'term', 'terms', 'granted')
   if not f[1] and not f[2] then
     return nil
   end
@@ -57,9 +73,20 @@ local function load(meta)
   }
   if record.ours then
     record.epoch, record.last = number(f[4]), number(f[5])
+    record.term, record.terms = number(f[8]), f[9]
     record.lease = not record.done and number(f[6]) or nil
-    if not (record.epoch and record.last and (record.done or record.lease)) then
+    if not (record.epoch and record.last and record.term and are_terms(record.terms)
+      and (record.done or record.lease))
+    then
       error('damaged record')
+    end
+    if record.lease then
+      -- The clock went back since it was written: it holds for as long as it was granted for.
+      local latest = now_ms() + (number(f[10]) or 0)
+      if record.lease > latest then
+        record.lease = latest
+        redis.call('HSET', meta, 'lease', int(latest))
+      end
     end
   end
   if record.done or record.cancelling then
@@ -67,6 +94,30 @@ local function load(meta)
     record.outcome, record.reason = f[1] or 'finished', f[2] or ''
   end
   return record
+end
+
+-- The terms of a log, each as `term-base`, that goes on after `last`. Those that wrote nothing
+-- leave no trace.
+local function continued(terms, term, last)
+  local wrote = {}
+  for before, base in string.gmatch(terms, '(%d+)-(%d+)') do
+    if tonumber(base) < last then
+      wrote[#wrote + 1] = before .. '-' .. base
+    end
+  end
+  wrote[#wrote + 1] = int(term) .. '-' .. int(last)
+  return table.concat(wrote, ' ')
+end
+
+-- The term that wrote the chunk at the offset `last`; the epoch, where there is none.
+local function term_at(epoch, terms, last)
+  local found = epoch
+  for term, base in string.gmatch(terms, '(%d+)-(%d+)') do
+    if tonumber(base) < last then
+      found = term
+    end
+  end
+  return found
 end
 
 -- Whether the log holds exactly the chunks 1 to last.
@@ -139,7 +190,11 @@ end
 local function extend(meta, chunks, lease_ms, ttl_ms, ...)
   redis.call('PEXPIRE', meta, ttl_ms)
   redis.call('PEXPIRE', chunks, ttl_ms)
-  redis.call('HSET', meta, 'lease', lease_ms > 0 and int(now_ms() + lease_ms) or '0', ...)
+  if lease_ms > 0 then
+    redis.call('HSET', meta, 'lease', int(now_ms() + lease_ms), 'granted', int(lease_ms), ...)
+  else
+    redis.call('HSET', meta, 'lease', '0', ...)
+  end
 end
 
 -- A cancel that was asked for before the end decides how it ends.
@@ -149,7 +204,7 @@ local function finish(meta, chunks, live, record, outcome, reason, retention_ms)
   end
   touch(meta)
   tell(live,
-    table.concat({'e', int(record.epoch), int(record.last), outcome, reason}, ' '))
+    table.concat({'e', int(record.term), int(record.last), outcome, reason}, ' '))
   redis.call('HSET', meta, 'status', 'done', 'outcome', outcome, 'error', reason)
   redis.call('HDEL', meta, 'lease')
   redis.call('PEXPIRE', meta, retention_ms)
@@ -157,7 +212,7 @@ local function finish(meta, chunks, live, record, outcome, reason, retention_ms)
   return {'over', outcome}
 end
 
-local function tell_claimed(live, epoch, last, base, lease_ms, gen)
+local function tell_claimed(live, term, last, lease_ms, gen)
   tell(live,
-    table.concat({'c', int(epoch), int(last), int(base), int(lease_ms), gen}, ' '))
+    table.concat({'c', int(tonumber(term)), int(last), int(lease_ms), gen}, ' '))
 end

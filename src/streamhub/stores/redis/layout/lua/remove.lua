@@ -1,4 +1,4 @@
--- Delete the session, a damaged one too. A tombstone, a hash of generations and their epochs, keeps
+-- Delete the session, a damaged one too. A tombstone, a hash of generations and their terms, keeps
 -- its producer from putting it back.
 -- KEYS: meta, chunks, removed
 -- ARGV: a name for this removal, unique; live channel, cancel channel
@@ -18,16 +18,16 @@ if redis.call('EXISTS', meta) == 0 then
 end
 
 local readable, record = pcall(load, meta)
-local fields = redis.pcall('HMGET', meta, 'gen', 'claim', 'term', 'keep')
+local fields = redis.pcall('HMGET', meta, 'gen', 'claim', 'granted', 'keep')
 local gen, claim = fields[1], fields[2]
-if not readable or not record or (record.epoch or 0) > 1e14 then
+if not readable or not record or math.max(record.epoch or 0, record.term or 0) > 1e14 then
   record = {gen = gen or '', done = false}
 end
 -- A producer of ours may live wherever it has left its claim, or where nobody can tell: all that
 -- have claimed until now are kept out.
 local ours = record.ours or claim or not gen
--- The epoch may have been changed by hand.
-local newest = int(math.max(record.epoch or 0, now))
+-- The term may have been changed by hand.
+local newest = int(math.max(record.term or 0, now))
 
 -- Its producer may be frozen for longer than its lease: it is kept from coming back for as long as
 -- its session would have outlived it.
@@ -39,13 +39,13 @@ local function bury(ms)
   -- Removed again and again meanwhile: the first ones have had their time.
   if redis.call('HLEN', removed) >= 200 then
     local held = redis.call('HGETALL', removed)
-    local epochs = {}
+    local terms_held = {}
     for i = 2, #held, 2 do
-      epochs[#epochs + 1] = tonumber(held[i])
+      terms_held[#terms_held + 1] = tonumber(held[i])
     end
-    table.sort(epochs)
+    table.sort(terms_held)
     for i = 1, #held, 2 do
-      if tonumber(held[i + 1]) <= epochs[math.floor(#epochs / 2)] then
+      if tonumber(held[i + 1]) <= terms_held[math.floor(#terms_held / 2)] then
         redis.call('HDEL', removed, held[i])
       end
     end
@@ -61,8 +61,8 @@ if not record.done then
   if ours then
     bury(lifetime())
   end
-elseif record.ours and record.epoch >= now then
-  -- Whoever claims within this millisecond must still get another epoch.
+elseif record.ours and record.term >= now then
+  -- Whoever claims within this millisecond must still get another term.
   bury(2)
 end
 redis.call('UNLINK', meta, chunks)

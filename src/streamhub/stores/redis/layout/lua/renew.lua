@@ -1,13 +1,18 @@
 -- Extend the lease, or (with a lease of 0) give it up.
 -- KEYS: meta, chunks
--- ARGV: generation, last acknowledged offset, lease ms, ttl ms
+-- ARGV: generation, last acknowledged offset, lease ms, ttl ms; the claim's epoch, term and terms
 -- Answers: last | cancelling, last | behind, last | holes | gone | fenced, generation |
 --          over, outcome
 local record = load(KEYS[1])
 local no = refusal(record, ARGV[1])
 if no then
   return no
-elseif not whole(KEYS[2], record.last) then
+end
+-- Somebody has changed the record by hand, if it has other terms. Who gives up a claim may not know
+-- them yet.
+local f = redis.call('HMGET', KEYS[1], 'epoch', 'term', 'terms')
+local other = f[1] ~= ARGV[5] or f[2] ~= ARGV[6] or f[3] ~= ARGV[7]
+if not whole(KEYS[2], record.last) or (other and tonumber(ARGV[3]) > 0) then
   return {'holes'}
 elseif record.last < tonumber(ARGV[2]) then
   return {'behind', int(record.last)}

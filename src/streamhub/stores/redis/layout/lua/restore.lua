@@ -1,10 +1,12 @@
 -- Put back a claim that was lost, or mend a log with holes.
 -- KEYS: meta, chunks, removed
--- ARGV: generation, epoch, base, replaced ('' for none), lease ms, retention ms,
+-- ARGV: generation, epoch, terms, replaced ('' for none), lease ms, retention ms,
 --       owner ('=…' or ''), created, metadata ('=…' or ''), live channel
 -- Answers: restored, last | fenced, generation ('' if removed) | over, outcome
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
-local gen, epoch, base, replaced = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local gen, epoch, terms, replaced = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local term, base = string.match(terms, '(%d+)-(%d+)$')
+base = tonumber(base)
 local lease_ms = tonumber(ARGV[5])
 local ttl_ms = lease_ms + tonumber(ARGV[6])
 
@@ -17,11 +19,11 @@ if record then
   end
 end
 if not record or record.gen ~= gen then
-  -- Whoever claimed after a removal was given a later epoch: this one is removed, or older.
+  -- Whoever claimed after a removal was given a later term: this one is removed, or older.
   local newest = newest_removed(removed)
   if not newest then
     error('damaged record')
-  elseif epoch <= newest then
+  elseif tonumber(term) <= newest then
     return {'fenced', ''}
   end
 end
@@ -34,7 +36,7 @@ local function open_after(last)
   end
   for i = 1, #stream, 2 do
     if stream[i] == 'last-generated-id' then
-      return stream[i + 1] == ARGV[2] .. '-' .. int(last)
+      return stream[i + 1] == term_at(ARGV[2], terms, last) .. '-' .. int(last)
     end
   end
 end
@@ -48,11 +50,11 @@ if kept then
   last = record.last
 end
 if kept and record.gen == gen then
-  extend(meta, chunks, lease_ms, ttl_ms)
+  extend(meta, chunks, lease_ms, ttl_ms, 'epoch', ARGV[2], 'term', term, 'terms', terms)
   return {'restored', int(last)}
 end
 probe(chunks)
-tell_claimed(live, epoch, last, base, lease_ms, gen)
+tell_claimed(live, term, last, lease_ms, gen)
 if not kept then
   redis.call('UNLINK', chunks)
 end
@@ -62,7 +64,7 @@ if record and record.gen ~= gen then
   redis.call('HDEL', meta, 'cancel', 'reason')
 end
 redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'epoch', ARGV[2],
-  'last', int(last), 'base', ARGV[3], 'replaced', replaced, 'term', ARGV[5], 'keep', ARGV[6],
+  'last', int(last), 'term', term, 'terms', terms, 'replaced', replaced, 'keep', ARGV[6],
   'created', ARGV[8])
 if last == 0 then
   redis.call('HSET', meta, 'bytes', '0')
