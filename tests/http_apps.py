@@ -38,7 +38,7 @@ async def run(request):
 async def held(request):
     return JSONResponse({
         "tasks": len(asyncio.all_tasks()),
-        "sessions followed": len(hub._engine.watcher._views),
+        "sessions followed": hub.statistics().sessions_followed,
         "files": len(os.listdir("/dev/fd")),
     })
 

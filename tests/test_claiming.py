@@ -94,7 +94,7 @@ async def test_a_session_that_is_removed_while_it_is_claimed_is_claimed_anew(
     stream, _ = await make_hub(CONFIG).register(session_id)
     await stream.publish("old")
     await stream.fail("stopped")
-    async with Hub(RemovedMeanwhile(make_hub(CONFIG)._engine.store), config=CONFIG) as hub:
+    async with Hub(RemovedMeanwhile(make_hub(CONFIG)._store), config=CONFIG) as hub:
         stream, created = await hub.register(session_id, takeover="continue")
         assert created
         await stream.publish("new")

@@ -173,6 +173,7 @@ async def test_take_catches_up_at_once(hub: Hub, session_id: str, is_cancelled: 
     subscription = stream.subscribe()
     await subscription.take()
     taking = asyncio.create_task(subscription.take())
+    assert hub._engine is not None
     view = hub._engine.watcher._views[session_id]
 
     async def waits() -> bool:

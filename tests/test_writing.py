@@ -262,6 +262,7 @@ async def test_who_is_told_of_a_write_in_the_middle_of_it_may_publish() -> None:
             for one in (*others, told):
                 await one.publish("x")
             # As if the last round had been long ago: another may begin at once.
+            assert hub._engine is not None
             hub._engine.writer._began = 0.0
             for one in (*others, told, echo):
                 await within(one.flush())

@@ -8,6 +8,8 @@ from .errors import (
     ChunkTooLarge,
     CursorExpired,
     HubClosed,
+    HubInOtherLoop,
+    HubInOtherProcess,
     InvalidChunk,
     InvalidCursor,
     InvalidMetadata,
@@ -30,6 +32,7 @@ from .errors import (
 )
 from .hub import Hub
 from .reading.subscription import Subscription
+from .statistics import HubStatistics
 from .stream import LiveStream
 
 __all__ = [
@@ -40,6 +43,9 @@ __all__ = [
     "Hub",
     "HubClosed",
     "HubConfig",
+    "HubInOtherLoop",
+    "HubInOtherProcess",
+    "HubStatistics",
     "InvalidChunk",
     "InvalidCursor",
     "InvalidMetadata",

@@ -1,147 +1,257 @@
-"""What one hub runs: its store, the writer, the leases, the fan-out, and every task they need."""
+"""What one hub runs: its store, the writer, the leases, the watcher, and every task they need."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from weakref import WeakSet
 
 from .config import HubConfig
-from .errors import HubClosed
-from .producing.cancelling import Production
+from .errors import HubClosed, HubInOtherLoop, HubInOtherProcess
+from .producing.cancelling import OnCancel, Production
+from .producing.claiming import claim
 from .producing.leases import Leases
+from .producing.producer import Producer
 from .producing.writer import Writer
 from .reading.watcher import Watcher
-from .stores.base import Store
-
-if TYPE_CHECKING:
-    from .stream import LiveStream
+from .signals import is_cancelled
+from .statistics import HubStatistics
+from .stores.base import Refused, Store, Takeover
 
 __all__ = ["Engine"]
 
 logger = logging.getLogger("streamhub")
 
-# How long closing waits for bodies to clean up, and then for what is pending to be stored.
+# How long closing waits, in seconds: for claims under way and for sources to clean up, and then
+# for what is pending to be stored.
 _CLEAN_UP = 5.0
 _LAST_WRITES = 5.0
+# The same where the event loop shuts down, and its program waits for that.
+_SHORT_CLEAN_UP = 2.0
+_SHORT_LAST_WRITES = 2.0
+# How long tasks are waited for that were told to end: those of the hub need none of it.
+_STUBBORN = 1.0
 
 
 class Engine:
-    """Starts on first use, in the event loop of that use. Owns its tasks and ends them."""
+    """Belongs to the event loop in which it is made. Owns its tasks, and ends them all: when the
+    hub is closed, or when its event loop shuts down."""
 
     def __init__(self, store: Store, config: HubConfig) -> None:
         self.store = store
         self.config = config
-        self.productions: dict[Production, None] = {}
-        self._bodies: dict[asyncio.Task[None], Production] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._claims: set[asyncio.Task[tuple[LiveStream, bool]]] = set()
-        self._started = False
-        self._closing: asyncio.Task[None] | None = None
         self.closed = False
-
-    def start(self) -> None:
-        """:raises HubClosed: it was closed."""
-        if self.closed:
-            raise HubClosed
-        if self._started:
-            return
-        self._started = True
-        self.writer = Writer(self.store, self.config.linger)
-        self.leases = Leases(self.store, self.config.lease)
-        self.watcher = Watcher(self.store, self.config)
-        self._services = [
-            asyncio.create_task(run, name=f"streamhub {name}")
+        self.writer = Writer(store, config.linger)
+        self.leases = Leases(store, config.lease)
+        self.watcher = Watcher(store, config, self.check)
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.current_thread()
+        #: The process that this one was forked from, where the hub belongs.
+        self._forked_from: int | None = None
+        self._process = os.getpid()
+        self._productions: dict[Production, None] = {}
+        self._sources: dict[asyncio.Task[None], Production] = {}
+        self._claims: set[asyncio.Task[Production | Refused]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        self._services = {
+            self._serve(run, name)
             for name, run in (
                 ("writer", self.writer.run()),
                 ("leases", self.leases.run()),
                 ("watcher", self.watcher.run()),
             )
-        ]
-        for service in self._services:
-            service.add_done_callback(self._on_service_done)
+        }
+        self._keeper = self._loop.create_task(self._keep(), name="streamhub hub")
+        _engines.add(self)
+
+    def check(self) -> None:
+        """:raises HubClosed: the hub is closed.
+        :raises HubInOtherLoop: it belongs to another event loop than the one that runs here.
+        :raises HubInOtherProcess: it belongs to the process that this one was forked from.
+        """
+        self.check_place()
+        if self.closed:
+            raise HubClosed
+
+    def check_place(self) -> None:
+        """The same for what may be done with a hub that is closed."""
+        if self._forked_from is not None:
+            raise HubInOtherProcess(self._forked_from)
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not self._loop:
+            raise HubInOtherLoop(self._thread.name if self._loop.is_running() else None)
+
+    @property
+    def ending(self) -> bool:
+        """Whether what the tasks of the hub are told to do now is to end. Where a loop shuts down
+        it holds from the moment on at which that cancels all tasks, before any of them runs."""
+        return self.closed or self._keeper.cancelling() > 0
+
+    def statistics(self) -> HubStatistics:
+        return HubStatistics(
+            sessions_followed=self.watcher.sessions,
+            subscribers=self.watcher.users,
+            producers=len(self._productions),
+            sources=len(self._sources),
+            claims=len(self._claims),
+            pending_bytes=sum(one.producer.unstored_bytes for one in self._productions),
+            connections=self.store.connections(),
+            tasks=len(self._tasks) + self.watcher.tasks,
+        )
+
+    # What producing takes
 
     async def claim(
-        self, claiming: Coroutine[Any, Any, tuple[LiveStream, bool]]
-    ) -> tuple[LiveStream, bool]:
+        self,
+        session_id: str,
+        on_cancel: OnCancel | None,
+        *,
+        takeover: Takeover,
+        owner: str | None,
+        metadata: str | None,
+    ) -> Production | Refused:
         """Carry a claim out to its end, whatever becomes of the caller: a session that was claimed
         for nobody is released."""
-        task = asyncio.create_task(claiming, name="streamhub claim")
+        self.check()
+        claiming = claim(
+            self.store,
+            self.config,
+            session_id,
+            lambda producer: self._produce(producer, on_cancel),
+            takeover=takeover,
+            owner=owner,
+            metadata=metadata,
+        )
+        task = self._loop.create_task(claiming, name="streamhub claim")
         self._claims.add(task)
         task.add_done_callback(self._claims.discard)
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
-            if self.closed and task.cancelled():
+            if task.cancelled() and not is_cancelled():
+                # The hub has cancelled it, and nobody the caller.
                 raise HubClosed from None
-            self.spawn(self._give_up(task), "give up a claim")
+            self.spawn(_give_up(task), "give up a claim")
             raise
         if self.closed:
-            await self._give_up(task)
+            await _give_up(task)
             raise HubClosed
         return answer
 
+    def _produce(self, producer: Producer, on_cancel: OnCancel | None) -> Production:
+        """Put a producer to work, until it is done."""
+        producer.on_work = self.writer.mark
+        producer.check_place = self.check_place
+        production = Production(
+            producer,
+            on_cancel,
+            store=self.store,
+            leases=self.leases,
+            spawn=self.spawn,
+            is_ending=lambda: self.ending,
+            on_done=self._productions.pop,
+        )
+        self._productions[production] = None
+        return production
+
+    def run_source(self, work: Coroutine[Any, Any, None], production: Production) -> None:
+        """Run a source; closing the hub cancels it and then lets its lease go."""
+        production.owned = True
+        task = self.spawn(work, f"run {production.producer.claim.session_id}")
+        self._sources[task] = production
+        task.add_done_callback(lambda task: self._sources.pop(task, None))
+
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run something that ends with the hub at the latest; its error is logged."""
-        task = asyncio.create_task(work, name=f"streamhub {name}")
+        task = self._loop.create_task(work, name=f"streamhub {name}")
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
         return task
 
-    def spawn_body(self, work: Coroutine[Any, Any, None], production: Production) -> None:
-        """Run a source; closing the hub cancels it and then lets its lease go."""
-        task = self.spawn(work, f"run {production.producer.claim.session_id}")
-        self._bodies[task] = production
-        task.add_done_callback(lambda task: self._bodies.pop(task, None))
+    # The end
 
     async def aclose(self) -> None:
         """End everything. What was published is stored, as far as the store can be reached in
         a few seconds, and every lease is released. Idempotent."""
-        self.closed = True
-        if not self._started:
-            await self.store.aclose()
-            return
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(), name="streamhub close")
-        await asyncio.shield(self._closing)
+        if self._keeper.done():
+            return  # its loop has ended, and all that was in it
+        self.check_place()
+        await asyncio.shield(self._close_soon())
 
-    async def _close(self) -> None:
+    def _close_soon(self) -> asyncio.Task[None]:
+        self.closed = True
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close(), name="streamhub close")
+        return self._closing
+
+    async def _keep(self) -> None:
+        """Lasts as long as the hub, for a loop that shuts down: that cancels every task, and runs
+        on until the last one has ended."""
+        try:
+            await self._loop.create_future()
+        except asyncio.CancelledError:
+            if self._closing is None or self._closing.cancelled() or self._closing.cancelling():
+                await self._end_with_loop()
+            raise
+
+    async def _end_with_loop(self) -> None:
+        """Do in a few seconds what ``aclose`` does."""
+        if not self.closed:
+            self.closed = True
+            logger.warning(
+                "the event loop ends, and the hub on %r was not closed: its sources are stopped, "
+                "its leases released. Call `await hub.aclose()` before, or use `async with hub`",
+                self.store,
+            )
+        # All of them were cancelled; what is pending is written all the same.
+        await asyncio.wait(self._services, timeout=_STUBBORN)
+        self._services = {self._serve(self.writer.run(), "writer")}
+        await self._close(_SHORT_CLEAN_UP, _SHORT_LAST_WRITES)
+
+    async def _close(self, clean_up: float = _CLEAN_UP, last_writes: float = _LAST_WRITES) -> None:
         if self._claims:
-            await asyncio.wait(self._claims, timeout=_CLEAN_UP)
-        for production in self.productions:
-            production.releasing = True
-        bodies = list(self._bodies)
-        for body in bodies:
-            body.cancel("the hub is closing")
-        if bodies:
-            await asyncio.wait(bodies, timeout=_CLEAN_UP)
-        releases = [
-            asyncio.create_task(production.release()) for production in list(self.productions)
-        ]
+            await asyncio.wait(self._claims, timeout=clean_up)
+        sources = dict(self._sources)
+        for task in sources:
+            if not task.cancelling():
+                task.cancel("the hub is closing")
+        if sources:
+            await asyncio.wait(sources, timeout=clean_up)
+        releases = {
+            self._loop.create_task(production.release()) for production in self._productions
+        }
         if releases:
-            _, late = await asyncio.wait(releases, timeout=_LAST_WRITES)
-            for production in list(self.productions):
+            _, late = await asyncio.wait(releases, timeout=last_writes)
+            for production in list(self._productions):
                 claim = production.producer.claim
                 logger.warning("closing: could not store the rest of session %r", claim.session_id)
                 production.producer.abandon()
             if late:
                 await asyncio.wait(late)
         await self.watcher.aclose()
-        tasks = [*self._services, *self._tasks, *self._claims]
+        tasks: set[asyncio.Task[Any]] = {*self._services, *self._tasks, *self._claims}
+        if self._closing is asyncio.current_task():
+            tasks.add(self._keeper)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, stubborn = await asyncio.wait(tasks, timeout=_STUBBORN)
+        for task in stubborn:
+            logger.warning("closing: %s does not end, though it was cancelled", task.get_name())
         await self.store.aclose()
 
-    async def _give_up(self, claiming: asyncio.Task[tuple[LiveStream, bool]]) -> None:
-        """Release what was claimed, if it was."""
-        with suppress(Exception):
-            stream, _ = await claiming
-            for production in list(self.productions):
-                if production.producer.claim.generation == stream.generation:
-                    await production.release()
+    def _serve(self, run: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        service = self._loop.create_task(run, name=f"streamhub {name}")
+        service.add_done_callback(self._on_service_done)
+        return service
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -152,5 +262,32 @@ class Engine:
         if not task.cancelled() and (error := task.exception()) is not None:
             # A bug: say so and fail loudly rather than leave everybody waiting.
             logger.critical("%s ended: closing the hub", task.get_name(), exc_info=error)
-            self._closing = self._closing or asyncio.create_task(self._close())
-            self.closed = True
+            self._close_soon()
+
+    def leave(self) -> None:
+        """The process was forked, and this is the child: nothing here may be used. The sockets,
+        the timers and what is pending are the parent's."""
+        self._forked_from = self._process
+        for production in self._productions:
+            production.producer.leave()
+        self.watcher.leave()
+
+
+_engines: WeakSet[Engine] = WeakSet()
+
+
+def _leave_all() -> None:
+    for engine in _engines:
+        engine.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all)
+
+
+async def _give_up(claiming: asyncio.Task[Production | Refused]) -> None:
+    """Release what was claimed, if it was."""
+    with suppress(Exception):
+        answer = await claiming
+        if isinstance(answer, Production):
+            await answer.release()

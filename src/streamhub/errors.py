@@ -13,6 +13,8 @@ __all__ = [
     "ChunkTooLarge",
     "CursorExpired",
     "HubClosed",
+    "HubInOtherLoop",
+    "HubInOtherProcess",
     "InvalidChunk",
     "InvalidCursor",
     "InvalidMetadata",
@@ -49,6 +51,39 @@ class HubClosed(StreamHubError):
 
     def __init__(self) -> None:
         super().__init__("the hub is closed")
+
+
+class HubInOtherLoop(StreamHubError, RuntimeError):
+    """A hub, or a handle of it, was used in another event loop than the one of its first use.
+
+    ``thread`` is the name of the thread in which that one runs; None if it has ended.
+    """
+
+    def __init__(self, thread: str | None) -> None:
+        self.thread = thread
+        super().__init__(
+            "this hub was first used in an event loop that has ended. A hub belongs to one event "
+            "loop: open another in each asyncio.run(), in each test that has a loop of its own; "
+            "with Starlette's TestClient, make all requests within `with TestClient(app)`"
+            if thread is None
+            else f"this hub belongs to the event loop of thread {thread!r}, and is used from "
+            "another one. Call it there (asyncio.run_coroutine_threadsafe), open a hub in each "
+            "event loop, or use streamhub.sync, whose hubs are for all threads"
+        )
+
+
+class HubInOtherProcess(StreamHubError, RuntimeError):
+    """A hub, or a handle of it, was used in a process that was forked after its first use.
+
+    ``process`` is the id of the process that it belongs to.
+    """
+
+    def __init__(self, process: int) -> None:
+        self.process = process
+        super().__init__(
+            f"this hub was first used in process {process}, from which this one was forked: open "
+            "a hub in each process, after the fork"
+        )
 
 
 # -- bad input -------------------------------------------------------------------------------

@@ -7,40 +7,53 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import get_args
+from typing import TypeAlias, get_args
 
 from . import metadata_json
 from .chunks import SessionInfo, Status
 from .config import HubConfig
 from .engine import Engine
 from .errors import (
+    HubClosed,
+    HubInOtherProcess,
     SessionCorrupted,
     SessionNotFound,
     StoreUnavailable,
 )
 from .ids import check_session_id, is_text
 from .producing import sources
-from .producing.cancelling import OnCancel, Production
-from .producing.claiming import claim
+from .producing.cancelling import OnCancel
+from .statistics import HubStatistics
 from .stores.base import Refused, Store, Takeover
 from .stores.open_store import open_store
 from .stream import LiveStream
 
-__all__ = ["Hub"]
+__all__ = ["Hub", "Source"]
 
 logger = logging.getLogger("streamhub")
 
+#: What ``run`` takes.
+Source: TypeAlias = sources.Source[LiveStream]
+
 _LOOKS_AT_ONCE = 256
+# What tells a store from what is none, as the client of one.
+_STORE = ("configure", "claim", "write", "renew", "cancel", "remove", "look", "read", "watch")
 
 
 class Hub:
     """Sessions on one store. Needs no start; close it with ``aclose`` or ``async with``.
 
-    A hub belongs to the event loop of its first use. It holds a constant number of connections,
-    however many sessions pass through it.
+    A hub belongs to the event loop of its first use: in another one, be it of another thread, it
+    and its handles raise ``HubInOtherLoop``, in a process that is forked afterwards
+    ``HubInOtherProcess``. ``streamhub.sync`` has one for threads. A hub holds a constant number of
+    connections, however many sessions pass through it.
+
+    One that is still open when its event loop shuts down, as ``asyncio.run`` does at the end, is
+    closed by that within a few seconds, with a warning.
 
     :param store: where sessions live; a new in-memory store by default.
     :param config: limits and times.
+    :raises TypeError: ``store`` is no store (a URL is for ``from_url``), or ``config`` none.
 
     ::
 
@@ -53,9 +66,15 @@ class Hub:
             from .stores.memory import MemoryStore
 
             store = MemoryStore()
+        _check_store(store)
+        if config is not None and not isinstance(config, HubConfig):
+            raise TypeError(f"config must be a HubConfig, not {type(config).__name__}")
         self._config = config or HubConfig()
+        self._store = store
         store.configure(self._config)
-        self._engine = Engine(store, self._config)
+        self._closed = False
+        #: Made by the first use, in its event loop.
+        self._engine: Engine | None = None
 
     @classmethod
     def from_url(cls, url: str = "memory://", *, config: HubConfig | None = None) -> Hub:
@@ -81,14 +100,14 @@ class Hub:
         return cls(open_store(url), config=config)
 
     def __repr__(self) -> str:
-        return f"<Hub {self._engine.store!r}>"
+        return f"<Hub {self._store!r}>"
 
     @property
     def config(self) -> HubConfig:
         """The limits and times that this hub keeps."""
         return self._config
 
-    # -- produce -----------------------------------------------------------------------------
+    # Produce
 
     async def register(
         self,
@@ -117,6 +136,7 @@ class Hub:
         :raises ValueError: ``takeover`` is neither.
         :raises StoreUnavailable: the store cannot be reached.
         :raises HubClosed: the hub is closed.
+        :raises HubInOtherLoop: see :class:`Hub`, as of all its methods.
         """
         check_session_id(session_id)
         if takeover not in get_args(Takeover):
@@ -126,16 +146,27 @@ class Hub:
         if on_cancel is not None and not callable(on_cancel):
             raise TypeError(f"on_cancel must be callable, not {type(on_cancel).__name__}")
         limit = self._config.max_chunk_bytes
-        self._engine.start()
+        engine = self._started()
         encoded = None if metadata is None else metadata_json.encode(session_id, metadata, limit)
-        return await self._engine.claim(
-            self._claim(session_id, on_cancel, takeover=takeover, owner=owner, metadata=encoded)
+        answer = await engine.claim(
+            session_id, on_cancel, takeover=takeover, owner=owner, metadata=encoded
         )
+        if isinstance(answer, Refused):
+            return _reader(engine, answer.info), False
+        claim = answer.producer.claim
+        stream = LiveStream(
+            engine,
+            session_id,
+            owner_generation=claim.generation,
+            epoch=claim.epoch,
+            production=answer,
+        )
+        return stream, True
 
     async def run(
         self,
         session_id: str,
-        source: sources.Source,
+        source: Source,
         *,
         takeover: Takeover = "restart",
         owner: str | None = None,
@@ -149,7 +180,8 @@ class Hub:
         (``stream.generation is None``).
 
         :param source: an async iterable of str; an iterable of str, drawn from in a thread; or an
-            async function that is given the stream and publishes itself.
+            async function that is given the stream and publishes itself. Of an iterable, None
+            and ``""`` are skipped, and lone surrogates stored as U+FFFD.
         :raises TypeError: ``source`` is none of these.
         :raises: otherwise as ``register``; the source is closed then, too.
         """
@@ -167,7 +199,7 @@ class Hub:
         stream.spawn_body(source)
         return stream
 
-    # -- find --------------------------------------------------------------------------------
+    # Find
 
     async def get(self, session_id: str, *, wait: float | None = None) -> LiveStream | None:
         """A reader's handle on a session; None when there is no such session.
@@ -175,13 +207,13 @@ class Hub:
         :param wait: wait up to so many seconds for it to be registered.
         """
         check_session_id(session_id)
-        self._engine.start()
-        (info,) = await self._engine.store.look([session_id])
+        engine = self._started()
+        (info,) = await engine.store.look([session_id])
         if info is None and wait is not None:
-            info = await self._appears(session_id, wait)
+            info = await _wait_registered(engine, session_id, wait)
         if isinstance(info, SessionCorrupted | StoreUnavailable):
             raise info
-        return None if info is None else self._reader(info)
+        return None if info is None else _reader(engine, info)
 
     async def active(self, session_ids: Iterable[str]) -> set[str]:
         """Which of these sessions have a live producer now."""
@@ -190,8 +222,7 @@ class Hub:
         wanted = list(dict.fromkeys(session_ids))
         for session_id in wanted:
             check_session_id(session_id)
-        self._engine.start()
-        infos = self._infos(_each(wanted))
+        infos = _infos(self._started().store, _each(wanted))
         return {info.session_id async for info in infos if info.status is Status.ACTIVE}
 
     async def remove(self, session_id: str) -> bool:
@@ -200,20 +231,23 @@ class Hub:
         Its producer is fenced, its subscribers get ``SessionNotFound``.
         """
         check_session_id(session_id)
-        self._engine.start()
-        return await self._engine.store.remove(session_id)
+        return await self._started().store.remove(session_id)
 
     async def sessions(self, *, owner: str | None = None) -> AsyncIterator[SessionInfo]:
         """All sessions, or those of one owner, in no order, with their metadata.
 
         One that comes or goes meanwhile may be among them or not. Never blocks the server.
         """
-        self._engine.start()
-        async for info in self._infos(self._engine.store.sessions(), metadata=True):
+        store = self._started().store
+        async for info in _infos(store, store.sessions(), metadata=True):
             if owner is None or info.owner == owner:
                 yield info
 
-    # -- life --------------------------------------------------------------------------------
+    # Life
+
+    def statistics(self) -> HubStatistics:
+        """What the hub holds now. Costs no I/O, and next to no time."""
+        return HubStatistics() if self._engine is None else self._engine.statistics()
 
     async def aclose(self) -> None:
         """Close the hub: sources of ``run`` are cancelled, what was published is stored, leases
@@ -221,10 +255,14 @@ class Hub:
 
         Takes a few seconds at most, even if the store cannot be reached. Idempotent.
         """
-        await self._engine.aclose()
+        self._closed = True
+        if self._engine is None:
+            await self._store.aclose()
+        else:
+            await self._engine.aclose()
 
     async def __aenter__(self) -> Hub:
-        self._engine.start()
+        self._started()
         return self
 
     async def __aexit__(
@@ -233,81 +271,81 @@ class Hub:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
-
-    # -- parts -------------------------------------------------------------------------------
-
-    async def _claim(
-        self,
-        session_id: str,
-        on_cancel: OnCancel | None,
-        *,
-        takeover: Takeover,
-        owner: str | None,
-        metadata: str | None,
-    ) -> tuple[LiveStream, bool]:
-        engine = self._engine
-        answer = await claim(
-            engine.store,
-            self._config,
-            session_id,
-            lambda producer: Production(engine, producer, on_cancel),
-            takeover=takeover,
-            owner=owner,
-            metadata=metadata,
-        )
-        if isinstance(answer, Refused):
-            return self._reader(answer.info), False
-        claimed = answer.producer.claim
-        stream = LiveStream(
-            engine,
-            session_id,
-            owner_generation=claimed.generation,
-            epoch=claimed.epoch,
-            production=answer,
-        )
-        return stream, True
-
-    def _reader(self, info: SessionInfo) -> LiveStream:
-        return LiveStream(
-            self._engine,
-            info.session_id,
-            owner_generation=info.generation,
-            epoch=info.epoch,
-        )
-
-    async def _appears(
-        self, session_id: str, wait: float
-    ) -> SessionInfo | SessionCorrupted | StoreUnavailable | None:
-        """The session, as soon as it is claimed; None if that takes longer than ``wait``."""
-        view = self._engine.watcher.attach(session_id)
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    while True:
-                        with suppress(SessionNotFound):
-                            if (info := view.glance()) is not None:
-                                return info
-                        await view.changed()
-            return (await self._engine.store.look([session_id]))[0]
-        finally:
-            self._engine.watcher.detach(view)
+            await self.aclose()
+        except HubInOtherProcess:
+            # A fork within the block: its child leaves it, too, and has nothing to close.
+            if error is None:
+                raise
 
-    async def _infos(
-        self, session_ids: AsyncIterator[str], *, metadata: bool = False
-    ) -> AsyncIterator[SessionInfo]:
-        """Those of the sessions that are there, looked at many at a time."""
-        more = True
-        while more:
-            batch = [one async for one in _up_to(_LOOKS_AT_ONCE, session_ids)]
-            more = len(batch) == _LOOKS_AT_ONCE
-            for info in await self._engine.store.look(batch, metadata=metadata):
-                if isinstance(info, SessionInfo):
-                    yield info
-                elif isinstance(info, StoreUnavailable):
-                    raise info
-                elif info is not None:
-                    logger.warning("left out: %s", info)
+    def _started(self) -> Engine:
+        """What runs the hub, from the first use on.
+
+        :raises HubClosed, HubInOtherLoop, HubInOtherProcess: it cannot be used, or not here.
+        """
+        if self._engine is None:
+            if self._closed:
+                raise HubClosed
+            self._engine = Engine(self._store, self._config)
+        else:
+            self._engine.check()
+        return self._engine
+
+
+def _check_store(store: object) -> None:
+    """:raises TypeError: it is none, and what to do instead."""
+    if isinstance(store, str):
+        raise TypeError("store must be a store, not a str: a URL is for Hub.from_url(url)")
+    if isinstance(store, type):
+        raise TypeError(f"store must be a store, not the class of some: {store.__name__}(…)")
+    missing = [name for name in _STORE if not callable(getattr(store, name, None))]
+    if missing:
+        hint = ""
+        if type(store).__module__.partition(".")[0] == "redis":
+            hint = ": a client of redis-py goes into streamhub.stores.redis.RedisStore(client)"
+        raise TypeError(
+            f"store must be a store, not {type(store).__name__}, which has no "
+            f"{', '.join(missing)}{hint}"
+        )
+
+
+def _reader(engine: Engine, info: SessionInfo) -> LiveStream:
+    return LiveStream(engine, info.session_id, owner_generation=info.generation, epoch=info.epoch)
+
+
+async def _wait_registered(
+    engine: Engine, session_id: str, wait: float
+) -> SessionInfo | SessionCorrupted | StoreUnavailable | None:
+    """The session, as soon as it is claimed; None if that takes longer than ``wait``."""
+    view = engine.watcher.attach(session_id)
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                while True:
+                    with suppress(SessionNotFound):
+                        if (info := view.glance()) is not None:
+                            return info
+                    await view.changed()
+        return (await engine.store.look([session_id]))[0]
+    finally:
+        engine.watcher.detach(view)
+
+
+async def _infos(
+    store: Store, session_ids: AsyncIterator[str], *, metadata: bool = False
+) -> AsyncIterator[SessionInfo]:
+    """Those of the sessions that are there, looked at many at a time."""
+    more = True
+    while more:
+        batch = [one async for one in _up_to(_LOOKS_AT_ONCE, session_ids)]
+        more = len(batch) == _LOOKS_AT_ONCE
+        for info in await store.look(batch, metadata=metadata):
+            if isinstance(info, SessionInfo):
+                yield info
+            elif isinstance(info, StoreUnavailable):
+                raise info
+            elif info is not None:
+                logger.warning("left out: %s", info)
 
 
 async def _up_to(limit: int, items: AsyncIterator[str]) -> AsyncIterator[str]:

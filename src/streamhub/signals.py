@@ -1,11 +1,11 @@
-"""Tasks that wait for the next news of something, and are woken together."""
+"""Tasks that wait for the next news of something, and are woken together; who was cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Generic, TypeVar
 
-__all__ = ["Signal"]
+__all__ = ["Signal", "is_cancelled"]
 
 T = TypeVar("T")
 
@@ -53,3 +53,10 @@ class Signal(Generic[T]):
             for waiter in others:
                 if not waiter.done():
                     waiter.set_result(news)
+
+
+def is_cancelled() -> bool:
+    """Whether somebody has cancelled the current task. A ``CancelledError`` may also come of
+    another task that was waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from . import metadata_json
-from .chunks import Chunk, Cursor, SessionInfo, Status
+from .chunks import Cursor, SessionInfo, Status
 from .engine import Engine
 from .errors import (
-    CursorExpired,
+    HubClosed,
     NotProducer,
     SessionCorrupted,
     SessionNotFound,
     StoreUnavailable,
-    StreamClosed,
-    StreamHubError,
-    describe,
     storable,
 )
 from .producing.cancelling import Production
-from .producing.sources import Source, feed
+from .producing.sources import Source, produce
 from .reading.session_view import SessionView
+from .reading.stored_text import stored_text
 from .reading.subscription import Subscription, parse_after
 
 __all__ = ["LiveStream", "check_buffer"]
 
-logger = logging.getLogger("streamhub")
-
 T = TypeVar("T")
-
-_READ_AT_ONCE = 2048
-# How often a log with holes is read again while its producer may mend it, spread over a lease.
-_ATTEMPTS_TO_READ = 5
 
 
 class LiveStream:
@@ -78,7 +69,7 @@ class LiveStream:
         """The fencing token of this producer (a UUIDv7); None on a reader's handle."""
         return None if self._producer is None else self._producer.claim.generation
 
-    # -- the producer ------------------------------------------------------------------------
+    # The producer
 
     async def publish(self, chunk: str, *, event: str | None = None) -> Cursor:
         """Accept ``chunk`` as the next of the stream and return its cursor.
@@ -98,17 +89,22 @@ class LiveStream:
         """
         if self._producer is None:
             raise NotProducer(self._session_id, "publish")
-        cursor = self._producer.accept(chunk, event)
-        return await self._producer.publish(chunk, event) if cursor is None else cursor
+        try:
+            cursor = self._producer.accept(chunk, event)
+        except HubClosed:
+            self._engine.check_place()
+            raise
+        if cursor is None:
+            self._engine.check_place()
+            return await self._producer.publish(chunk, event)
+        return cursor
 
     async def flush(self) -> None:
         """Wait until everything published so far is in the store.
 
         :raises: as ``publish``, where it is not.
         """
-        if self._producer is None:
-            raise NotProducer(self._session_id, "flush")
-        await self._producer.flush()
+        await self._producing("flush").producer.flush()
 
     async def set_metadata(self, value: object) -> None:
         """Replace the session's metadata, and wait until that is stored.
@@ -119,10 +115,9 @@ class LiveStream:
             ``max_chunk_bytes``.
         :raises: otherwise as ``publish``.
         """
-        if self._producer is None:
-            raise NotProducer(self._session_id, "set metadata")
+        producer = self._producing("set metadata").producer
         limit = self._engine.config.max_chunk_bytes
-        await self._producer.set_metadata(metadata_json.encode(self._session_id, value, limit))
+        await producer.set_metadata(metadata_json.encode(self._session_id, value, limit))
 
     async def close(self) -> None:
         """Store what is pending and end the stream as ``finished``.
@@ -131,21 +126,19 @@ class LiveStream:
 
         :raises: as ``publish``, if the stream could not be ended properly.
         """
-        if self._producer is None:
-            raise NotProducer(self._session_id, "close the stream")
-        await self._producer.finish(Status.FINISHED)
+        await self._producing("close the stream").producer.finish(Status.FINISHED)
 
     async def fail(self, error: BaseException | str) -> None:
         """Store what is pending and end the stream as ``failed``.
 
         Subscribers get ``ProducerFailed`` with the error's type and message (a str as it is).
-        It ends as ``cancelled`` if a cancel was asked for before. Idempotent.
+        It ends as ``cancelled`` if a cancel was asked for before. What a hub that closes has
+        raised (``HubClosed``, ``CancelledError``) is no failure: the session is left to others.
+        Idempotent.
 
         :raises: as ``publish``, if the stream could not be ended properly.
         """
-        if self._producer is None:
-            raise NotProducer(self._session_id, "fail the stream")
-        await self._producer.finish(Status.FAILED, describe(error))
+        await self._producing("fail the stream").fail(error)
 
     async def __aenter__(self) -> LiveStream:
         """Produce in this block: leaving it ends the stream, ``finished`` or (on an exception,
@@ -155,9 +148,7 @@ class LiveStream:
         with ``on_cancel`` given, it is left to that how the block ends. If it has not after a
         third of the lease, or 3 seconds, it is interrupted all the same.
         """
-        if self._production is None:
-            raise NotProducer(self._session_id, "enter the stream")
-        self._production.enter()
+        self._producing("enter the stream").enter()
         return self
 
     async def __aexit__(
@@ -166,46 +157,21 @@ class LiveStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        production, producer = self._production, self._producer
-        assert production is not None
-        assert producer is not None
-        interrupted = production.exit()
-        if error is None:
-            if production.releasing and not producer.open:
-                return False
-            await producer.finish(Status.FINISHED)
-            return False
-        if isinstance(error, asyncio.CancelledError) and production.releasing:
-            await producer.release()
-            return False
-        try:
-            await producer.finish(Status.FAILED, describe(error))
-        except StreamHubError as failure:
-            if type(failure) is not type(error):
-                error.add_note(f"streamhub: the stream could not be ended as failed: {failure}")
-        if not production.cancelling:
-            return False
-        stopped = isinstance(error, StreamClosed) and error.status is Status.CANCELLED
-        return stopped or (interrupted and isinstance(error, asyncio.CancelledError))
+        assert self._production is not None
+        return await self._production.exit(error)
 
-    def spawn_body(self, source: Source) -> None:
+    def spawn_body(self, source: Source[LiveStream]) -> None:
         """Publish all of ``source`` in a task that the hub owns. For ``Hub.run``."""
+        production = self._producing("run a source")
+        self._engine.run_source(produce(source, self), production)
+
+    def _producing(self, action: str) -> Production:
         if self._production is None:
-            raise NotProducer(self._session_id, "run a source")
-        self._production.owned = True
-        self._engine.spawn_body(self._run(source), self._production)
+            raise NotProducer(self._session_id, action)
+        self._engine.check_place()
+        return self._production
 
-    async def _run(self, source: Source) -> None:
-        try:
-            async with self:
-                await feed(source, self)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            # Subscribers hear of it by the stream's end; here is where the operator does.
-            logger.warning("the source of session %r failed: %s", self._session_id, describe(error))
-
-    # -- anyone ------------------------------------------------------------------------------
+    # Anyone
 
     def subscribe(
         self,
@@ -229,7 +195,7 @@ class LiveStream:
         """
         check_buffer(buffer)
         start = parse_after(after)
-        self._engine.start()
+        self._engine.check()
         return Subscription(
             self._engine.watcher,
             self._session_id,
@@ -250,7 +216,7 @@ class LiveStream:
         :param reason: kept as ``info().error`` of a stream that ends as cancelled.
         :return: the status reached: ``ACTIVE`` while the producer has not stopped yet.
         """
-        self._engine.start()
+        self._engine.check()
         view = None if wait is None else self._engine.watcher.attach(self._session_id)
         try:
             status = await self._engine.store.cancel(
@@ -265,8 +231,8 @@ class LiveStream:
                 return status
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    return await self._cancelled(view)
-            info = await self._find()
+                    return await self._wait_cancelled(view)
+            info = await self._info_if_any()
             return info.status if info is not None and self._is_mine(info) else Status.CANCELLED
         finally:
             if view is not None:
@@ -278,7 +244,7 @@ class LiveStream:
         :return: the status reached then.
         :raises SessionNotFound: there is no such session (any more).
         """
-        self._engine.start()
+        self._engine.check()
         view = self._engine.watcher.attach(self._session_id)
         try:
             with suppress(TimeoutError):
@@ -286,7 +252,7 @@ class LiveStream:
                     while (info := await view.standing()).status is Status.ACTIVE:
                         await view.changed()
                     return info.status
-            return (await self._look()).status
+            return (await self._info()).status
         finally:
             self._engine.watcher.detach(view)
 
@@ -295,14 +261,14 @@ class LiveStream:
 
         :raises SessionNotFound: there is no such session (any more).
         """
-        return (await self._look()).status is not Status.ACTIVE
+        return (await self._info()).status is not Status.ACTIVE
 
     async def info(self) -> SessionInfo:
         """How the session stands, with its metadata.
 
         :raises SessionNotFound: there is no such session (any more).
         """
-        return await self._look(metadata=True)
+        return await self._info(metadata=True)
 
     @overload
     async def metadata(self) -> Any: ...
@@ -316,7 +282,7 @@ class LiveStream:
         :raises InvalidMetadata: it does not fit ``type``.
         :raises SessionNotFound: there is no such session (any more).
         """
-        value = (await self._look(metadata=True)).metadata
+        value = (await self._info(metadata=True)).metadata
         if type is None or value is None:
             return value
         return metadata_json.load(self._session_id, value, type)
@@ -327,63 +293,23 @@ class LiveStream:
         :raises SessionNotFound: there is no such session (any more).
         :raises CursorExpired: a part of it is not in the store any more.
         """
-        before: SessionInfo | None = None
-        attempts = 0
-        while True:
-            info = await self._look()
-            chunks = await self._read_all(info)
-            if chunks is not None:
-                return "".join([chunk.data for chunk in chunks if chunk.event is None])
-            if before is not None and before.generation == info.generation:
-                attempts += 1
-                if info.status is not Status.ACTIVE or attempts == _ATTEMPTS_TO_READ:
-                    raise CursorExpired(self._session_id, Cursor(info.epoch or 0, 0))
-                # Its producer lives, and puts back what the store has lost.
-                await asyncio.sleep(self._engine.config.lease / _ATTEMPTS_TO_READ)
-            before = info
+        lease = self._engine.config.lease
+        return await stored_text(self._engine.store, self._session_id, self._info, lease=lease)
 
-    async def _read_all(self, info: SessionInfo) -> list[Chunk] | None:
-        """The whole log as ``info`` found it; None if it has holes, or is another's by now."""
-        chunks: list[Chunk] = []
-        if info.terms is None:
-            return await self._read_all_foreign(info)
-        while len(chunks) < info.last.offset:
-            limit = min(info.last.offset - len(chunks), _READ_AT_ONCE)
-            place = info.terms.place(len(chunks))
-            page = await self._engine.store.read(self._session_id, place, limit)
-            chunks += page
-            if not page or page[-1].cursor.offset != len(chunks):
-                return None
-        return chunks
-
-    async def _read_all_foreign(self, info: SessionInfo) -> list[Chunk] | None:
-        """The whole log of a session of the Go library; None if it is another's by now."""
-        chunks: list[Chunk] = []
-        position = Cursor(0, 0)
-        while (position.term, position.offset) < (info.last.term, info.last.offset):
-            page = await self._engine.store.read(
-                self._session_id, position, _READ_AT_ONCE, generation=info.generation
-            )
-            if not page:
-                return None
-            chunks += page
-            position = page[-1].cursor
-        return chunks
-
-    async def _look(self, *, metadata: bool = False) -> SessionInfo:
-        info = await self._find(metadata=metadata)
+    async def _info(self, *, metadata: bool = False) -> SessionInfo:
+        info = await self._info_if_any(metadata=metadata)
         if info is None:
             raise SessionNotFound(self._session_id)
         return info
 
-    async def _find(self, *, metadata: bool = False) -> SessionInfo | None:
-        self._engine.start()
+    async def _info_if_any(self, *, metadata: bool = False) -> SessionInfo | None:
+        self._engine.check()
         (info,) = await self._engine.store.look([self._session_id], metadata=metadata)
         if isinstance(info, SessionCorrupted | StoreUnavailable):
             raise info
         return info
 
-    async def _cancelled(self, view: SessionView) -> Status:
+    async def _wait_cancelled(self, view: SessionView) -> Status:
         """The end of a stream whose cancel is asked for."""
         try:
             while True:

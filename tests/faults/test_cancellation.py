@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from streamhub import Hub, HubConfig, LiveStream, Status, StreamHubError
+from streamhub import Hub, HubConfig, HubStatistics, LiveStream, Status, StreamHubError
 from streamhub.testing.waiting import until
 
 from ..conftest import MakeHub
@@ -315,29 +316,16 @@ async def _tidy_up(stage: Stage, *, cancelled: bool) -> None:
 
 
 async def _nothing_held(*hubs: Hub) -> None:
-    """Wait until the hubs hold nothing for anybody."""
-    held: list[str] = []
+    """Wait until the hubs hold nothing for anybody but their connections."""
+    held: list[HubStatistics] = []
 
     async def is_nothing_held() -> bool:
         # A subscription that was dropped lets go when it is collected.
         gc.collect()
-        held[:] = [name for hub in hubs for name, things in _held(hub).items() if things]
-        return not held
+        held[:] = [replace(hub.statistics(), connections=0) for hub in hubs]
+        return all(one == HubStatistics() for one in held)
 
     try:
         await until(is_nothing_held, BOUND / 4)
     except TimeoutError:
         raise AssertionError(f"still held: {held}") from None
-
-
-def _held(hub: Hub) -> dict[str, Collection[object]]:
-    engine = hub._engine
-    return {
-        "productions": engine.productions,
-        "bodies": engine._bodies,
-        "claims": engine._claims,
-        "tasks": engine._tasks,
-        "leases": engine.leases._producers,
-        "tails": engine.watcher._views,
-        "tasks of tails": engine.watcher._tasks,
-    }

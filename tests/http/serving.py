@@ -156,7 +156,7 @@ async def nothing_is_held(hub: Hub) -> None:
     """Wait until nobody follows a session any more, and no task works for a client."""
 
     async def all_gone() -> bool:
-        return not hub._engine.watcher._views and not tasks_of_clients()
+        return hub.statistics().sessions_followed == 0 and not tasks_of_clients()
 
     await until(all_gone)
 

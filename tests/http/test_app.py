@@ -279,9 +279,8 @@ async def test_a_client_may_be_there_before_the_worker(
     early = asyncio.create_task(client.get(path, params={"wait": 30}))
 
     async def waiting() -> bool:
-        return session_id in hub._engine.watcher._views
+        return hub.statistics().sessions_followed == 1
 
-    await hub.active([session_id])
     await until(waiting)
     stream, _ = await hub.register(session_id)
     await stream.publish("a")

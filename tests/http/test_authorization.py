@@ -188,14 +188,13 @@ async def test_a_session_that_is_begun_while_it_is_waited_for(
     hub: Hub, owned: AsyncClient, session_id: str, begun_by: str
 ) -> None:
     """It is its owner's; for who else waits there is none."""
-    await hub.active([session_id])
     wait = "30" if begun_by == "alice" else "1"
     early = asyncio.create_task(
         owned.get(path_of(session_id), params={"wait": wait}, headers={"x-user": "alice"})
     )
 
     async def waiting() -> bool:
-        return session_id in hub._engine.watcher._views
+        return hub.statistics().sessions_followed == 1
 
     await until(waiting)
     stream, _ = await hub.register(session_id, owner=begun_by)

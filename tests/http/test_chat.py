@@ -106,8 +106,7 @@ async def test_a_running_answer_is_resumed_from_its_start(
     tabs = [asyncio.create_task(client.get("/api/chat/c/stream")) for _ in range(3)]
 
     async def all_there() -> bool:
-        view = hub._engine.watcher._views.get("chat:c")
-        return view is not None and view.references == len(tabs)
+        return hub.statistics().subscribers == len(tabs)
 
     await until(all_there)
     model.may_end.set()

@@ -83,7 +83,7 @@ async def test_while_it_waits_for_a_session(hub: Hub, url: str, target: str) -> 
     _, writer = await raw_request(url, target)
 
     async def waiting() -> bool:
-        return "unknown" in hub._engine.watcher._views
+        return hub.statistics().sessions_followed == 1
 
     await until(waiting)
     await gone(writer)
@@ -100,9 +100,8 @@ async def test_while_a_route_of_ones_own_waits_for_a_session(hub: Hub, open_clie
     _, writer = await raw_request(str(client.base_url).rstrip("/"), "/events")
 
     async def waiting() -> bool:
-        return "unknown" in hub._engine.watcher._views
+        return hub.statistics().sessions_followed == 1
 
-    hub._engine.start()
     await until(waiting)
     await gone(writer)
     await nothing_is_held(hub)
@@ -283,11 +282,12 @@ async def test_a_client_that_leaves_is_no_reader_that_holds_memory(
     client = await open_client(create_app(hub))
     async with client.stream("GET", path_of(session_id)) as response:
         await anext(response.aiter_raw())
+        assert hub._engine is not None
         view = hub._engine.watcher._views[session_id]
         assert [("http", "sse")] == list(view.shared)
     await client.aclose()
 
     async def gone() -> bool:
-        return session_id not in hub._engine.watcher._views
+        return hub.statistics().sessions_followed == 0
 
     await until(gone)

@@ -89,8 +89,7 @@ async def test_many_clients_share_what_is_sent(
         reading = [group.create_task(client.get(path_of(session_id))) for _ in range(8)]
 
         async def all_there() -> bool:
-            view = hub._engine.watcher._views.get(session_id)
-            return view is not None and view.references == len(reading)
+            return hub.statistics().subscribers == len(reading)
 
         await until(all_there)
         for name in names:

@@ -139,7 +139,7 @@ async def test_a_session_that_is_resumed_before_it_was_put_back(
         )
 
         async def waits() -> bool:
-            return session_id in web._engine.watcher._views
+            return web.statistics().sessions_followed == 1
 
         await until(waits)
         await stored(stream, "b")

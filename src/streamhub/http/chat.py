@@ -14,9 +14,8 @@ from starlette.routing import Route
 
 from ..chunks import SessionInfo, Status
 from ..errors import StreamHubError
-from ..hub import Hub
+from ..hub import Hub, Source
 from ..ids import check_session_id
-from ..producing.sources import Source
 from ..stream import LiveStream
 from .ai_sdk import UIMessageStreamResponse, message_id_of
 from .authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of

@@ -11,6 +11,8 @@ from starlette.responses import Response
 from ..errors import (
     CursorExpired,
     HubClosed,
+    HubInOtherLoop,
+    HubInOtherProcess,
     InvalidCursor,
     InvalidSessionId,
     SessionCorrupted,
@@ -59,7 +61,10 @@ class BadRequest(Exception):
 
 
 def problem_of(error: StreamHubError) -> Problem:
-    """The answer to a request that met ``error``. Says nothing of servers behind this one."""
+    """The answer to a request that met ``error``. Says nothing of servers behind this one.
+
+    :raises HubInOtherLoop, HubInOtherProcess: it was that, a mistake of the program.
+    """
     match error:
         case InvalidSessionId():
             return Problem(400, "invalid_session_id", str(error))
@@ -69,6 +74,8 @@ def problem_of(error: StreamHubError) -> Problem:
             return not_found()
         case CursorExpired():
             return Problem(410, "cursor_expired", str(error))
+        case HubInOtherLoop() | HubInOtherProcess():
+            raise error
         case HubClosed():
             return unavailable("this server is shutting down")
         case StoreUnavailable():

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Protocol
 
 from ..chunks import Status
-from ..errors import StreamHubError
-from ..stores.base import CancelRequested, LiveEvent, Synced
+from ..errors import HubClosed, StreamClosed, StreamHubError, describe
+from ..signals import is_cancelled
+from ..stores.base import CancelRequested, LiveEvent, Store, Synced
+from .leases import Leases
 from .producer import Producer
 
-if TYPE_CHECKING:
-    from ..engine import Engine
-
-__all__ = ["OnCancel", "Production"]
+__all__ = ["OnCancel", "Production", "comes_of_closing"]
 
 logger = logging.getLogger("streamhub")
 
@@ -27,30 +26,54 @@ OnCancel = Callable[[], object] | Callable[[], Awaitable[object]]
 _LONGEST_GRACE = 3.0
 
 
-class Production:
-    """One producer at work. Ends by itself when the producer is done."""
+class Spawn(Protocol):
+    """Runs something that ends with the hub at the latest."""
 
-    def __init__(self, engine: Engine, producer: Producer, on_cancel: OnCancel | None) -> None:
+    def __call__(self, work: Coroutine[Any, Any, None], name: str) -> object: ...
+
+
+class Production:
+    """One producer at work. Ends by itself when the producer is done.
+
+    :param is_ending: whether the hub is closing, or its event loop shuts down.
+    :param on_done: called once, when the producer is done.
+    """
+
+    def __init__(
+        self,
+        producer: Producer,
+        on_cancel: OnCancel | None,
+        *,
+        store: Store,
+        leases: Leases,
+        spawn: Spawn,
+        is_ending: Callable[[], bool],
+        on_done: Callable[[Production], object],
+    ) -> None:
         self.producer = producer
         #: Whether a cancel was noticed.
         self.cancelling = False
-        #: Whether the hub is closing and the session is to be left to others.
-        self.releasing = False
         #: Whether the hub runs the body, and may stop it when there is nobody to produce for.
         self.owned = False
-        self._engine = engine
         self._on_cancel = on_cancel
+        self._leases = leases
+        self._spawn = spawn
+        self._is_ending = is_ending
+        self._on_done = on_done
         self._body: asyncio.Task[object] | None = None
         self._interrupted = False
         # First: if it fails, nothing else has begun.
-        self._watch = engine.store.watch(producer.claim.session_id, self._on_event, cancels=True)
-        producer.on_work = engine.writer.mark
+        self._watch = store.watch(producer.claim.session_id, self._on_event, cancels=True)
         producer.on_cancelling = self._on_cancelling
-        producer.on_done = self._on_done
-        engine.leases.add(producer)
-        engine.productions[self] = None
+        producer.on_done = self._on_producer_done
+        leases.add(producer)
 
-    # -- the body: what the task inside ``async with stream`` does --------------------------------
+    @property
+    def releasing(self) -> bool:
+        """Whether the session is to be left to others, as a hub that closes does."""
+        return self._is_ending()
+
+    # The body: what the task inside ``async with stream`` does
 
     def enter(self) -> None:
         """The current task produces; a cancel may interrupt it."""
@@ -58,26 +81,59 @@ class Production:
         if self.cancelling and self._on_cancel is None:
             self._interrupt()
 
-    def exit(self) -> bool:
-        """The body ends. True if it was interrupted by us, and nobody else cancelled its task."""
-        body, self._body = self._body, None
-        return self._interrupted and body is not None and body.uncancel() == 0
+    async def exit(self, error: BaseException | None) -> bool:
+        """The body has ended, with ``error``: end the stream, or leave it to others where that is
+        what ended the body. True if the error has done what it was for, and does not pass on."""
+        producer = self.producer
+        interrupted = self._leave_body()
+        if error is None:
+            if producer.open or not self.releasing:
+                await producer.finish(Status.FINISHED)
+            return False
+        if self.releasing and comes_of_closing(error):
+            await producer.release()
+            return False
+        try:
+            await producer.finish(Status.FAILED, describe(error))
+        except StreamHubError as failure:
+            if type(failure) is not type(error):
+                error.add_note(f"streamhub: the stream could not be ended as failed: {failure}")
+        if not self.cancelling:
+            return False
+        stopped = isinstance(error, StreamClosed) and error.status is Status.CANCELLED
+        return stopped or (interrupted and isinstance(error, asyncio.CancelledError))
+
+    async def fail(self, error: BaseException | str) -> None:
+        """End the stream as failed; an error that comes of a hub that closes is no failure.
+
+        :raises HubClosed: it was that.
+        """
+        if self.releasing and not isinstance(error, str) and comes_of_closing(error):
+            await self.producer.release()
+            raise HubClosed
+        await self.producer.finish(Status.FAILED, describe(error))
 
     async def release(self) -> None:
         """Store what is pending and give the lease up, so that others can continue."""
-        self.releasing = True
         await self.producer.release()
 
-    # -- cancels -----------------------------------------------------------------------------
+    def _leave_body(self) -> bool:
+        """True if the body was interrupted by us, and nobody else cancelled its task."""
+        body, self._body = self._body, None
+        return self._interrupted and body is not None and body.uncancel() == 0
+
+    # Cancels
 
     def _on_event(self, event: LiveEvent) -> None:
         # A cancel may have come before this watch began, or while it was broken: look then too.
         if isinstance(event, CancelRequested | Synced):
-            self._engine.leases.nudge(self.producer)
+            self._leases.nudge(self.producer)
 
     def _on_cancelling(self) -> None:
         self.cancelling = True
-        self._engine.spawn(self._stop(), f"cancel {self.producer.claim.session_id}")
+        session_id = self.producer.claim.session_id
+        logger.info("session %r: a cancel was asked for", session_id)
+        self._spawn(self._stop(), f"cancel {session_id}")
 
     async def _stop(self) -> None:
         """Tell the producer, give it a chance to end by itself, then end the stream for it."""
@@ -102,6 +158,10 @@ class Production:
             result = on_cancel()
             if inspect.isawaitable(result):
                 await result
+        except asyncio.CancelledError:
+            # As a rule of a task that it has cancelled, and waited for.
+            if is_cancelled():
+                raise
         except Exception:
             logger.exception("on_cancel of session %r failed", self.producer.claim.session_id)
             return False
@@ -118,10 +178,31 @@ class Production:
         except StreamHubError as error:
             logger.info("%s", error)
 
-    def _on_done(self) -> None:
+    def _on_producer_done(self) -> None:
         if self.owned and self._body is not None and not self.producer.finishing:
             logger.warning("session %r is lost to this producer", self.producer.claim.session_id)
             self._interrupt()
         self._watch.close()
-        self._engine.leases.discard(self.producer)
-        self._engine.productions.pop(self, None)
+        self._leases.discard(self.producer)
+        self._on_done(self)
+
+
+def comes_of_closing(error: BaseException) -> bool:
+    """Whether a hub that closes has caused the error: it has cancelled the task, or refused a call
+    of it, be that where the task was about to clean up."""
+    return any(isinstance(one, HubClosed | asyncio.CancelledError) for one in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, all that led to it, and the errors of a group."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        left += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            left += one.exceptions

@@ -92,7 +92,7 @@ class Producer:
         "renewed", "_mendings", "_broken", "_cancelling", "_current", "_end", "_give_up_after",
         "_max_pending", "_max_stream", "_metadata", "_metadata_sent", "_metadata_set",
         "_metadata_stored", "_phase", "_restore", "_changed", "finishing", "on_cancelling",
-        "on_done",
+        "on_done", "check_place",
     )  # fmt: skip
 
     def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
@@ -135,6 +135,8 @@ class Producer:
         self.finishing = False
         #: Whether the store took a renewal since it began to fail to take anything else.
         self.renewed = False
+        #: Raises where nothing may be published: in another event loop than the hub's.
+        self.check_place: Callable[[], None] = _nothing
         #: Called with this producer when there is something to write.
         self.on_work: Callable[[Producer], None] = _ignore
         #: Called once, when the store says that a cancel was asked for.
@@ -163,9 +165,13 @@ class Producer:
             return None
         if total > self._full_at and self._is_full(total):
             return None
+        idle = self._sent == last
+        if idle:
+            # Seldom enough that it costs nothing: else chunks are on their way in that place.
+            self.check_place()
         items.append(data if event is None else (data, event))
         sizes.append(total)
-        if self._sent == last:
+        if idle:
             self.on_work(self)
         return Cursor(self._term, last + 1)
 
@@ -216,6 +222,16 @@ class Producer:
     def abandon(self) -> None:
         """Stop here and now, leaving the session to its lease."""
         self._finish_phase(_Phase.RELEASED)
+
+    def leave(self) -> None:
+        """Take nothing in any more, and touch nothing: this is a copy of a producer, in a process
+        that was forked from its."""
+        self._phase, self.open, self.done, self._only_chunks = _Phase.RELEASED, False, True, False
+
+    @property
+    def unstored_bytes(self) -> int:
+        """The size of what is not in the store yet."""
+        return self._sizes[-1] - self._sizes[self._stored]
 
     def raise_for_phase(self) -> None:
         """Raise the error of a write in this phase, if it is one."""

@@ -5,16 +5,43 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import logging
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from ..stream import LiveStream
+from ..chunks import Cursor
+from ..errors import InvalidChunk, ProducerFenced, StoreUnavailable, StreamClosed
+from .cancelling import comes_of_closing
 
-__all__ = ["Source", "check", "close_unused", "feed"]
+__all__ = ["Published", "Source", "check", "close_unused", "feed", "produce"]
 
-Source = AsyncIterable[str] | Iterable[str] | Callable[["LiveStream"], Awaitable[object]]
+logger = logging.getLogger("streamhub")
+
+
+class Published(Protocol):
+    """What a source is published into: a stream, by its producer's handle."""
+
+    @property
+    def session_id(self) -> str: ...
+
+    async def publish(self, chunk: str, *, event: str | None = None) -> Cursor: ...
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool: ...
+
+
+S = TypeVar("S", bound=Published)
+
+#: ``S`` is the stream that a function is given.
+Source = AsyncIterable[str | None] | Iterable[str | None] | Callable[[S], Awaitable[object]]
 
 # How far a thread may draw ahead of what was published.
 _AHEAD = 64
@@ -33,17 +60,43 @@ def check(source: object) -> None:
         raise TypeError(f"source must be {allowed}, not {type(source).__name__}")
 
 
-async def feed(source: Source, stream: LiveStream) -> None:
-    """Publish all of ``source`` into ``stream``; what it holds is closed afterwards."""
-    if isinstance(source, AsyncIterable):
-        try:
-            async for chunk in source:
-                await stream.publish(chunk)
-        finally:
-            await close_unused(source)
-    elif isinstance(source, Iterable):
-        async for chunk in _drawn_in_thread(source):
-            await stream.publish(chunk)
+async def produce(source: Source[S], stream: S) -> None:
+    """Publish all of ``source``, and end the stream as that ends.
+
+    What a source raises is told to subscribers by the end of the stream; here is where the
+    operator hears of it.
+    """
+    try:
+        async with stream:
+            await feed(source, stream)
+    except (ProducerFenced, StoreUnavailable, StreamClosed) as error:
+        # Not the source's fault: somebody else has the session, or the store is away.
+        logger.warning("the source of session %r was stopped: %s", stream.session_id, error)
+    except Exception as error:
+        if comes_of_closing(error):
+            logger.info("the source of session %r ends with the hub", stream.session_id)
+        else:
+            logger.exception("the source of session %r failed", stream.session_id)
+
+
+async def feed(source: Source[S], stream: S) -> None:
+    """Publish all of ``source`` into ``stream``; what it holds is closed afterwards.
+
+    None and "", of which models send some, are skipped.
+
+    :raises InvalidChunk: an item is something else than text.
+    """
+    if isinstance(source, AsyncIterable | Iterable):
+        items = _Items(source, stream)
+        if isinstance(source, AsyncIterable):
+            try:
+                async for item in source:
+                    await items.publish(item)
+            finally:
+                await close_unused(source)
+        else:
+            async for drawn in _drawn_in_thread(source):
+                await items.publish(drawn)
     else:
         producing = source(stream)
         if not inspect.isawaitable(producing):
@@ -51,6 +104,52 @@ async def feed(source: Source, stream: LiveStream) -> None:
                 f"source {source!r} must be an async function, but returned {producing!r}"
             )
         await producing
+
+
+class _Items:
+    """Publishes what comes of a source that is drawn from."""
+
+    def __init__(self, source: object, stream: Published) -> None:
+        self._source = source
+        self._stream = stream
+        self._index = -1
+        self._warned = False
+
+    async def publish(self, item: object) -> None:
+        self._index += 1
+        if not isinstance(item, str):
+            if item is None:
+                return
+            raise InvalidChunk(
+                self._stream.session_id,
+                f"the item at index {self._index} of source {_name(self._source)} must be str "
+                f"(None is skipped), not {type(item).__name__}",
+            )
+        if not item:
+            return
+        try:
+            await self._stream.publish(item)
+        except InvalidChunk:
+            # All that can be wrong with a str: half a character, where a model's tokens part it.
+            if not self._warned:
+                self._warned = True
+                logger.warning(
+                    "session %r: the item at index %d of source %s has lone surrogates, which no "
+                    "UTF-8 can hold: they are stored as U+FFFD, here and in later items",
+                    self._stream.session_id, self._index, _name(self._source),
+                )  # fmt: skip
+            await self._stream.publish(_storable(item))
+
+
+def _storable(text: str) -> str:
+    """``text`` with two halves of a character as that, and a half alone as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _name(source: object) -> str:
+    """What its author calls a source: the function of a generator, or else a type."""
+    name = getattr(source, "__qualname__", None)
+    return name if isinstance(name, str) else type(source).__qualname__
 
 
 async def close_unused(source: object) -> None:
@@ -66,7 +165,7 @@ async def close_unused(source: object) -> None:
         await asyncio.to_thread(close)
 
 
-async def _drawn_in_thread(source: Iterable[str]) -> AsyncIterator[str]:
+async def _drawn_in_thread(source: Iterable[object]) -> AsyncIterator[object]:
     """Draw from ``source`` in a thread of its own, so that it may block without holding others."""
     loop = asyncio.get_running_loop()
     drawn: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()

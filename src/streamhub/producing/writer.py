@@ -14,6 +14,7 @@ from itertools import islice
 from math import inf
 from typing import NamedTuple
 
+from ..errors import StoreUnavailable
 from ..stores.base import Append, Store, WriteOp, WriteResult
 from .producer import Producer
 
@@ -94,20 +95,29 @@ class Writer:
             self._see_to_it()
 
     async def run(self) -> None:
+        """Until it is cancelled. Begun again, it goes on with what is pending."""
+        self._try_again()
         try:
             async with asyncio.TaskGroup() as carriers:
                 for _ in range(_ROUNDS):
                     carriers.create_task(self._carry(), name="streamhub writer")
         finally:
             self._idle.clear()
-            match self._begun:
-                case _Round(writing=Coroutine() as writing):
-                    writing.close()
-                case _Round(writing=asyncio.Future() as writing):
-                    writing.cancel()
+            self._called = False
+            begun, self._begun = self._begun, None
+            if begun is not None:
+                match begun.writing:
+                    case Coroutine() as writing:
+                        writing.close()
+                    case asyncio.Future() as writing:
+                        writing.cancel()
+                self._rounds -= 1
+                self._lonely = False
+                self._break_off(begun)
             for timer in (self._timer, self._retry):
                 if timer is not None:
                     timer.cancel()
+            self._timer = self._retry = None
 
     async def _carry(self) -> None:
         while True:
@@ -178,6 +188,9 @@ class Writer:
             answers = await writing
         except Exception as error:  # a store's error must reach its producers, not end the writer
             answers, broke_off = [error] * len(ops), True
+        except asyncio.CancelledError:
+            self._break_off(begun)
+            raise
         finally:
             self._rounds -= 1
             self._lonely = False
@@ -200,6 +213,13 @@ class Writer:
                 self.mark(producer)
         # What came during the round came at its beginning at the earliest.
         self._since = min(self._since, began)
+
+    def _break_off(self, begun: _Round) -> None:
+        """Nobody waits for the answers any more: what they were for is written again, if at all."""
+        error = StoreUnavailable(repr(self._store), "the write was broken off")
+        for producer, op in zip(begun.producers, begun.ops, strict=True):
+            producer.apply(op, error)
+            self._failed[producer] = None
 
     def _gather(self) -> tuple[list[Producer], list[WriteOp]]:
         """The operations of the next round, and whose each is."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..chunks import Chunk, Cursor
 from ..errors import HubClosed, StoreUnavailable
+from ..signals import is_cancelled
 
 __all__ = ["PageCache", "Spawn"]
 
@@ -125,7 +126,7 @@ class PageCache:
             return await asyncio.shield(reading)
         except asyncio.CancelledError:
             # Only a hub that closes cancels it; all else cancels the one who waits.
-            if reading.cancelled():
+            if reading.cancelled() and not is_cancelled():
                 raise HubClosed from None
             raise
 

@@ -111,7 +111,11 @@ class Subscription(AsyncIterator[Chunk]):
             # The quick way, for what each subscriber does for each chunk: nothing can come but the
             # next chunks. It is not a method, which would cost as much as all the rest.
             self._waiter = waiter = view.news.wait()
-            chunks = await waiter
+            try:
+                chunks = await waiter
+            except RuntimeError:  # of asyncio, in another event loop
+                self._watcher.check()
+                raise
             if chunks is not None and view.turn == self._turn:
                 self._position = last = chunks[-1].cursor
                 self._reached = last.offset
@@ -138,7 +142,11 @@ class Subscription(AsyncIterator[Chunk]):
             # The quick way of __anext__, but to all that came until this reader had its turn.
             assert self._position is not None
             self._waiter = waiter = view.news.wait()
-            news = await waiter
+            try:
+                news = await waiter
+            except RuntimeError:  # of asyncio, in another event loop
+                self._watcher.check()
+                raise
             if news is not None and view.turn == self._turn:
                 chunks = view.recent.after(self._position) or [*news]
                 self._position = chunks[-1].cursor
@@ -154,6 +162,7 @@ class Subscription(AsyncIterator[Chunk]):
         """
         if self._failure is not None:
             raise self._failure.with_traceback(None)
+        self._watcher.check()
         try:
             _, info = await self._started()
         except StopAsyncIteration:
@@ -192,7 +201,9 @@ class Subscription(AsyncIterator[Chunk]):
         await self.aclose()
 
     def __del__(self) -> None:
-        if self._view is not None and self._loop is not None and not self._loop.is_closed():
+        if self._view is None or self._loop is None or self._watcher.left:
+            return
+        if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._watcher.detach, self._view)
 
     def _let_go(self) -> None:
@@ -215,6 +226,7 @@ class Subscription(AsyncIterator[Chunk]):
             raise self._failure.with_traceback(None)
         if self._over:
             raise StopAsyncIteration
+        self._watcher.check()
         try:
             chunks = await self._next_chunks()
         except StopAsyncIteration:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from math import inf
 from typing import Any
@@ -33,7 +33,10 @@ _LAST_BACKOFF = 1.0
 
 
 class Watcher:
-    def __init__(self, store: Store, config: HubConfig) -> None:
+    """:param check: raises where the hub may not be used: it is closed, or belongs elsewhere."""
+
+    def __init__(self, store: Store, config: HubConfig, check: Callable[[], None]) -> None:
+        self.check = check
         self._store = store
         self._config = config
         self.lease = config.lease
@@ -46,12 +49,15 @@ class Watcher:
         self._failing: dict[SessionView, float] = {}
         self._backoff = _FIRST_BACKOFF
         self._closed = False
+        #: Whether this process was forked from the one that the hub belongs to.
+        self.left = False
 
     def attach(self, session_id: str, *, buffer: int = 1) -> SessionView:
         """The session's view, for one more user; each gives it back with ``detach``.
 
         :raises HubClosed: the hub is closed.
         """
+        self.check()
         if self._closed:
             raise HubClosed
         view = self._views.get(session_id)
@@ -81,6 +87,28 @@ class Watcher:
             self._wake.clear()
             await self._look_at_due()
             self._next = min((view.due for view in self._views.values()), default=inf)
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions are followed."""
+        return len(self._views)
+
+    @property
+    def users(self) -> int:
+        """How many follow them."""
+        return sum(view.references for view in self._views.values())
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks read for them."""
+        return len(self._tasks)
+
+    def leave(self) -> None:
+        """This is a process that was forked: all is left as it is, for it is the parent's."""
+        self.left = True
+        for view in self._views.values():
+            # Its subscribers ask before they wait for news.
+            view.turn += 1
 
     async def aclose(self) -> None:
         """End all subscriptions with ``HubClosed``."""

@@ -386,6 +386,10 @@ class Store(Protocol):
         """
         ...
 
+    def connections(self) -> int:
+        """How many connections are open, for ``Hub.statistics``. Costs no I/O."""
+        ...
+
     async def aclose(self) -> None:
         """Let go of all connections and tasks. A client that the user owns stays open."""
         ...
@@ -449,6 +453,10 @@ class BaseStore(ABC):
     def watch(
         self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
     ) -> Watch: ...
+
+    def connections(self) -> int:
+        """None, where there is nothing to connect to."""
+        return 0
 
     async def aclose(self) -> None:  # noqa: B027 - a default
         """Lets go of nothing."""

@@ -101,5 +101,8 @@ class WrappedStore(BaseStore):
     ) -> Watch:
         return self.store.watch(session_id, sink, cancels=cancels)
 
+    def connections(self) -> int:
+        return self.store.connections()
+
     async def aclose(self) -> None:
         await self.store.aclose()

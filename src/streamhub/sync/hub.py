@@ -12,6 +12,7 @@ from ..chunks import SessionInfo
 from ..config import HubConfig
 from ..producing import sources
 from ..producing.cancelling import OnCancel
+from ..statistics import HubStatistics
 from ..stores.base import Store, Takeover
 from .background import Background, in_thread
 from .stream import LiveStream
@@ -19,8 +20,8 @@ from .stream import LiveStream
 __all__ = ["Hub", "Source"]
 
 Source: TypeAlias = (
-    Iterable[str]
-    | AsyncIterable[str]
+    Iterable[str | None]
+    | AsyncIterable[str | None]
     | Callable[[LiveStream], object]
     | Callable[[stream.LiveStream], Awaitable[object]]
 )
@@ -160,6 +161,10 @@ class Hub:
 
     # -- life --------------------------------------------------------------------------------
 
+    def statistics(self) -> HubStatistics:
+        """What the hub holds now; see :meth:`streamhub.Hub.statistics`."""
+        return self._hub.statistics()
+
     def close(self) -> None:
         """Close the hub; see :meth:`streamhub.Hub.aclose`.
 
@@ -181,9 +186,9 @@ class Hub:
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _as_async_source(self, source: Source) -> sources.Source:
+    def _as_async_source(self, source: Source) -> sources.Source[stream.LiveStream]:
         if isinstance(source, AsyncIterable | Iterable) or inspect.iscoroutinefunction(source):
-            return cast("sources.Source", source)
+            return cast("sources.Source[stream.LiveStream]", source)
         function = cast("Callable[[LiveStream], object]", source)
 
         async def body(claimed: stream.LiveStream) -> None:

@@ -305,6 +305,10 @@ class RedisStore(BaseStore):
             return self._channels.watch(keys.cancel, cancel_event, sink)
         return self._channels.watch(keys.live, live_event, sink)
 
+    def connections(self) -> int:
+        commands = (self._writes, self._claims, self._reads)
+        return sum(each.connections for each in commands) + self._channels.connections
+
     async def aclose(self) -> None:
         """Close the store's own connections. A client that was handed in stays open."""
         pipelines = (self._writes, self._claims, self._reads)

@@ -12,8 +12,7 @@ import pytest
 from ...chunks import Status
 from ...config import HubConfig
 from ...errors import HubClosed, InvalidMetadata, ProducerFailed
-from ...hub import Hub
-from ...producing.sources import Source
+from ...hub import Hub, Source
 from ...stores.base import Store
 from ...stream import LiveStream
 from ..backend import Backend

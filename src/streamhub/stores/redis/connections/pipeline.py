@@ -10,6 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from ....errors import HubClosed
+from ....signals import is_cancelled
 from ..layout.scripts import Call, Command, Script
 from .dialer import Server, disconnect
 from .errors import is_last, is_read_only
@@ -61,6 +62,11 @@ class Pipeline:
         #: Since when each of those who ask has been waiting, the oldest first.
         self._asking: dict[object, float] = {}
         self._closed = False
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return 0 if self._wire is None or self._wire.lost else 1
 
     @property
     def idle(self) -> bool:
@@ -178,10 +184,12 @@ class Pipeline:
         try:
             return await asyncio.shield(connecting)
         except asyncio.CancelledError:
-            # Only closing cancels it; all else cancels the one who waits.
-            if connecting.cancelled():
+            if not connecting.cancelled() or is_cancelled():
+                raise
+            if self._closed:
                 raise HubClosed from None
-            raise
+        # Cancelled with all tasks of a loop that shuts down, in which the last things are stored.
+        return await self._connected()
 
     def _start_connecting(self) -> asyncio.Task[RawConnection]:
         if self._connecting is None:

@@ -101,7 +101,7 @@ class PubSub:
         self._unwanted: dict[bytes, None] = {}
         self._changed = asyncio.Event()
         #: Whether this connection has answered anything yet.
-        self._hearing = False
+        self.hearing = False
         self._task = asyncio.create_task(self._run(), name="streamhub listener")
 
     def add(self, channel: Channel) -> None:
@@ -137,7 +137,7 @@ class PubSub:
                     connection = RawConnection(await self.server.connect())
                 await self._listen(connection)
             except (RedisError, OSError, TimeoutError) as error:
-                if self._hearing:
+                if self.hearing:
                     backoff = _FIRST_BACKOFF
                 if self._sharded and isinstance(error, ResponseError) and _is_unknown(error):
                     # Redis learned it with 7.0; the scripts tell plain channels there, too.
@@ -152,7 +152,7 @@ class PubSub:
                 # A listener that died would leave every subscriber of the hub behind.
                 logger.exception("live channel: connecting again")
             finally:
-                self._hearing = False
+                self.hearing = False
                 for channel in list(self.channels.values()):
                     channel.unsync()
                 if connection is not None:
@@ -169,7 +169,7 @@ class PubSub:
         speaking = asyncio.create_task(self._speak(connection), name="streamhub listener speaks")
         try:
             await connection.listen(self._on_replies)
-        except BaseException:
+        except Exception:
             if speaking.done() and not speaking.cancelled() and speaking.exception() is not None:
                 speaking.result()
             raise
@@ -242,7 +242,7 @@ class PubSub:
                 self._move(self._unheard(reply.slot_id), reply)
                 return
             raise reply
-        self._hearing = True
+        self.hearing = True
         channel = self.channels.get(reply[1]) if isinstance(reply, list) else None
         if channel is None:
             return

@@ -76,6 +76,11 @@ class ChannelMap:
             asyncio.get_running_loop().call_soon(_tell_synced, watch)
         return watch
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return sum(pubsub.hearing for pubsub in self._pubsubs.values())
+
     def drop(self, channel: Channel) -> None:
         if self._channels.get(channel.name) is channel:
             del self._channels[channel.name]

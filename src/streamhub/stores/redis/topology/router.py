@@ -70,6 +70,10 @@ class Router:
         self._pipelines: dict[Server, Pipeline] = {}
         self._known_version = 0
 
+    @property
+    def connections(self) -> int:
+        return sum(pipeline.connections for pipeline in self._pipelines.values())
+
     def send(self, requests: Sequence[Request]) -> None:
         """Where they go may have to be asked for first."""
 

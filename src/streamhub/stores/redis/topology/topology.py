@@ -34,6 +34,11 @@ class Commands(Protocol):
         """
         ...
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        ...
+
     def expect(self, key: str) -> None:
         """Requests for the key are to come: connect to its server meanwhile."""
         ...

@@ -1,0 +1,67 @@
+"""The text of a session as it is stored now, read once and not followed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ..chunks import Chunk, Cursor, SessionInfo, Status
+from ..errors import CursorExpired
+from ..stores.base import Store
+
+__all__ = ["stored_text"]
+
+_READ_AT_ONCE = 2048
+# How often a log with holes is read again while its producer may mend it, spread over a lease.
+_ATTEMPTS = 5
+
+
+async def stored_text(
+    store: Store, session_id: str, info_now: Callable[[], Awaitable[SessionInfo]], *, lease: float
+) -> str:
+    """What is stored, joined; chunks with an event type are left out.
+
+    :param info_now: how the session stands at the moment.
+    :raises CursorExpired: a part of it is not in the store any more.
+    """
+    before: SessionInfo | None = None
+    attempts = 0
+    while True:
+        info = await info_now()
+        chunks = await _whole_log(store, info)
+        if chunks is not None:
+            return "".join([chunk.data for chunk in chunks if chunk.event is None])
+        if before is not None and before.generation == info.generation:
+            attempts += 1
+            if info.status is not Status.ACTIVE or attempts == _ATTEMPTS:
+                raise CursorExpired(session_id, Cursor(info.epoch or 0, 0))
+            # Its producer lives, and puts back what the store has lost.
+            await asyncio.sleep(lease / _ATTEMPTS)
+        before = info
+
+
+async def _whole_log(store: Store, info: SessionInfo) -> list[Chunk] | None:
+    """The log as ``info`` found it; None if it has holes, or is another's by now."""
+    if info.terms is None:
+        return await _whole_foreign_log(store, info)
+    chunks: list[Chunk] = []
+    while len(chunks) < info.last.offset:
+        limit = min(info.last.offset - len(chunks), _READ_AT_ONCE)
+        page = await store.read(info.session_id, info.terms.place(len(chunks)), limit)
+        chunks += page
+        if not page or page[-1].cursor.offset != len(chunks):
+            return None
+    return chunks
+
+
+async def _whole_foreign_log(store: Store, info: SessionInfo) -> list[Chunk] | None:
+    """That of a session of the Go library; None if it is another's by now."""
+    chunks: list[Chunk] = []
+    cursor = Cursor(0, 0)
+    while (cursor.term, cursor.offset) < (info.last.term, info.last.offset):
+        page = await store.read(info.session_id, cursor, _READ_AT_ONCE, generation=info.generation)
+        if not page:
+            return None
+        chunks += page
+        cursor = page[-1].cursor
+    return chunks
