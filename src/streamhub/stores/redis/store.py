@@ -12,7 +12,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...config import HubConfig
-from ...errors import SessionCorrupted, StoreUnavailable, StreamHubError
+from ...errors import SessionCorrupted, StoreReadOnly, StoreUnavailable, StreamHubError
 from ..base import (
     BaseStore,
     Claim,
@@ -51,6 +51,9 @@ _LISTINGS = 64
 _PAGES = 64
 # Of how many sessions one call stores chunks. In a cluster its keys would have to be of one slot.
 _TOGETHER = 16
+# Within so many seconds of the last time it is believed where the name leads; a lease may be too
+# short for that.
+_RECENTLY = 1.0
 _load_scripts = cache(load_scripts)
 
 
@@ -80,6 +83,7 @@ class RedisStore(BaseStore):
     def _set_up(self, topology: Topology) -> None:
         self._topology = topology
         self._prefix = HubConfig().key_prefix
+        self._lease = HubConfig().lease
         self._scripts = _load_scripts(sharded=not topology.single)
         # Claims and renewals are not kept waiting by chunks, nor chunks by replays.
         scripts = self._scripts.values()
@@ -97,6 +101,7 @@ class RedisStore(BaseStore):
 
     def configure(self, config: HubConfig) -> None:
         self._prefix = self._calls.prefix = config.key_prefix
+        self._lease = config.lease
 
     # -- claiming ----------------------------------------------------------------------------
 
@@ -164,6 +169,7 @@ class RedisStore(BaseStore):
         return results(calls, answers, self._error)
 
     async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
+        self._topology.confirm_soon(self._lease)
         calls = self._calls.of(ops)
         answers = await self._claims.ask([call for call, _ in calls])
         return results(calls, answers, self._error)
@@ -209,15 +215,35 @@ class RedisStore(BaseStore):
     ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
         if not session_ids:
             return []
+        self._topology.confirm_soon(self._lease)
+        while True:
+            moves = self._topology.moves
+            found, on_replica = await self._look(session_ids, metadata=metadata)
+            if not any(map(_is_verdict, found)):
+                return found
+            # It must not be the verdict of a server that the name meant before.
+            await self._topology.confirm(min(_RECENTLY, self._lease / 4))
+            if self._topology.moves == moves:
+                break
+        if on_replica:
+            behind = StoreReadOnly(self._topology.name, "is a replica, which may be behind")
+            return [behind if _is_verdict(one) else one for one in found]
+        return found
+
+    async def _look(
+        self, session_ids: Sequence[str], *, metadata: bool
+    ) -> tuple[list[SessionInfo | SessionCorrupted | StoreUnavailable | None], bool]:
+        """How the sessions stand, and whether a replica says so."""
         fields = (*FIELDS, "metadata") if metadata else FIELDS
         wanted: list[Command] = [(b"HMGET", self._keys(one).meta, *fields) for one in session_ids]
         if self._topology.single:
-            answers = self._checked(await self._reads.ask([(b"TIME",), *wanted]))
-            times, records = [answers[0]] * len(wanted), answers[1:]
+            answers = self._checked(await self._reads.ask([(b"TIME",), (b"HELLO",), *wanted]))
+            (time, hello), records = answers[:2], answers[2:]
+            times, on_replica = [time] * len(wanted), _is_replica(hello)
         else:
             # Each node has a clock of its own, by which its leases lapse.
             answers = await self._reads.ask([each for one in wanted for each in ((b"TIME",), one)])
-            times, records = answers[::2], answers[1::2]
+            times, records, on_replica = answers[::2], answers[1::2], False
         foreign = [
             one
             for one, record in zip(session_ids, records, strict=True)
@@ -234,7 +260,7 @@ class RedisStore(BaseStore):
             isinstance(one, StoreUnavailable) for one in found
         ):
             raise found[0]
-        return found
+        return found, on_replica
 
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
@@ -312,6 +338,7 @@ class RedisStore(BaseStore):
     async def aclose(self) -> None:
         """Close the store's own connections. A client that was handed in stays open."""
         pipelines = (self._writes, self._claims, self._reads)
+        await self._topology.aclose()
         await asyncio.gather(self._channels.aclose(), *(each.aclose() for each in pipelines))
 
     # -- parts -------------------------------------------------------------------------------
@@ -372,6 +399,18 @@ def _of_term(chunks: list[Chunk], term: int) -> list[Chunk]:
     if chunks and chunks[-1].cursor.term != term:
         return [chunk for chunk in chunks if chunk.cursor.term == term]
     return chunks
+
+
+def _is_verdict(found: object) -> bool:
+    """Whether it says that a session is gone, or its producer."""
+    return found is None or (isinstance(found, SessionInfo) and found.status is Status.LOST)
+
+
+def _is_replica(hello: object) -> bool:
+    """What the server says of its role; one that does not say is believed to be a primary."""
+    if not isinstance(hello, list):
+        return False
+    return dict(zip(hello[::2], hello[1::2], strict=False)).get(b"role") == b"replica"
 
 
 def _time_ms(time: Sequence[bytes]) -> int:

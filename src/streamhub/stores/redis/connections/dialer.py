@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,10 +14,12 @@ from redis.exceptions import InvalidResponse, RedisError
 from ....errors import StreamHubError
 from .errors import explained
 
-__all__ = ["Dialer", "Server", "disconnect", "shown"]
+__all__ = ["MOVED_AWAY", "Dialer", "Server", "disconnect", "shown"]
 
 # How long a server may take to answer, where its URL or client does not say otherwise.
 _TIMEOUT = 5.0
+#: Why a connection is broken off that is to a server which its name means no more.
+MOVED_AWAY = "the name leads to another server now"
 # What belongs to a client of redis-py, and to no connection that is not in its pool.
 _POOLED = (
     "connection_class",
@@ -77,6 +79,7 @@ class Server:
         self.timeout = dialer.timeout
         self._dialer = dialer
         self.address = address
+        self._leave: dict[Callable[[], None], None] = {}
 
     def __repr__(self) -> str:
         return self.name
@@ -84,6 +87,13 @@ class Server:
     async def connect(self) -> Any:
         """:raises RedisError, OSError: it cannot be reached, or refuses the user."""
         return await self._dialer.dial(**self.address)
+
+    def add_leaver(self, leave: Callable[[], None]) -> None:
+        """Have ``leave`` called when its connection is to a server that the name means no more."""
+        self._leave[leave] = None
+
+    def discard_leaver(self, leave: Callable[[], None]) -> None:
+        self._leave.pop(leave, None)
 
     def error(self, error: BaseException) -> StreamHubError:
         return explained(error, self.name, self.timeout)

@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError
 from ....errors import HubClosed
 from ....signals import is_cancelled
 from ..layout.scripts import Call, Command, Script
-from .dialer import Server, disconnect
+from .dialer import MOVED_AWAY, Server, disconnect
 from .errors import is_last, is_read_only
 from .protocol import RawConnection
 
@@ -62,6 +62,7 @@ class Pipeline:
         #: Since when each of those who ask has been waiting, the oldest first.
         self._asking: dict[object, float] = {}
         self._closed = False
+        server.add_leaver(self._leave_server)
 
     @property
     def connections(self) -> int:
@@ -125,6 +126,7 @@ class Pipeline:
 
     async def aclose(self) -> None:
         self._closed = True
+        self._server.discard_leaver(self._leave_server)
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
@@ -213,6 +215,10 @@ class Pipeline:
             await disconnect(raw)
             raise
         return raw
+
+    def _leave_server(self) -> None:
+        if self._wire is not None:
+            self._wire.break_off(RedisConnectionError(MOVED_AWAY))
 
     async def _leave(self, raw: RawConnection) -> None:
         if self._wire is raw:

@@ -171,7 +171,7 @@ class RawConnection(asyncio.BufferedProtocol):
             while (reply := gets()) is not _INCOMPLETE:
                 self._on_answer(reply)
         except Exception as error:
-            self._break_off(error)
+            self.break_off(error)
 
     def connection_lost(self, error: Exception | None) -> None:
         lost = RedisConnectionError(f"the connection was lost: {error or 'closed by the server'}")
@@ -257,11 +257,12 @@ class RawConnection(asyncio.BufferedProtocol):
             return
         due = self.heard + self._timeout
         if due <= self._loop.time():
-            self._break_off(TimeoutError())
+            self.break_off(TimeoutError())
         else:
             self._watch = self._loop.call_at(due, self._check)
 
-    def _break_off(self, error: Exception) -> None:
+    def break_off(self, error: Exception) -> None:
+        """Close the connection at once; who waits for an answer gets the error."""
         self._end(error)
         self._transport.abort()
 

@@ -9,12 +9,13 @@ from math import inf
 from typing import Any, Protocol
 
 import msgspec
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from ....errors import StreamHubError
 from ...base import LiveEvent, Synced, Unsynced
 from ..layout.scripts import Command
-from .dialer import Server, disconnect
+from .dialer import MOVED_AWAY, Server, disconnect
 from .protocol import RawConnection
 
 __all__ = ["Channel", "Decode", "PubSub"]
@@ -102,6 +103,8 @@ class PubSub:
         self._changed = asyncio.Event()
         #: Whether this connection has answered anything yet.
         self.hearing = False
+        self._connection: RawConnection | None = None
+        server.add_leaver(self._leave_server)
         self._task = asyncio.create_task(self._run(), name="streamhub listener")
 
     def add(self, channel: Channel) -> None:
@@ -125,8 +128,13 @@ class PubSub:
         self._wanted.pop(channel.name, None)
 
     async def aclose(self) -> None:
+        self.server.discard_leaver(self._leave_server)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def _leave_server(self) -> None:
+        if self._connection is not None:
+            self._connection.break_off(RedisConnectionError(MOVED_AWAY))
 
     async def _run(self) -> None:
         backoff = _FIRST_BACKOFF
@@ -135,6 +143,7 @@ class PubSub:
             try:
                 async with asyncio.timeout(self.server.timeout):
                     connection = RawConnection(await self.server.connect())
+                self._connection = connection
                 await self._listen(connection)
             except (RedisError, OSError, TimeoutError) as error:
                 if self.hearing:
@@ -153,6 +162,7 @@ class PubSub:
                 logger.exception("live channel: connecting again")
             finally:
                 self.hearing = False
+                self._connection = None
                 for channel in list(self.channels.values()):
                     channel.unsync()
                 if connection is not None:

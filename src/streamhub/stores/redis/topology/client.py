@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from ..connections.dialer import Dialer, Server, shown
 from .cluster import Address, Cluster
+from .named_server import NamedServer
 from .one_server import OneServer
 from .sentinel import Master
 from .topology import Topology
@@ -53,7 +54,7 @@ def server_of(
         host, port, db = (options.get(key) for key in ("host", "port", "db"))
         address = shown(host or "localhost", port or _REDIS_PORT)
         name = f"{scheme or _scheme(kind)}://{address}/{db or 0}"
-    return OneServer(Server(name, Dialer(kind, options)))
+    return OneServer(NamedServer(name, Dialer(kind, options)))
 
 
 def master_of(

@@ -59,6 +59,8 @@ class Cluster:
         self._moved = False
         #: Grows with every refresh.
         self.version = 0
+        #: Its nodes say themselves what they do not have any more.
+        self.moves = 0
 
     def commands(self, *, retries: bool, scripts: Collection[Script] = ()) -> Router:
         router = Router(self, retries=retries, scripts=scripts)
@@ -102,6 +104,15 @@ class Cluster:
 
     def doubt(self) -> None:
         self._doubted = True
+
+    def confirm_soon(self, age: float) -> None:
+        """Whoever lost a slot refuses what is asked of it."""
+
+    async def confirm(self, age: float) -> None:
+        """Whoever lost a slot refuses what is asked of it."""
+
+    async def aclose(self) -> None:
+        """Nothing goes on between its calls."""
 
     async def refresh(self) -> None:
         asked_at = asyncio.get_running_loop().time()

@@ -9,11 +9,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ..connections.dialer import Dialer, Server, disconnect, shown
 from .first_answer import first_answer
+from .named_server import NamedServer
 
 __all__ = ["Master"]
 
 
-class Master(Server):
+class Master(NamedServer):
     """Every connection is made to the server that a Sentinel names and that agrees to be master.
 
     :param sentinels: one for each Sentinel.
@@ -27,7 +28,7 @@ class Master(Server):
         self._sentinels = sentinels
         self._service = service
 
-    async def connect(self) -> Any:
+    async def _open(self) -> Any:
         return await first_answer(
             self._sentinels, self._connect_by, timeout=self.timeout / 2, discard=disconnect
         )

@@ -60,6 +60,11 @@ class Topology(Protocol):
     #: Whether there is one server, and with it one clock.
     single: bool
 
+    @property
+    def moves(self) -> int:
+        """How often all slots were found on another server than before."""
+        ...
+
     def commands(self, *, retries: bool, scripts: Collection[Script] = ()) -> Commands:
         """New connections, opened as they are needed: one to each server."""
         ...
@@ -86,3 +91,15 @@ class Topology(Protocol):
         :raises StoreUnavailable: nobody can tell.
         """
         ...
+
+    def confirm_soon(self, age: float) -> None:
+        """Have it found out, in a while, whether the name still means the same server, unless that
+        was done within the last ``age`` seconds. If it does not, all connections are left."""
+        ...
+
+    async def confirm(self, age: float) -> None:
+        """The same at once: who waited for it, and finds ``moves`` as before, has asked the server
+        that the name means."""
+        ...
+
+    async def aclose(self) -> None: ...
