@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -23,6 +22,7 @@ from .errors import (
 from .ids import check_session_id, is_text
 from .producing import sources
 from .producing.cancelling import OnCancel
+from .reading.listing import listed, listed_with_metadata
 from .statistics import HubStatistics
 from .stores.base import Refused, Store, Takeover
 from .stores.open_store import open_store
@@ -30,12 +30,9 @@ from .stream import LiveStream
 
 __all__ = ["Hub", "Source"]
 
-logger = logging.getLogger("streamhub")
-
 #: What ``run`` takes.
 Source: TypeAlias = sources.Source[LiveStream]
 
-_LOOKS_AT_ONCE = 256
 # What tells a store from what is none, as the client of one.
 _STORE = ("configure", "claim", "write", "renew", "cancel", "remove", "look", "read", "watch")
 
@@ -222,7 +219,7 @@ class Hub:
         wanted = list(dict.fromkeys(session_ids))
         for session_id in wanted:
             check_session_id(session_id)
-        infos = _infos(self._started().store, _each(wanted))
+        infos = listed(self._started().store, _each(wanted))
         return {info.session_id async for info in infos if info.status is Status.ACTIVE}
 
     async def remove(self, session_id: str) -> bool:
@@ -233,15 +230,26 @@ class Hub:
         check_session_id(session_id)
         return await self._started().store.remove(session_id)
 
-    async def sessions(self, *, owner: str | None = None) -> AsyncIterator[SessionInfo]:
-        """All sessions, or those of one owner, in no order, with their metadata.
+    async def sessions(
+        self, *, owner: str | None = None, status: Status | None = None
+    ) -> AsyncIterator[SessionInfo]:
+        """All sessions, in no order, with their metadata.
 
-        One that comes or goes meanwhile may be among them or not. Never blocks the server.
+        One that comes or goes meanwhile may be among them or not. Never blocks the server. They are
+        read as they are taken, a few at a time, so that memory is bounded however many there are.
+
+        :param owner: those of one owner only.
+        :param status: those that stand so only.
+        :raises StoreUnavailable: the store, or a part of it, cannot be reached.
         """
+
+        def wanted(info: SessionInfo) -> bool:
+            return owner in (None, info.owner) and status in (None, info.status)
+
         store = self._started().store
-        async for info in _infos(store, store.sessions(), metadata=True):
-            if owner is None or info.owner == owner:
-                yield info
+        every = owner is None and status is None
+        async for info in listed_with_metadata(store, store.sessions(), None if every else wanted):
+            yield info
 
     # Life
 
@@ -329,29 +337,6 @@ async def _wait_registered(
         return (await engine.store.look([session_id]))[0]
     finally:
         engine.watcher.detach(view)
-
-
-async def _infos(
-    store: Store, session_ids: AsyncIterator[str], *, metadata: bool = False
-) -> AsyncIterator[SessionInfo]:
-    """Those of the sessions that are there, looked at many at a time."""
-    more = True
-    while more:
-        batch = [one async for one in _up_to(_LOOKS_AT_ONCE, session_ids)]
-        more = len(batch) == _LOOKS_AT_ONCE
-        for info in await store.look(batch, metadata=metadata):
-            if isinstance(info, SessionInfo):
-                yield info
-            elif isinstance(info, StoreUnavailable):
-                raise info
-            elif info is not None:
-                logger.warning("left out: %s", info)
-
-
-async def _up_to(limit: int, items: AsyncIterator[str]) -> AsyncIterator[str]:
-    while limit > 0 and (item := await anext(items, None)) is not None:
-        limit -= 1
-        yield item
 
 
 async def _each(items: Iterable[str]) -> AsyncIterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,8 +14,10 @@ from httpx import AsyncClient
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from streamhub import Hub, LiveStream, Status
+from streamhub import Hub, LiveStream, Status, StoreUnavailable
 from streamhub.http import create_app
+from streamhub.stores.memory import MemoryStore
+from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.waiting import until, within
 
 from .conftest import Open
@@ -334,3 +337,40 @@ async def test_following_across_a_connection_that_is_kept(
     for _ in range(5):
         async with follow(client, path_of(session_id)) as response:
             assert 2 == len(await response.rest())
+
+
+class _Leaves(WrappedStore):
+    """Answers so many looks for metadata, and is away from then on."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__(MemoryStore())
+        self._left = looks
+
+    async def metadata_sizes(self, session_ids: Sequence[str]) -> Sequence[int]:
+        return [1024 * 1024] * len(session_ids)
+
+    async def look(self, *args: Any, metadata: bool = False) -> Any:
+        if metadata:
+            self._left -= 1
+            if self._left < 0:
+                raise StoreUnavailable("store", "away")
+        return await super().look(*args, metadata=metadata)
+
+
+@pytest.mark.parametrize("looks", [0, 3])
+async def test_a_list_that_cannot_be_read_to_its_end_is_none(open_client: Open, looks: int) -> None:
+    """It is a problem before the first session, and no JSON after it: never a shorter list."""
+    async with Hub(_Leaves(looks)) as hub:
+        for n in range(5):
+            await hub.register(f"chat:{n}")
+        client = await open_client(create_app(hub))
+        answer = await client.get("/sessions")
+
+    if looks:
+        assert 200 == answer.status_code
+        assert looks == answer.text.count('"session_id"')
+        with pytest.raises(json.JSONDecodeError):
+            answer.json()
+    else:
+        assert 503 == answer.status_code
+        assert "unavailable" == answer.json()["code"]

@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -36,7 +37,8 @@ async def list_sessions(url: str, *, owner: str | None, as_json: bool) -> int:
             async for info in sessions:
                 emit(_as_json(info))
             return Code.FINISHED
-        infos = [info async for info in sessions]
+        # The table does not show the metadata, of which there may be any amount.
+        infos = [msgspec.structs.replace(info, metadata=None) async for info in sessions]
     if not infos:
         note("no sessions")
         return Code.FINISHED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import cache
 from importlib.resources import files
@@ -24,6 +25,7 @@ from ..hub import Hub
 from ..stream import LiveStream
 from .authorization import Action, Authorize, OwnedBy, is_allowed
 from .disconnects import unless_gone
+from .listing import ListingResponse
 from .problems import NOT_STORED, BadRequest, Problem, not_found, problem_of
 from .queries import count_of, seconds_of, status_of
 from .responses import StreamResponse, nothing
@@ -101,15 +103,9 @@ class _Api:
         owner = request.query_params.get("owner")
         status = status_of(request)
         limit = count_of(request, "limit", _LISTED, _MOST_LISTED)
-        found = []
-        # An async generator, which is to be closed when enough are found.
-        async with aclosing(self._hub.sessions(owner=owner)) as infos:  # type: ignore[type-var]
-            async for info in infos:
-                if status in (None, info.status) and await self._may_see(request, info):
-                    found.append(_as_json(info))
-                    if len(found) == limit:
-                        break
-        return _json({"sessions": found})
+        found = self._found(request, owner, status, limit)
+        # That the store cannot be reached is said before anything else is.
+        return ListingResponse(found, await anext(found, None))
 
     async def one(self, request: Request) -> Response:
         # One route, so that it can tell all of its methods.
@@ -157,6 +153,20 @@ class _Api:
         return _json(description)
 
     # -- parts -------------------------------------------------------------------------------
+
+    async def _found(
+        self, request: Request, owner: str | None, status: Status | None, limit: int
+    ) -> AsyncGenerator[bytes]:
+        """The sessions that the request may see, each as JSON."""
+        # An async generator, which is to be closed when enough are found.
+        listed = self._hub.sessions(owner=owner, status=status)
+        async with aclosing(listed) as infos:  # type: ignore[type-var]
+            async for info in infos:
+                if await self._may_see(request, info):
+                    yield msgspec.json.encode(_as_json(info))
+                    limit -= 1
+                    if not limit:
+                        return
 
     async def _find(self, request: Request, action: Action) -> LiveStream | None:
         if not await self._is_allowed(request, action):

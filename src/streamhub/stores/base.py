@@ -349,6 +349,13 @@ class Store(Protocol):
         """
         ...
 
+    async def metadata_sizes(self, session_ids: Sequence[str]) -> Sequence[int]:
+        """About how many bytes of metadata ``look`` would read of each; 0 where there is none.
+
+        Says nothing of damage: that is told to whoever looks.
+        """
+        ...
+
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:
@@ -436,6 +443,10 @@ class BaseStore(ABC):
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
     ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]: ...
+
+    async def metadata_sizes(self, session_ids: Sequence[str]) -> Sequence[int]:
+        """Takes all for large: they are looked at one by one."""
+        return [HubConfig().max_chunk_bytes] * len(session_ids)
 
     @abstractmethod
     async def read(

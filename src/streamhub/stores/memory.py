@@ -358,6 +358,11 @@ class MemoryStore(BaseStore):
             None if record is None else record.info(now, metadata=metadata) for record in records
         ]
 
+    async def metadata_sizes(self, session_ids: Sequence[str]) -> list[int]:
+        now = self._clock()
+        records = [self._get(session_id, now) for session_id in session_ids]
+        return [len(record.metadata or "") if record is not None else 0 for record in records]
+
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:

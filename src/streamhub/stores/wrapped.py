@@ -85,6 +85,9 @@ class WrappedStore(BaseStore):
     ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
         return await self.store.look(session_ids, metadata=metadata)
 
+    async def metadata_sizes(self, session_ids: Sequence[str]) -> Sequence[int]:
+        return await self.store.metadata_sizes(session_ids)
+
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TypeAlias, cast
 
 from .. import hub, stream
-from ..chunks import SessionInfo
+from ..chunks import SessionInfo, Status
 from ..config import HubConfig
 from ..producing import sources
 from ..producing.cancelling import OnCancel
@@ -153,9 +153,11 @@ class Hub:
         """Delete a session, whoever produces it; False if there is none."""
         return self._call(self._hub.remove, session_id)
 
-    def sessions(self, *, owner: str | None = None) -> Iterator[SessionInfo]:
-        """All sessions, or those of one owner; see :meth:`streamhub.Hub.sessions`."""
-        infos = self._hub.sessions(owner=owner)
+    def sessions(
+        self, *, owner: str | None = None, status: Status | None = None
+    ) -> Iterator[SessionInfo]:
+        """All sessions, or those of one owner or status; see :meth:`streamhub.Hub.sessions`."""
+        infos = self._hub.sessions(owner=owner, status=status)
         while batch := self._call(_take, infos):
             yield from batch
 

@@ -262,6 +262,12 @@ class RedisStore(BaseStore):
             raise found[0]
         return found, on_replica
 
+    async def metadata_sizes(self, session_ids: Sequence[str]) -> list[int]:
+        requests = [(b"HSTRLEN", self._keys(one).meta, b"metadata") for one in session_ids]
+        answers = await self._reads.ask(requests) if requests else []
+        # What is wrong with a session is said when it is looked at.
+        return [answer if type(answer) is int else 0 for answer in answers]
+
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:

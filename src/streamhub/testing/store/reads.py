@@ -49,6 +49,18 @@ class ReadTests(Scene):
         await claim(store, session)
         assert None is (await look(store, session, metadata=True)).metadata
 
+    async def test_the_size_of_metadata_is_told_before_it_is_read(
+        self, store: Store, session: str
+    ) -> None:
+        """About, at least for what is large; 0 where there is none, be it the session."""
+        large, none, unknown = (f"{session}:{n}" for n in range(3))
+        await claim(store, large, metadata=f'"{"x" * 100_000}"')
+        await claim(store, none)
+        sizes = await store.metadata_sizes([none, large, unknown, large])
+        assert 4 == len(sizes)
+        assert all(size >= 100_000 for size in sizes[1::2])
+        assert [] == list(await store.metadata_sizes([]))
+
     # -- read ----------------------------------------------------------------------------------
 
     async def test_reading_goes_on_after_any_cursor(self, store: Store, session: str) -> None:

@@ -31,6 +31,7 @@ def needed(keys: Keys, prefix: str, *, sharded: bool) -> list[Command]:
         ("EVALSHA", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", 1, meta),
         ("HMGET", meta, "gen"),
         ("HGET", meta, "gen"),
+        ("HSTRLEN", meta, "gen"),
         ("HDEL", meta, "gen"),
         ("EXISTS", meta),
         ("PEXPIRE", meta, _SHORT_MS),
