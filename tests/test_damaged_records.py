@@ -31,7 +31,7 @@ from .redis_server import RedisServer
 from .redis_stage import BOUND, Stage, channel, chunks, claimed, meta
 
 #: Of producers that are to do nothing by themselves while a test looks.
-QUIET = HubConfig(lease=60.0)
+QUIET = HubConfig(lease=600.0)
 
 DEEP = b"[" * 1_000 + b"]" * 1_000
 METADATA = [
@@ -277,6 +277,7 @@ async def cures_every_combination(hub: Hub, client: Any) -> None:
         await cured(hub, client, name)
 
 
+@pytest.mark.slow
 async def test_remove_cures_a_session_of_any_wrong_types(stage: Stage) -> None:
     """In any combination, tombstones included: afterwards it can be claimed, and no key stays."""
     await cures_every_combination(stage.hub(QUIET), stage.client)
@@ -296,6 +297,7 @@ async def test_remove_cures_a_session_of_any_wrong_types_in_a_cluster(
         await cures_every_combination(hub, client)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.FINISHED])
 async def test_remove_cures_a_session_with_any_garbage_in_its_record(
     stage: Stage, status: Status
