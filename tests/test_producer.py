@@ -6,7 +6,14 @@ import asyncio
 
 import pytest
 
-from streamhub import HubConfig, ProducerFenced, SessionCorrupted, Status, StoreUnavailable
+from streamhub import (
+    ChunkTooLarge,
+    HubConfig,
+    ProducerFenced,
+    SessionCorrupted,
+    Status,
+    StoreUnavailable,
+)
 from streamhub.chunks import Terms
 from streamhub.producing.producer import Producer
 from streamhub.stores.base import (
@@ -171,6 +178,7 @@ async def test_a_log_that_cannot_be_mended_is_an_error_after_some_attempts() -> 
     for _ in range(100):
         for op in producer.next_ops():
             producer.apply(op, Restored(0) if isinstance(op, Restore) else Gone())
+    assert producer.done
     with pytest.raises(SessionCorrupted, match="could not be mended"):
         await producer.flush()
 
@@ -280,3 +288,61 @@ async def test_metadata_is_written_once_and_the_newest_last() -> None:
     producer.apply(op, Stored(0))
     await second
     assert not producer.has_work
+
+
+async def test_renewals_between_mendings_in_vain_do_not_hide_them() -> None:
+    """The log is lost each time before it is whole: that a renewal found the claim, as far as it
+    was put back, proves nothing."""
+    producer = await producing(3)
+    for _ in range(100):
+        for op in producer.next_ops():
+            producer.apply(op, Restored(0) if isinstance(op, Restore) else HasHoles())
+            producer.apply(producer.next_renewal(), Stored(0))
+    assert producer.done
+    with pytest.raises(SessionCorrupted, match="could not be mended"):
+        await producer.flush()
+
+
+async def test_an_idle_producer_puts_its_claim_back_as_often_as_it_is_lost() -> None:
+    """A repair that lasted until a renewal found all of it is none in vain."""
+    producer = await producing(0)
+    for _ in range(30):
+        producer.apply(producer.next_renewal(), Gone())
+        (restore,) = producer.next_ops()
+        producer.apply(restore, Restored(0))
+        producer.apply(producer.next_renewal(), Stored(0))
+    assert not producer.done
+
+
+async def test_a_claim_that_a_failover_loses_again_each_time_is_given_up() -> None:
+    """The generation that was replaced comes back whenever the claim is put back."""
+    producer = await producing(3)
+    for _ in range(100):
+        for op in producer.next_ops():
+            producer.apply(op, Restored(0) if isinstance(op, Restore) else Fenced("g1"))
+    assert producer.done
+    with pytest.raises(SessionCorrupted, match="could not be mended"):
+        await producer.flush()
+
+
+SIZED = ["", "a", "ä", "x" * 64, "é" * 32, "x" * 65, "é" * 33]
+
+
+@pytest.mark.parametrize("data", SIZED, ids=range(len(SIZED)))
+async def test_a_short_chunk_is_measured_like_any_other(data: str) -> None:
+    """``accept`` sees by itself what most chunks take: it agrees with ``measured``, to which a
+    subclass of str goes."""
+
+    class Text(str):
+        __slots__ = ()
+
+    config = HubConfig(max_chunk_bytes=64)
+    taken: list[object] = []
+    for text in (data, Text(data)):
+        producer = await producing(0, config)
+        try:
+            producer.accept(text, None, rested=True)
+            taken.append(producer.pending_bytes)
+        except ChunkTooLarge as error:
+            taken.append((error.size, error.limit))
+    assert taken[0] == taken[1]

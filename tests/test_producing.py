@@ -286,6 +286,28 @@ async def test_closing_the_hub_lets_a_source_clean_up_and_others_continue(
     assert created
 
 
+async def test_g9_closing_the_hub_does_not_undo_a_cancel(
+    make_hub: MakeHub, session_id: str
+) -> None:
+    """A producer that was asked to stop, and has not yet when its hub closes, ends as cancelled:
+    nobody continues it."""
+    first, second = make_hub(), make_hub()
+    asked = asyncio.Event()
+    stream, _ = await first.register(session_id, asked.set)
+    await stream.publish("a")
+    reader = await second.get(session_id)
+    assert reader is not None
+    await reader.cancel(reason="by the user")
+    async with asyncio.timeout(10):
+        await asked.wait()
+
+    await first.aclose()
+
+    info = await reader.info()
+    assert (Status.CANCELLED, "by the user") == (info.status, info.error)
+    assert "a" == await reader.text()
+
+
 async def test_a_removed_session_fences_its_producer_and_stops_its_source(
     make_hub: MakeHub, session_id: str
 ) -> None:

@@ -179,7 +179,10 @@ class Producing(Stage):
             if not session.holds(production.model):
                 mended.append(production.session_id)
             verdict = session.store(production.model)
-            if verdict is Verdict.STORED and session.record is not None:
+            if self._is_cancelling(production):
+                # It hears of that with the answer to its release at the latest: nobody goes on.
+                session.end(production.model, Status.CANCELLED)
+            elif verdict is Verdict.STORED and session.record is not None:
                 session.record.lapsed = True
         self.replace(at)
         for session_id in mended:
