@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 
+import pytest
+
 import streamhub
 from streamhub import (
     Status,
@@ -118,6 +120,49 @@ async def test_a_hub_left_open_does_not_hold_the_interpreter(
 
     assert 0 == await within(process.wait())
     assert "" == process.stderr
+
+
+_RAISES = """
+import sys, threading, time
+from streamhub.sync import Hub
+
+hub = Hub.from_url(sys.argv[1])
+
+def iterable():
+    yield "a"
+    threading.Event().wait()
+
+def function(stream):
+    stream.publish("a")
+    threading.Event().wait()
+
+async def generator():
+    import asyncio
+    yield "a"
+    await asyncio.Event().wait()
+
+sources = {"iterable": iterable, "function": lambda: function, "generator": generator}
+stream = hub.run("chat", sources[sys.argv[2]]())
+print(next(stream.subscribe()).data)
+raise ValueError("of the program itself")
+"""
+
+
+@pytest.mark.parametrize("kind", ["iterable", "function", "generator"])
+async def test_a_program_ends_though_a_source_runs(
+    url: str, run_python: RunPython, kind: str
+) -> None:
+    """Its exception is shown, and its session can be continued at once by another process."""
+    process = await run_python(_RAISES, url, kind)
+
+    assert "a" == await within(process.line())
+    assert 1 == await within(process.wait())
+    assert process.stderr.endswith("ValueError: of the program itself\n"), process.stderr
+    if url.startswith("redis"):
+        async with streamhub.Hub.from_url(url) as hub:
+            stream, created = await hub.register("chat", takeover="continue")
+            assert created
+            await stream.close()
 
 
 @on_redis
