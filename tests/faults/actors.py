@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from random import Random
 from typing import Any
 
@@ -26,7 +27,7 @@ from streamhub import (
 from . import record
 from .record import Record
 
-__all__ = ["Cast", "term_of"]
+__all__ = ["Cast", "Pause", "term_of"]
 
 #: The session and the generation of an event.
 Facts = dict[str, Any]
@@ -43,21 +44,49 @@ def term_of(cursor: Cursor) -> int:
     return int(str(cursor).partition("-")[0])
 
 
-class Cast:
-    """Acts on one hub, in one process. ``stop`` tells its producers to close their streams."""
+class Pause:
+    """Has a reader take nothing more after ``left`` chunks, until ``over``."""
 
-    def __init__(self, hub: Hub, record: Record, *, process: str, pace: float) -> None:
+    def __init__(self, left: int, over: asyncio.Event) -> None:
+        self.left = left
+        self.over = over
+
+
+class Cast:
+    """Acts on one hub, in one process. ``stop`` tells its producers to close their streams,
+    ``ending`` those of some sessions."""
+
+    def __init__(
+        self, hub: Hub, record: Record, *, process: str, pace: float, buffer: int = 256
+    ) -> None:
         self.hub = hub
         self.record = record
         self.process = process
         self.stop = asyncio.Event()
+        self.ending: set[str] = set()
         self._pace = pace
+        self._buffer = buffer
 
     async def produce(self, session: str, *, takeover: bool = False) -> None:
         """Claim the session and publish until ``stop``; or until somebody else ends it."""
         claimed = await self._register(session, "continue" if takeover else "restart")
-        if claimed is None:
-            return
+        if claimed is not None:
+            await self._produce(claimed, session)
+
+    async def take_over(self, session: str, takeover: str, patience: float) -> None:
+        """Claim the session as soon as that is granted, within ``patience`` seconds; publish."""
+        until = time.monotonic() + patience
+        while not self.stop.is_set() and time.monotonic() < until:
+            try:
+                claimed = await self._register(session, takeover)
+            except HubClosed:
+                return
+            if claimed is not None:
+                await self._produce(claimed, session)
+                return
+            await asyncio.sleep(_PAUSE)
+
+    async def _produce(self, claimed: LiveStream, session: str) -> None:
         assert claimed.generation is not None
         facts: Facts = {"session": session, "generation": claimed.generation}
         try:
@@ -90,9 +119,16 @@ class Cast:
             except HubClosed:
                 return
 
-    async def follow(self, session: str, reader: str) -> None:
+    async def follow(
+        self,
+        session: str,
+        reader: str,
+        *,
+        after: Cursor | None = None,
+        pause: Pause | None = None,
+    ) -> None:
         """Read the session to its end, through whatever happens to its producers."""
-        after: Cursor | None = None
+        reads = after is not None
         while True:
             try:
                 stream = await self.hub.get(session, wait=1.0)
@@ -102,12 +138,16 @@ class Cast:
             except HubClosed:
                 return
             if stream is None:
+                if reads:
+                    reads = False
+                    self._raised(session, reader, SessionNotFound(session))
                 if self.stop.is_set():
                     # Lost with its producer; whether that may be is for the proof to say.
                     return
                 continue
+            reads = True
             try:
-                await self._read(stream, session, reader, after)
+                await self._read(stream, session, reader, after, pause)
                 return
             except ProducerLost as error:
                 self._raised(session, reader, error)
@@ -120,6 +160,36 @@ class Cast:
             except (ProducerFailed, StreamHubError) as error:
                 self._raised(session, reader, error)
                 return
+
+    async def remove(self, session: str) -> None:
+        """Remove the session, as soon as the store takes it."""
+        self.record.add(record.RemovalAsked(session=session))
+        while True:
+            try:
+                await self.hub.remove(session)
+            except StoreUnavailable:
+                await asyncio.sleep(_PAUSE)
+            else:
+                return
+
+    async def settle(self, session: str) -> None:
+        """Have the session end that nobody produces any more: a lost one is cancelled."""
+        while True:
+            try:
+                stream = await self.hub.get(session)
+                if stream is None:
+                    return
+                status = (await stream.info()).status
+                if status is Status.LOST:
+                    self.record.add(record.CancelAsked(session=session))
+                    await stream.cancel(wait=1.0)
+                elif status is not Status.ACTIVE:
+                    return
+            except SessionNotFound:
+                return
+            except StoreUnavailable:
+                pass
+            await asyncio.sleep(_PAUSE)
 
     async def cancel(self, session: str) -> None:
         """Cancel until that has an effect, whatever is away or gone in between."""
@@ -156,7 +226,7 @@ class Cast:
         first = True
         last = 0
         async with stream:
-            while not self.stop.is_set():
+            while not self.stop.is_set() and facts["session"] not in self.ending:
                 data = f"{generation}:{last}:{random.choice(_FILLINGS)}"
                 self.record.add(record.Publishing(**facts, data=data))
                 cursor = await stream.publish(data)
@@ -182,11 +252,16 @@ class Cast:
         self.record.add(record.Closed(**facts))
 
     async def _read(
-        self, stream: LiveStream, session: str, reader: str, after: Cursor | None
+        self,
+        stream: LiveStream,
+        session: str,
+        reader: str,
+        after: Cursor | None,
+        pause: Pause | None,
     ) -> None:
         start = None if after is None else (term_of(after), after.offset)
         self.record.add(record.Opened(session=session, reader=reader, after=start))
-        async with stream.subscribe(after=after) as chunks:
+        async with stream.subscribe(after=after, buffer=self._buffer) as chunks:
             async for chunk in chunks:
                 cursor = chunk.cursor
                 self.record.add(
@@ -198,7 +273,16 @@ class Cast:
                         data=chunk.data,
                     )
                 )
+                if pause is not None:
+                    await self._pause(session, reader, pause)
         self.record.add(record.Ended(session=session, reader=reader, status=chunks.status))
+
+    async def _pause(self, session: str, reader: str, pause: Pause) -> None:
+        pause.left -= 1
+        if pause.left == 0:
+            self.record.add(record.Paused(session=session, reader=reader))
+            await pause.over.wait()
+            self.record.add(record.Resumed(session=session, reader=reader))
 
     def _raised(self, session: str, reader: str, error: Exception) -> None:
         self.record.add(

@@ -275,7 +275,8 @@ def _repair(session: Session, history: History, lease: float) -> Iterator[str]:
 
 def _crashes_show(session: Session, history: History, lease: float) -> Iterator[str]:
     """The dead are lost to every reader in time, and the living are not."""
-    for stop in history.stops:
+    # One that is gone, removed or begun anew is not lost any more: that has another bound.
+    for stop in () if session.forfeited else history.stops:
         claim = session.claimant(stop.at)
         if claim is None or claim.process != stop.process or _is_over(session, claim, stop.at):
             continue

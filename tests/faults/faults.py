@@ -196,7 +196,11 @@ async def _frozen_for_two_leases(site: Site, random: Random) -> None:
 @_fault("server")
 async def _client_kill(site: Site, random: Random) -> None:
     for kind in ("normal", "pubsub"):
-        assert await site.client.client_kill_filter(_type=kind, skipme=True)
+
+        async def kills(kind: str = kind) -> bool:
+            return bool(await site.client.client_kill_filter(_type=kind, skipme=True))
+
+        await until(kills, BOUND)
 
 
 @_fault("server")
@@ -236,11 +240,18 @@ async def _pubsub_buffer_overflow(site: Site, random: Random) -> None:
     """The readers' process takes its messages so slowly that Redis drops its connection."""
     site.reading.slow_down("pubsub", bytes_per_second=1_000)
     await site.client.config_set("client-output-buffer-limit", "pubsub 64kb 0 0")
-    channel = (await site.client.pubsub_channels("*:live"))[0]
+    channels: list[bytes] = []
+
+    async def are_some() -> bool:
+        channels[:] = await site.client.pubsub_channels("*:live")
+        return bool(channels)
+
+    # Who was cut off before may just be coming back.
+    await until(are_some, BOUND)
     listeners = await _listeners(site)
 
     async def has_overflowed() -> bool:
-        await site.client.publish(channel, b"?" * 1_000_000)
+        await site.client.publish(channels[0], b"?" * 1_000_000)
         return not listeners <= await _listeners(site)
 
     await until(has_overflowed, BOUND)
@@ -265,8 +276,7 @@ async def _flushdb(site: Site, random: Random) -> None:
 def _loss_of_keys(name: str, *kinds: str, expire: bool = False) -> None:
     async def strike(site: Site, random: Random) -> None:
         for kind in kinds:
-            keys = await site.client.keys(f"streamhub:*:{kind}")
-            assert keys
+            keys = await _some_keys(site, kind)
             async with site.client.pipeline(transaction=True) as pipeline:
                 for key in keys:
                     if expire:
@@ -277,6 +287,19 @@ def _loss_of_keys(name: str, *kinds: str, expire: bool = False) -> None:
 
     strike.__name__ = name
     _fault("server", wipes=True)(strike)
+
+
+async def _some_keys(site: Site, kind: str) -> list[bytes]:
+    """The keys of this kind, once there are any."""
+    keys: list[bytes] = []
+
+    async def are_some() -> bool:
+        nonlocal keys
+        keys = await site.client.keys(f"streamhub:*:{kind}")
+        return bool(keys)
+
+    await until(are_some, BOUND)
+    return keys
 
 
 _loss_of_keys("records deleted", "meta")

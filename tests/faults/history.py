@@ -234,11 +234,13 @@ class History:
                 for ended in (session.fenced, session.left, session.closed)
                 if claim.generation in ended
             ]
-            if claim.at <= wipe.end and not any(at <= wipe.start for at in gone):
+            if claim.at <= wipe.end and not any(at <= wipe.end for at in gone):
                 living.append((claim, self._repaired(session, claim, wipe)))
         if len(living) != 1:
             return False
         ((claim, repaired),) = living
+        if any(wipe.start <= one.at <= repaired for one in session.claims if one is not claim):
+            return False
         return self.stop_of(claim.process, claim.at, repaired) is None
 
     @staticmethod
@@ -246,4 +248,4 @@ class History:
         later = (one.at for one in session.acknowledged[claim.generation] if one.at > wipe.end)
         # The first may still be an answer from before.
         next(later, None)
-        return next(later, inf)
+        return min(next(later, inf), session.closed.get(claim.generation, inf))

@@ -28,7 +28,7 @@ from .checker import READERS
 from .child import watch_lag
 from .record import Record, read
 
-__all__ = ["BOUND", "LEASE", "Child", "Site"]
+__all__ = ["BOUND", "LEASE", "RETRY", "Child", "Site"]
 
 LEASE = 1.0
 #: Within which everything on a site goes on or ends, unless it hangs.
@@ -37,7 +37,7 @@ _PACE = 0.01
 #: How long a server may be silent before a hub connects anew.
 _TIMEOUT = 1.0
 _LOOK_EVERY = 0.2
-_RETRY = Retry(ConstantBackoff(0.05), 5)
+RETRY = Retry(ConstantBackoff(0.05), 5)
 _ROOT = Path(__file__).parents[2]
 _CHILD = "import sys; sys.path.insert(0, {!r}); from tests.faults.child import main; main()"
 
@@ -78,6 +78,7 @@ class Site:
         self._counted = 0
         self._delivered: Counter[tuple[str, str]] = Counter()
         self._over: set[tuple[str, str]] = set()
+        self._paused: set[tuple[str, str]] = set()
         self._actors: list[asyncio.Task[None]] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._files: list[Path] = []
@@ -85,7 +86,7 @@ class Site:
 
     async def __aenter__(self) -> Self:
         enter = self._stack.enter_async_context
-        self.client: Any = await enter(redis.asyncio.Redis.from_url(self.server.url, retry=_RETRY))
+        self.client: Any = await enter(redis.asyncio.Redis.from_url(self.server.url, retry=RETRY))
         self.writing = await enter(FaultyProxy(self.server.port))
         self.reading = await enter(FaultyProxy(self.server.port))
         self._producers = Cast(self._hub(self.writing), self.record, process=READERS, pace=_PACE)
@@ -113,8 +114,6 @@ class Site:
     @property
     def sessions(self) -> list[str]:
         return list(self._sessions)
-
-    # -- more to do --------------------------------------------------------------------------
 
     def produce(self, streams: int) -> list[str]:
         """Begin so many streams in this process."""
@@ -168,8 +167,6 @@ class Site:
         self.record.add(record.Stopped(process=child.name, revives=revives))
         child.process.signal(number)
 
-    # -- waiting -----------------------------------------------------------------------------
-
     async def flow(self, sessions: Sequence[str] = (), chunks: int = 5) -> None:
         """Wait until every open reader of these sessions (none means all) has so many chunks more.
 
@@ -182,7 +179,7 @@ class Site:
         async def flows() -> bool:
             now = self._count()
             return all(
-                now[reader] >= count + chunks or reader in self._over
+                now[reader] >= count + chunks or reader in self._over | self._paused
                 for reader, count in before.items()
                 if reader[0] in wanted
             )
@@ -225,8 +222,6 @@ class Site:
         """What has been recorded up to now, by all processes."""
         return read(self.record.events, self._files)
 
-    # -- parts -------------------------------------------------------------------------------
-
     def _url(self, proxy: FaultyProxy) -> str:
         return f"{proxy.url}?socket_timeout={_TIMEOUT}"
 
@@ -239,14 +234,20 @@ class Site:
         sessions = [f"chat:{len(self._sessions) + n}" for n in range(count)]
         self._sessions += sessions
         for session in sessions:
-            self.read(session)
-            self.read(session)
-            for cast in (self._producers, self._readers):
-                self._act(cast.rescue(session), f"rescuer of {session}")
+            self._attend(session)
         return sessions
 
-    def _act(self, actor: Coroutine[Any, Any, None], name: str) -> None:
-        self._actors.append(asyncio.create_task(actor, name=name))
+    def _attend(self, session: str) -> None:
+        """Bring in those who read a new session, and who continue it when it is lost."""
+        self.read(session)
+        self.read(session)
+        for cast in (self._producers, self._readers):
+            self._act(cast.rescue(session), f"rescuer of {session}")
+
+    def _act(self, actor: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(actor, name=name)
+        self._actors.append(task)
+        return task
 
     def _count(self) -> Counter[tuple[str, str]]:
         """How many chunks each reader has been handed."""
@@ -258,6 +259,8 @@ class Site:
                     self._delivered[session, reader] += 1
                 case record.Ended(session=session, reader=reader):
                     self._over.add((session, reader))
+                case record.Paused(session=session, reader=reader):
+                    self._paused.add((session, reader))
         self._counted = len(self.record.events)
         return self._delivered.copy()
 

@@ -1,0 +1,140 @@
+"""Two things at once: a fault, and what happens before its repair is through.
+
+Every fault of the campaign, and those that really lose data, strikes once or twice in a row, while
+sessions are claimed, continued, ended, cancelled and removed, with producers that live and that are
+dead, and readers of every kind resume and come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from streamhub.testing.waiting import until
+
+from ..redis_server import RedisServer
+from . import record
+from .campaign import server_for
+from .checker import violations
+from .faults import FAULTS, Fault
+from .losses import Failover, LossyRedis
+from .pair_site import PairSite
+from .site import BOUND, LEASE
+
+__all__ = ["FIRSTS", "LOSSES", "Pair", "pair"]
+
+
+class Pair(NamedTuple):
+    """A fault of ``FIRSTS``; where ``again``, it strikes a second time right away, and one of
+    processes is followed by a kill."""
+
+    first: str
+    again: bool
+    seed: int
+
+    def __str__(self) -> str:
+        again = ", again" if self.again else ""
+        return f"{self.first}{again} (seed {self.seed})"
+
+
+async def _newest_writes_lost(site: PairSite) -> None:
+    """By a crash that takes the end of the append-only file."""
+    assert isinstance(site.server, LossyRedis)
+    site.server.mark()
+    await asyncio.sleep(LEASE / 5)
+    await site.doom()
+    await asyncio.to_thread(site.server.lose)
+
+
+async def _failover(site: PairSite) -> None:
+    """To a replica that has not got the newest writes."""
+    failover = Failover(site.server)
+    site.keep(failover.replica)
+    await failover.hold_back()
+    await asyncio.sleep(LEASE / 5)
+    await site.doom()
+    await site.move_to(failover.happen())
+
+
+async def _evicted(site: PairSite) -> None:
+    """By a Redis that is full, and evicts what it likes of all keys."""
+    await site.doom()
+    ours = len(await site.client.keys("streamhub:*"))
+    used = (await site.client.info("memory"))["used_memory"]
+    await site.client.config_set("maxmemory-policy", "allkeys-random")
+    await site.client.config_set("maxmemory", used + 200_000)
+
+    async def has_evicted() -> bool:
+        await site.client.eval(_FILL, 0)
+        return len(await site.client.keys("streamhub:*")) < ours - 2
+
+    await until(has_evicted, BOUND)
+    await site.client.config_set("maxmemory", 0)
+    await site.client.eval(_EMPTY, 0)
+
+
+_FILL = """
+for n = 1, 50 do
+  redis.pcall('SET', 'filler:' .. math.random(), string.rep('x', 5000), 'PX', 20000)
+end
+"""
+_EMPTY = "for _, key in ipairs(redis.call('KEYS', 'filler:*')) do redis.call('DEL', key) end"
+
+#: What loses data for good where nobody is left who could put it back.
+LOSSES: dict[str, Callable[[PairSite], Awaitable[None]]] = {
+    "newest writes lost": _newest_writes_lost,
+    "failover": _failover,
+    "evicted": _evicted,
+}
+FIRSTS = (*FAULTS, *LOSSES)
+
+
+async def pair(one: Pair) -> list[record.Event]:
+    """What was recorded.
+
+    :raises TimeoutError: somebody hangs, and the record does not say so.
+    """
+    random = Random(one.seed)
+    with _server(one) as server, tempfile.TemporaryDirectory(prefix="streamhub-") as directory:
+        async with PairSite(server, Path(directory), random) as site:
+            fault = FAULTS.get(one.first)
+            if fault is not None and fault.family != "process":
+                await site.doom()
+            site.second_things()
+            await _strike(site, one.first, fault, random)
+            if one.again and fault is not None and fault.family == "process":
+                await site.doom()
+            elif one.again:
+                await _strike(site, one.first, fault, random)
+            await site.heard()
+            try:
+                return await site.finish()
+            except TimeoutError:
+                events = site.recorded()
+                if not violations(events, LEASE):
+                    raise
+                return events
+
+
+def _server(one: Pair) -> RedisServer:
+    if one.first == "newest writes lost":
+        return LossyRedis()
+    fault = FAULTS.get(one.first)
+    return RedisServer() if fault is None else server_for(fault)
+
+
+async def _strike(site: PairSite, name: str, fault: Fault | None, random: Random) -> None:
+    wipes = fault is None or fault.wipes
+    lapses = fault is None or fault.lapses
+    site.record.add(record.Struck(fault=name, wipes=wipes, lapses=lapses))
+    try:
+        if fault is None:
+            await LOSSES[name](site)
+        else:
+            await fault.strike(site, random)
+    finally:
+        site.record.add(record.Healed(fault=name))
