@@ -155,6 +155,9 @@ class Cast:
                 await asyncio.sleep(_PAUSE)
             except (StreamReplaced, SessionNotFound, CursorExpired) as error:
                 self._raised(session, reader, error)
+                if isinstance(error, CursorExpired) and self.stop.is_set():
+                    # Nobody is there any more who could put the chunks back.
+                    return
                 after = None
                 await asyncio.sleep(_PAUSE)
             except (ProducerFailed, StreamHubError) as error:

@@ -120,7 +120,9 @@ def _complete_and_in_order(session: Session, history: History, lease: float) -> 
                     yield from _ends_complete(session, reader, position, at)
                 case record.Raised(error=error, said=said):
                     over = error != "ProducerLost"
-                    if not _is_due(error, session):
+                    # Who comes without a cursor knows of nothing that could be put back.
+                    begins = position == (None, 0) and history.wiped(event.at - lease, event.at)
+                    if not (begins and error == "SessionNotFound") and not _is_due(error, session):
                         yield f"{reader} was stopped by {error}: {said}"
         if not over and not session.forfeited:
             yield f"{reader} never came to an end"

@@ -178,6 +178,10 @@ class History:
         """How long faults were at work between ``start`` and ``end``."""
         return sum(max(0.0, min(one.end, end) - max(one.start, start)) for one in self.windows)
 
+    def wiped(self, start: float, end: float) -> bool:
+        """Whether stored data was lost between ``start`` and ``end``."""
+        return any(one.wipes and one.overlaps(start, end) for one in self.windows)
+
     def _lags(self, start: float, end: float) -> list[record.Lagged]:
         return [one for one in self.lags if start <= one.at <= end + one.seconds]
 
@@ -234,7 +238,9 @@ class History:
                 for ended in (session.fenced, session.left, session.closed)
                 if claim.generation in ended
             ]
-            if claim.at <= wipe.end and not any(at <= wipe.end for at in gone):
+            stop = self.stop_of(claim.process, claim.at, wipe.start)
+            dead = stop is not None and not stop.revives
+            if claim.at <= wipe.end and not dead and not any(at <= wipe.end for at in gone):
                 living.append((claim, self._repaired(session, claim, wipe)))
         if len(living) != 1:
             return False

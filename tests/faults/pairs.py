@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from .losses import Failover, LossyRedis
 from .pair_site import PairSite
 from .site import BOUND, LEASE
 
-__all__ = ["FIRSTS", "LOSSES", "Pair", "pair"]
+__all__ = ["FIRSTS", "LOSSES", "Pair", "broken", "draw", "pair"]
 
 
 class Pair(NamedTuple):
@@ -91,6 +91,24 @@ LOSSES: dict[str, Callable[[PairSite], Awaitable[None]]] = {
     "evicted": _evicted,
 }
 FIRSTS = (*FAULTS, *LOSSES)
+
+
+def draw(seed: int, firsts: Sequence[str] = FIRSTS) -> Iterator[Pair]:
+    """Pairs without end, drawn from the seed alone: each comes once before any comes again."""
+    random = Random(seed)
+    while True:
+        every = [(first, again) for first in firsts for again in (False, True)]
+        for first, again in random.sample(every, len(every)):
+            yield Pair(first, again, random.getrandbits(32))
+
+
+async def broken(one: Pair) -> list[str]:
+    """What is not as it should be; empty when every guarantee held."""
+    try:
+        events = await pair(one)
+    except TimeoutError as error:
+        return [f"{one}: {error}"]
+    return [f"{one}: {violation}" for violation in violations(events, LEASE)]
 
 
 async def pair(one: Pair) -> list[record.Event]:

@@ -194,6 +194,15 @@ BAD: dict[str, tuple[str, list[Event]]] = {
         "G3",
         instead(ended(4.4), raised(4.4, "SessionNotFound")),
     ),
+    "a reader with a cursor finds nothing, before it is put back": (
+        "G3",
+        with_(
+            opened(3.8, "new", after=(EPOCH, 3)),
+            raised(3.9, "SessionNotFound", "new"),
+            *fault(3.75, 3.8, wipes=True),
+            acknowledged(3.95, "b", 4),
+        ),
+    ),
     "a reader never reads on": (
         "G3",
         [event for event in GOOD if getattr(event, "reader", "") != "r" or event.at < 3.05],
@@ -303,6 +312,12 @@ EXCUSED: dict[str, list[Event]] = {
         raised(3.0, "SessionNotFound"),
         raised(3.1, "SessionNotFound", "late"),
     ],
+    "who comes without a cursor finds nothing, before it is put back": with_(
+        opened(3.8, "new"),
+        raised(3.9, "SessionNotFound", "new"),
+        *fault(3.75, 3.8, wipes=True),
+        acknowledged(3.95, "b", 4),
+    ),
     "leases lapse by the fault": [
         *with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH + 3, 5))),
         *fault(4.0, 4.1, lapses=True),

@@ -8,6 +8,7 @@ import pytest
 
 from . import torture
 from .faults import FAULTS, Fault
+from .pairs import FIRSTS, draw
 from .site import Site
 from .torture import main, schedule
 
@@ -23,6 +24,24 @@ def test_a_seed_draws_the_same_schedule_again() -> None:
 def test_every_fault_comes_before_any_comes_again() -> None:
     """So that a run of some minutes has seen them all."""
     assert sorted(FAULTS) == sorted(step.fault for step in schedule(7, 60.0)[: len(FAULTS)])
+
+
+def test_a_seed_draws_the_same_pairs_again() -> None:
+    """Every fault once and twice in a row before any comes again."""
+    ones, others = draw(7), draw(7)
+    first = [next(ones) for _ in range(2 * len(FIRSTS))]
+    assert first == [next(others) for _ in first]
+    assert sorted((name, again) for name in FIRSTS for again in (False, True)) == sorted(
+        (one.first, one.again) for one in first
+    )
+
+
+def test_a_fault_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the names of those that there are, which ``--pairs`` has more of."""
+    for arguments in (["--table", "1", "--fault", "failover"], ["--pairs", "--fault", "?"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert "flushall" in capsys.readouterr().err
 
 
 @pytest.mark.slow

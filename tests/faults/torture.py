@@ -4,7 +4,9 @@
 begins, so that the same seed means the same faults in the same order with the same choices. What
 threads, processes and the network of the machine make of it varies from run to run.
 
-``--table RUNS`` lets every fault strike alone instead, so many times, and prints what it cost.
+``--pairs`` lets a second thing happen before the repair of each fault is through, on streams of its
+own for each. ``--table RUNS`` lets every fault strike alone instead, so many times, and prints what
+it cost. ``--fault NAME`` picks the faults of both.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -27,6 +29,7 @@ from .campaign import campaign, server_for
 from .checker import violations
 from .faults import FAULTS, inflict
 from .figures import Figures, figures, recoveries, table
+from .pairs import FIRSTS, Pair, broken, draw
 from .site import LEASE, Site
 
 __all__ = ["Outcome", "Step", "main", "schedule", "torture"]
@@ -128,6 +131,40 @@ def _torment(seed: int, seconds: float) -> int:
     return 1
 
 
+def _pair_up(seed: int, seconds: float, names: Sequence[str]) -> int:
+    again = f"python -m tests.faults.torture --pairs --seed {seed} --seconds {seconds:g}"
+    again += "".join(f" --fault {name!r}" for name in names)
+    print(f"seed {seed}; the same pairs again: {again}", flush=True)
+    taken, found = asyncio.run(_pairs(draw(seed, names or FIRSTS), seconds))
+    if not found:
+        print(f"{taken} pairs, and every guarantee held.")
+        return 0
+    print(f"\nBroken with seed {seed}; the same pairs again: {again}")
+    print("\n".join(found[:20]))
+    return 1
+
+
+async def _pairs(drawn: Iterator[Pair], seconds: float) -> tuple[int, list[str]]:
+    """Take as many as there is time for, two at a time: they wait more than they compute."""
+    until = time.monotonic() + seconds
+    found: list[str] = []
+    taken = 0
+
+    async def take() -> None:
+        nonlocal taken
+        while taken == 0 or time.monotonic() < until:
+            one = next(drawn)
+            taken += 1
+            lines = await broken(one)
+            print(f"{'broken' if lines else 'held':6}  {one}", flush=True)
+            found.extend(lines)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(take())
+    return taken, found
+
+
 def _tabulate(runs: int, seed: int, names: Sequence[str]) -> int:
     rows: dict[str, list[Figures]] = {}
     broken: list[str] = []
@@ -155,14 +192,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--table", type=int, metavar="RUNS", help="let every fault strike alone, so many times"
     )
     parser.add_argument(
-        "--fault", action="append", default=[], choices=FAULTS, help="with --table: only this one"
+        "--pairs", action="store_true", help="let a second thing happen before each repair"
+    )
+    parser.add_argument(
+        "--fault", action="append", default=[], help="with --table or --pairs: only this one"
     )
     options = parser.parse_args(arguments)
     # What the hubs say of the faults that they meet would hide what matters here.
     logging.getLogger("streamhub").setLevel(logging.ERROR)
+    known = FIRSTS if options.pairs else tuple(FAULTS)
+    for name in options.fault:
+        if name not in known:
+            parser.error(f"there is no fault {name!r}; there are {', '.join(known)}")
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     if options.table is not None:
         return _tabulate(options.table, seed, options.fault)
+    if options.pairs:
+        return _pair_up(seed, options.seconds, options.fault)
     return _torment(seed, options.seconds)
 
 
