@@ -17,13 +17,15 @@ from streamhub import (
     Status,
     StreamReplaced,
 )
-from streamhub.chunks import Chunk, Cursor, join, right_after
+from streamhub.chunks import Chunk, Cursor, Terms, join, right_after
 from streamhub.reading.page_cache import PageCache
 from streamhub.stores.memory import MemoryStore
 
 from .conftest import MakeHub
 
 on_redis = pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
+
+TERMS = Terms.first(1)
 
 
 async def produce(hub: Hub, session_id: str, *texts: str) -> None:
@@ -177,14 +179,14 @@ async def test_readers_apart_from_each_other_read_hardly_more_than_each_alone() 
         return log[after.offset : after.offset + limit]
 
     pages = PageCache(
-        512, ahead=2048, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
+        ahead=4, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
     )
     starts = [0, 5120, 10_240, 15_360, 20_480]
     positions = [Cursor(1, start) for start in starts]
     while any(position.offset < len(log) for position in positions):
         for at, position in enumerate(positions):
             if position.offset < len(log):
-                found = await pages.read(position, end=len(log))
+                found = await pages.read(position.offset, TERMS, size=512, end=len(log))
                 assert found is not None
                 assert found[0].cursor.offset == position.offset + 1
                 positions[at] = found[-1].cursor
@@ -201,11 +203,11 @@ async def test_what_follows_is_asked_for_though_a_reader_need_not_wait() -> None
         return log[after.offset : after.offset + limit]
 
     pages = PageCache(
-        512, ahead=2048, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
+        ahead=4, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
     )
-    await pages.read(Cursor(1, 0), end=len(log))
+    await pages.read(0, TERMS, size=512, end=len(log))
     assert [0, 512] == asked
-    await pages.read(Cursor(1, 512), end=len(log))
+    await pages.read(512, TERMS, size=512, end=len(log))
     assert [0, 512, 2048] == asked
 
 
@@ -217,14 +219,14 @@ async def test_pages_that_are_forgotten_before_they_are_read_are_read_again() ->
         return log[after.offset : after.offset + limit]
 
     pages = PageCache(
-        512, ahead=512, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
+        ahead=1, read=read, row=right_after, spawn=asyncio.create_task, give_up_after=1.0
     )
-    reading = asyncio.create_task(pages.read(Cursor(1, 0), end=3))
+    reading = asyncio.create_task(pages.read(0, TERMS, size=512, end=3))
     await asyncio.sleep(0)
     pages.forget()
 
     assert None is await reading
-    assert log == await pages.read(Cursor(1, 0), end=3)
+    assert log == await pages.read(0, TERMS, size=512, end=3)
 
 
 async def test_a_batch_replay_may_begin_anywhere(session_id: str) -> None:

@@ -26,7 +26,7 @@ def test_a_message_of_no_chunks_changes_nothing() -> None:
     recent.extend(EPOCH, 0, chunks(1, 2), 2)
     assert 2 == recent.extend(EPOCH, 2, [], 20)
     assert 2 == recent.extend(EPOCH + 1, 9, [], 20)
-    assert chunks(1, 2) == recent.after(Cursor(EPOCH, 0))
+    assert chunks(1, 2) == recent.after(0)
 
 
 @pytest.mark.parametrize(
@@ -53,18 +53,17 @@ def test_messages_become_one_row_without_holes(
     for base, last in messages:
         recent.extend(EPOCH, base, chunks(base + 1, last), 1)
 
-    assert expected == offsets(recent.after(Cursor(EPOCH, after)))
+    assert expected == offsets(recent.after(after))
 
 
-def test_another_epoch_replaces_everything() -> None:
-    """Chunks of two epochs are never in one row."""
+def test_another_term_replaces_everything() -> None:
+    """Chunks of two terms are never in one row here: who is in between reads the log."""
     recent = RecentChunks(max_chunks=100, max_bytes=1000)
     recent.extend(EPOCH, 0, chunks(1, 3), 1)
 
     recent.extend(EPOCH + 1, 0, chunks(1, 2, EPOCH + 1), 1)
 
-    assert [] == recent.after(Cursor(EPOCH, 0))
-    assert [1, 2] == offsets(recent.after(Cursor(EPOCH + 1, 0)))
+    assert [1, 2] == offsets(recent.after(0))
 
 
 @pytest.mark.parametrize("each", [1, 2, 3, 9])
@@ -78,9 +77,9 @@ def test_old_chunks_go_when_there_are_too_many(each: int) -> None:
 
         last = base + each
         first = recent.end - 4 if last >= 4 else 0
-        assert list(range(first + 1, last + 1)) == offsets(recent.after(Cursor(EPOCH, first)))
+        assert list(range(first + 1, last + 1)) == offsets(recent.after(first))
         oldest = last - max(8, each)
-        assert oldest <= 0 or not recent.after(Cursor(EPOCH, oldest - 1))
+        assert oldest <= 0 or not recent.after(oldest - 1)
 
 
 @pytest.mark.parametrize("in_event", [False, True], ids=["data", "event type"])
@@ -94,7 +93,7 @@ def test_old_chunks_go_when_they_are_too_large(in_event: bool) -> None:
         recent.extend(EPOCH, offset - 1, [chunk], size)
 
         held = [
-            sum(len(one.data) + len(one.event or "") for one in recent.after(Cursor(EPOCH, start)))
+            sum(len(one.data) + len(one.event or "") for one in recent.after(start))
             for start in range(offset)
         ]
         assert size <= max(held) <= max(100, size)
@@ -113,7 +112,7 @@ def test_a_reader_gets_the_next_chunk_or_none(
     for base, count in messages:
         recent.extend(EPOCH, base, chunks(base + 1, base + count), count)
 
-    found = offsets(recent.after(Cursor(EPOCH, after)))
+    found = offsets(recent.after(after))
 
     assert found == list(range(after + 1, after + 1 + len(found)))
     assert len(found) <= max(2 * limit, 20)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamhub import Chunk, Cursor, HubConfig, InvalidCursor
 from streamhub.chunks import join
 from streamhub.ids import new_generation
-from streamhub.reading.subscription import parse_after
+from streamhub.reading.replay import parse_after
 
 HALVES = st.integers(0, 2**64 - 1)
 

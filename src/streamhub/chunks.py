@@ -163,6 +163,8 @@ class SessionInfo(msgspec.Struct, frozen=True):
     bytes: int = 0
     #: Seconds until ownership lapses; None once the session has ended.
     lease: float | None = None
+    #: The lease as it is stored; only whether it has changed means anything: it was renewed then.
+    lease_mark: int | None = None
     #: What ``register(owner=…)`` was given.
     owner: str | None = None
     #: When the epoch began: seconds since 1970 by the store's clock; None if unknown.

@@ -331,9 +331,9 @@ async def _wait_registered(
             async with asyncio.timeout(wait):
                 while True:
                     with suppress(SessionNotFound):
-                        if (info := view.glance()) is not None:
+                        if (info := view.info_now()) is not None:
                             return info
-                    await view.changed()
+                    await view.wait_news()
         return (await engine.store.look([session_id]))[0]
     finally:
         engine.watcher.detach(view)

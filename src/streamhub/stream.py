@@ -20,9 +20,10 @@ from .errors import (
 )
 from .producing.cancelling import Production
 from .producing.sources import Source, produce
+from .reading.replay import parse_after
 from .reading.session_view import SessionView
 from .reading.stored_text import stored_text
-from .reading.subscription import Subscription, parse_after
+from .reading.subscription import Subscription
 
 __all__ = ["LiveStream", "check_buffer"]
 
@@ -249,8 +250,8 @@ class LiveStream:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    while (info := await view.standing()).status is Status.ACTIVE:
-                        await view.changed()
+                    while (info := await view.wait_info()).status is Status.ACTIVE:
+                        await view.wait_news()
                     return info.status
             return (await self._info()).status
         finally:
@@ -313,12 +314,12 @@ class LiveStream:
         """The end of a stream whose cancel is asked for."""
         try:
             while True:
-                info = await view.standing()
+                info = await view.wait_info()
                 if not self._is_mine(info):
                     return Status.CANCELLED
                 if info.status is not Status.ACTIVE:
                     return info.status
-                await view.changed()
+                await view.wait_news()
         except SessionNotFound:
             return Status.LOST
 

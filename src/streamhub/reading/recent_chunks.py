@@ -53,11 +53,16 @@ class RecentChunks:
             self._drop_oldest(len(chunks), size)
         return self._base + len(held)
 
-    def after(self, cursor: Cursor) -> list[Chunk]:
-        """The chunks right after ``cursor``; none if it is at the end or outside."""
-        if cursor.term != self.term or cursor.offset < self._base:
+    @property
+    def last(self) -> Cursor:
+        """The newest chunk that is held, or was."""
+        return Cursor(self.term, self.end)
+
+    def after(self, offset: int) -> list[Chunk]:
+        """The chunks right after ``offset``; none if it is at the end or outside."""
+        if offset < self._base:
             return []
-        return self._chunks[cursor.offset - self._base :]
+        return self._chunks[offset - self._base :]
 
     def _drop_oldest(self, kept: int, size: int) -> None:
         """Keep the newest ``kept`` chunks, of ``size`` bytes, and before them no more than half of

@@ -38,8 +38,7 @@ class Watcher:
     def __init__(self, store: Store, config: HubConfig, check: Callable[[], None]) -> None:
         self.check = check
         self._store = store
-        self._config = config
-        self.lease = config.lease
+        self.config = config
         self._gather = min(_GATHER, config.lease / 8)
         self._views: dict[str, SessionView] = {}
         self._next = inf
@@ -61,9 +60,9 @@ class Watcher:
         if self._closed:
             raise HubClosed
         view = self._views.get(session_id)
-        if view is None or view.failure is not None:
+        if view is None or view.standing.failure is not None:
             view = SessionView(
-                session_id, self._store, self._config, spawn=self._spawn, schedule=self._schedule
+                session_id, self._store, self.config, spawn=self._spawn, schedule=self._schedule
             )
             self._views[session_id] = view
             self._schedule(view)
@@ -86,7 +85,7 @@ class Watcher:
                     await self._wake.wait()
             self._wake.clear()
             await self._look_at_due()
-            self._next = min((view.due for view in self._views.values()), default=inf)
+            self._next = min((view.standing.due for view in self._views.values()), default=inf)
 
     @property
     def sessions(self) -> int:
@@ -108,7 +107,7 @@ class Watcher:
         self.left = True
         for view in self._views.values():
             # Its subscribers ask before they wait for news.
-            view.turn += 1
+            view.standing.turn += 1
 
     async def aclose(self) -> None:
         """End all subscriptions with ``HubClosed``."""
@@ -124,14 +123,14 @@ class Watcher:
     async def _look_at_due(self) -> None:
         now = asyncio.get_running_loop().time()
         late = now - self._next > _LATE
-        due = [view for view in self._views.values() if view.due <= now + self._gather]
-        if any(view.due <= now for view in due):
+        due = [view for view in self._views.values() if view.standing.due <= now + self._gather]
+        if any(view.standing.due <= now for view in due):
             for start in range(0, len(due), _LOOKS_PER_ROUND):
                 await self._look(due[start : start + _LOOKS_PER_ROUND], late=late)
 
     async def _look(self, views: list[SessionView], *, late: bool) -> None:
         for view in views:
-            view.begin_look()
+            view.standing.begin_look()
             if late:
                 view.distrust()
         loop = asyncio.get_running_loop()
@@ -166,16 +165,17 @@ class Watcher:
             error = StoreUnavailable(repr(self._store), f"{type(error).__name__}: {error}")
         for view in views:
             since = self._failing.setdefault(view, now)
-            if now - since >= self._config.give_up_after:
+            if now - since >= self.config.give_up_after:
                 del self._failing[view]
                 view.fail(error)
             else:
-                view.due = now + self._backoff
+                view.standing.look_failed(now + self._backoff)
         self._backoff = min(2 * self._backoff, _LAST_BACKOFF)
 
     def _schedule(self, view: SessionView) -> None:
-        if view.due < self._next:
-            self._next = view.due
+        due = view.standing.due
+        if due < self._next:
+            self._next = due
             self._wake.set()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

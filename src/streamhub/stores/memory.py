@@ -71,6 +71,7 @@ class _Record:
         "log",
         "metadata",
         "reason",
+        "renewals",
         "status",
     )
 
@@ -84,10 +85,12 @@ class _Record:
         self.log: list[Chunk] = []
         self.bytes = 0
         self.lease_until = 0.0
+        self.renewals = 0
         self.expires = 0.0
 
     def renew(self, now: float, claim: Claim) -> None:
         self.lease_until = now + claim.lease
+        self.renewals += 1
         self.expires = self.lease_until + claim.retention
 
     def end(self, now: float, status: Status, error: str | None = None) -> None:
@@ -112,6 +115,7 @@ class _Record:
             replaced=claim.replaced,
             bytes=self.bytes,
             lease=max(0.0, self.lease_until - now) if self.status is Status.ACTIVE else None,
+            lease_mark=self.renewals,
             owner=claim.owner,
             created=claim.created_ms / 1000,
             error=self.error,

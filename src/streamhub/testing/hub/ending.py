@@ -189,15 +189,20 @@ class EndingTests(Stage):
     async def test_g4_a_cursor_beyond_the_end_raises(
         self, hub: Hub, elsewhere: Hub, session: str, ended: bool
     ) -> None:
-        """A cursor that no chunk has is refused, and does not look like the end."""
+        """A cursor beyond the end names a chunk that the store has lost: its reader waits for as
+        long as a producer lives who may put it back, and then hears that there is no such chunk."""
         stream = await produce(hub, session, ["a", "b"])
         if ended:
             await within(stream.close())
-        epoch = (await stream.info()).last.term
-        with pytest.raises(InvalidCursor):
-            await within(
-                anext((await reader(elsewhere, session)).subscribe(after=Cursor(epoch, 9)))
-            )
+        beyond = Cursor((await stream.info()).last.term, 9)
+        subscription = (await reader(elsewhere, session)).subscribe(after=beyond)
+        reading = asyncio.create_task(until_error(subscription, StreamReplaced))
+        if not ended:
+            assert Status.ACTIVE is await (await reader(elsewhere, session)).wait(0.5)
+            assert not reading.done()
+            await within(stream.close())
+        chunks, error = await within(reading)
+        assert ([], beyond) == (chunks, error.cursor)
 
     @pytest.mark.parametrize(
         "after", ["", "x", "1", "1-", "-1", "1-2-3", " 1-2", "01-2", "1-2\n", "1.5-2", "NOW"]

@@ -84,6 +84,7 @@ def read_record(
             replaced=_text(replaced) or None,
             bytes=_number(size or b"0"),
             lease=remaining,
+            lease_mark=None if lease is None else _number(lease),
             owner=None if owner is None else _text(owner),
             created=_time(created) if created else None,
             error=_text(error) if error else None,
