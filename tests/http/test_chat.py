@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from streamhub import Hub, Status
+from streamhub.formats.ui_messages import message_id_of
 from streamhub.http import chat_routes
-from streamhub.http.ai_sdk import message_id_of
 from streamhub.testing.waiting import until, within
 
 from .conftest import Open
@@ -191,7 +191,7 @@ async def test_a_page_that_has_missed_a_new_answer_does_not_stop_it(
     stream = await hub.get("chat:c")
     assert stream is not None
     info = await stream.info()
-    name = {"stale": "x", "generation": info.generation, "message": message_id_of(info.last)}[named]
+    name = {"stale": "x", "generation": info.generation, "message": message_id_of(info)}[named]
     answer = await client.post("/api/chat/c/stop", json={"activeStreamId": name})
     after = await stream.info()
 

@@ -9,8 +9,7 @@ import pytest
 from httpx import AsyncClient
 
 from streamhub import Chunk, Cursor, Hub
-from streamhub.formats import format as formats
-from streamhub.formats.format import SSE
+from streamhub.formats import SSE
 from streamhub.http.encode_once import Encoding
 from streamhub.testing.waiting import until, within
 
@@ -31,13 +30,26 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[Chunk]:
         seen.append(chunk)
         return encode(chunk)
 
-    monkeypatch.setattr(formats.SSE, "chunk", counting)
+    monkeypatch.setattr(SSE, "chunk", counting)
     return seen
+
+
+def shared() -> Encoding:
+    """What two responses share."""
+    encoding = Encoding(SSE)
+    encoding.users = 2
+    return encoding
+
+
+def kept_bytes(encoding: Encoding) -> int:
+    return sum(map(len, encoding._pieces.values())) + sum(
+        len(row[-1]) for row in encoding._rows.values()
+    )
 
 
 def test_a_chunk_is_encoded_once(encoded: list[Chunk]) -> None:
     """Alone, in a row, and in rows that overlap."""
-    encoding = Encoding(SSE)
+    encoding = shared()
     row = chunks(1, 9)
     wanted = [b"id: 7-%d\ndata: x\n\n" % n for n in range(1, 10)]
 
@@ -51,7 +63,7 @@ def test_a_chunk_is_encoded_once(encoded: list[Chunk]) -> None:
 
 def test_a_stale_chunk_is_not_sent_under_a_cursor_that_names_another() -> None:
     """After a failover a cursor can come to name another chunk."""
-    encoding = Encoding(SSE)
+    encoding = shared()
     old, new = chunks(1, 5, "old"), chunks(1, 5, "new")
     encoding.encode(old)
     encoding.encode(old[:1])
@@ -63,19 +75,30 @@ def test_a_stale_chunk_is_not_sent_under_a_cursor_that_names_another() -> None:
 
 @pytest.mark.parametrize("size", [1, 100, 1000, 300_000])
 def test_what_is_kept_is_bounded(size: int) -> None:
-    """By a few MiB, whatever passes through, one by one and in rows of every length."""
-    encoding = Encoding(SSE)
+    """By one MiB, whatever passes through, one by one and in rows of every length."""
+    encoding = shared()
     passed = 0
     first = 1
     while passed < 8_000_000 and first < 20_000:
         row = chunks(first, first + first % 300, "\n" * size)
         passed += len(encoding.encode(row[:1])) + len(encoding.encode(row))
         first += len(row)
-    kept = sum(map(len, encoding._pieces.values()))
-    rows = sum(len(row[-1]) for row in encoding._rows.values())
 
-    assert kept <= max(1024 * 1024, 8 * size)
-    assert rows <= 4 * 1024 * 1024
+    assert kept_bytes(encoding) <= 1024 * 1024
+
+
+def test_a_session_with_one_client_keeps_nothing(encoded: list[Chunk]) -> None:
+    """There is nobody to share with; so it is when all others have left."""
+    encoding = Encoding(SSE)
+    encoding.users = 1
+    encoding.encode(chunks(1, 9))
+    alone = kept_bytes(encoding)
+    encoding.users = 2
+    encoding.encode(chunks(1, 9))
+    together = kept_bytes(encoding)
+    encoding.leave()
+
+    assert (0, True, 0) == (alone, together > 0, kept_bytes(encoding))
 
 
 async def test_many_clients_share_what_is_sent(
@@ -89,7 +112,9 @@ async def test_many_clients_share_what_is_sent(
         reading = [group.create_task(client.get(path_of(session_id))) for _ in range(8)]
 
         async def all_there() -> bool:
-            return hub.statistics().subscribers == len(reading)
+            view = hub._engine.watcher._views.get(session_id)
+            encoding = None if view is None else view.shared.get(("http", "sse"))
+            return isinstance(encoding, Encoding) and encoding.users == len(reading)
 
         await until(all_there)
         for name in names:
@@ -99,7 +124,8 @@ async def test_many_clients_share_what_is_sent(
     seen = [[event.data for event in events(one.result().content)[:-1]] for one in reading]
 
     assert [["a", *names]] * 8 == seen
-    assert ["a", *names] == [chunk.data for chunk in encoded]
+    # The first chunk was there before two had come to share it.
+    assert names == [chunk.data for chunk in encoded if chunk.data != "a"]
 
 
 async def test_chunks_that_are_ready_together_leave_together(

@@ -9,12 +9,14 @@ from httpx import AsyncClient
 from starlette.requests import Request
 
 from streamhub import Chunk, Cursor, Hub
-from streamhub.formats.format import FORMATS, NDJSON, SSE, TEXT, Ending, Format, negotiate
-from streamhub.http.queries import format_of
+from streamhub.formats import NDJSON, SSE, TEXT, Ending, Format
+from streamhub.http.faces import FACES, face_of
+from streamhub.http.faces.choosing import negotiate
 
 from .serving import path_of, stored
 
 AT = Cursor(1000, 3)
+NO_REQUEST = Request({"type": "http", "headers": [], "query_string": b""})
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,9 @@ AT = Cursor(1000, 3)
 def test_the_accept_header_chooses(accept: str | None, format_: Format | None) -> None:
     """By quality; among equals what is named rather than what a wildcard covers, and then what
     comes first. What is named with quality 0 is not wanted, whatever the wildcards say."""
-    assert format_ is negotiate(accept)
+    face = negotiate(accept)
+
+    assert format_ is (None if face is None else face.format(NO_REQUEST))
 
 
 def test_several_accept_headers_are_one() -> None:
@@ -60,7 +64,7 @@ def test_several_accept_headers_are_one() -> None:
     headers = [(b"accept", b"application/json"), (b"accept", b"text/plain")]
     request = Request({"type": "http", "headers": headers, "query_string": b""})
 
-    assert TEXT is format_of(request)
+    assert FACES["text"] is face_of(request)
 
 
 @pytest.mark.parametrize("data", ["a", "", "a\r\nb\rc\nd\0", "ü😀\u2028"])
@@ -129,8 +133,10 @@ def test_no_other_end_looks_like_one_of_them(status: str) -> None:
 
 def test_every_format_has_a_name_and_skips_its_heartbeat() -> None:
     """The names are those of ``?format=``; a heartbeat is no chunk."""
-    assert ["sse", "ndjson", "text"] == list(FORMATS) == [one.name for one in FORMATS.values()]
-    assert [b":\n", b"\n", b""] == [one.heartbeat for one in FORMATS.values()]
+    formats = [face.format(NO_REQUEST) for face in FACES.values()]
+
+    assert ["sse", "ndjson", "text"] == list(FACES) == [one.name for one in formats]
+    assert [b":\n", b"\n", b""] == [one.heartbeat for one in formats]
 
 
 @pytest.mark.parametrize(

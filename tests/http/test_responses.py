@@ -142,7 +142,7 @@ async def test_a_malformed_cursor_is_refused(
             path_of(session_id), params={**query, "format": format_}, headers=headers
         )
         assert (400, "invalid_cursor") == (answer.status_code, answer.json()["code"])
-        assert "<epoch>-<offset>" in answer.json()["detail"]
+        assert "<term>-<offset>" in answer.json()["detail"]
 
 
 async def test_a_cursor_beyond_the_end_is_refused(
@@ -330,7 +330,7 @@ async def test_a_chunk_of_every_line_break_and_nul_arrives(
     [
         {"heartbeat": 0},
         {"heartbeat": float("nan")},
-        {"format": "xml"},
+        {"face": "xml"},
         {"retry": -1},
         {"buffer": 0},
     ],

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from rich import box
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from ..chunks import SessionInfo, Status
 from ..errors import SessionNotFound
+from ..formats.info_json import info_json
 from ..hub import Hub
 from .exits import Code
 from .terminal import console, emit, note, visible
@@ -35,7 +35,7 @@ async def list_sessions(url: str, *, owner: str | None, as_json: bool) -> int:
         sessions = hub.sessions(owner=owner)
         if as_json:
             async for info in sessions:
-                emit(_as_json(info))
+                emit(info_json(info))
             return Code.FINISHED
         # The table does not show the metadata, of which there may be any amount.
         infos = [msgspec.structs.replace(info, metadata=None) async for info in sessions]
@@ -54,7 +54,7 @@ async def show(url: str, session_id: str, *, as_json: bool) -> int:
             raise SessionNotFound(session_id)
         info = await stream.info()
     if as_json:
-        emit(_as_json(info))
+        emit(info_json(info))
     else:
         _print_facts(info)
     return Code.FINISHED
@@ -176,22 +176,3 @@ def _age(created: float | None) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def _as_json(info: SessionInfo) -> dict[str, Any]:
-    return {
-        "session_id": info.session_id,
-        "status": info.status,
-        "generation": info.generation,
-        "epoch": info.epoch,
-        "cursor": str(info.last),
-        "chunks": None if info.epoch is None else info.last.offset,
-        "base": info.base,
-        "bytes": info.bytes,
-        "lease": info.lease,
-        "owner": info.owner,
-        "created": info.created,
-        "error": info.error,
-        "cancelling": info.cancelling,
-        "metadata": info.metadata,
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 from enum import StrEnum
 from typing import Any
@@ -17,6 +16,10 @@ from ..errors import (
     StreamHubError,
 )
 from ..formats.endings import ending_of
+from ..formats.format import Ending
+from ..formats.json_text import encode as encode_json
+from ..formats.ndjson import NDJSON
+from ..formats.text import TEXT
 from ..hub import Hub
 from ..reading.subscription import Subscription
 from .exits import Code, code_of
@@ -154,27 +157,20 @@ class _Reader:
     def _written(self, chunk: Chunk) -> bytes:
         match self._form:
             case Form.TEXT:
-                # As in LiveStream.text(): what has an event type is no part of the text.
-                return b"" if chunk.event is not None else chunk.data.encode()
+                return TEXT.chunk(chunk)
             case Form.CURSORS:
-                columns = [str(chunk.cursor), _json(chunk.data)]
+                columns = [str(chunk.cursor).encode(), encode_json(chunk.data)]
                 if chunk.event is not None:
-                    columns.append(_json(chunk.event))
-                return ("\t".join(columns) + "\n").encode()
+                    columns.append(encode_json(chunk.event))
+                return b"\t".join(columns) + b"\n"
             case Form.JSON:
-                line = {"data": chunk.data, "cursor": str(chunk.cursor), "event": chunk.event}
-                return (_json(line) + "\n").encode()
+                return NDJSON.chunk(chunk)
 
     def _end_line(self, outcome: Status | StreamHubError) -> bytes:
         subscription = self._subscription
         cursor = None if subscription is None else subscription.cursor
         status, error = (outcome.value, "") if isinstance(outcome, Status) else ending_of(outcome)
-        line = {
-            "status": status,
-            "cursor": None if cursor is None else str(cursor),
-            "error": redacted(error, self._url) or None,
-        }
-        return (_json(line) + "\n").encode()
+        return NDJSON.end(Ending(status, cursor, redacted(error, self._url) or None))
 
     def _cursor(self, output: Output) -> Cursor | None:
         """The end of what was written."""
@@ -198,7 +194,3 @@ class _Reader:
 
 def _at(cursor: Cursor | None) -> str:
     return "" if cursor is None else f", cursor {cursor}"
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -15,6 +15,8 @@ from urllib.parse import unquote
 from rich.console import Console
 from rich.text import Text
 
+from ..formats.json_text import unbroken
+
 __all__ = ["Warnings", "console", "emit", "leave_line_open", "note", "redacted", "visible"]
 
 _PASSWORD = re.compile(r"//[^/?#]*?:(?P<password>.*)@", re.DOTALL)
@@ -48,8 +50,8 @@ def note(text: str, *, style: str | None = None) -> None:
 
 def emit(value: Mapping[str, Any]) -> None:
     """Print one JSON object on a line of standard output."""
-    line = json.dumps(value, ensure_ascii=False) + "\n"
-    sys.stdout.buffer.write(line.encode("utf-8", "replace"))
+    line = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    sys.stdout.buffer.write(unbroken(line) + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -1,6 +1,6 @@
-"""Server-Sent Events as text: an encoder that is safe on its own, and a parser. No I/O.
+"""Server-Sent Events: how a log looks in them, an encoder that is safe on its own, and a parser.
 
-The format is that of the WHATWG HTML standard, section 9.2.
+They are those of the WHATWG HTML standard, section 9.2.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-__all__ = ["HEARTBEAT", "Event", "EventParser", "encode", "encode_retry"]
+from ..chunks import Chunk, Cursor, SessionInfo
+from .format import Ending
+from .json_text import encode as encode_json
+
+__all__ = ["HEARTBEAT", "SSE", "Event", "EventParser", "SSEFormat", "encode", "encode_retry"]
 
 #: A comment. No blank line follows: parsers exist that take one for an event.
 HEARTBEAT = b":\n"
@@ -21,6 +25,41 @@ _LINE_BREAK = re.compile("\r\n|\n|\r")
 _FORBIDDEN = re.compile("[\r\n\0]")
 # In digits: some centuries.
 _LONGEST_RETRY = 15
+# What an application publishes under these event types must not pass for the stream's own.
+_OWN_EVENTS = frozenset({"end", "error", "reset"})
+
+
+class SSEFormat:
+    """See :class:`Format`."""
+
+    name = "sse"
+    media_type = "text/event-stream"
+    heartbeat = HEARTBEAT
+    explicit = True
+    stateless = True
+
+    def begin(self, info: SessionInfo) -> bytes:
+        return b""
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        event = chunk.event
+        if event in _OWN_EVENTS:
+            event = f"chunk:{event}"
+        return encode(chunk.data, event=event, id=str(chunk.cursor))
+
+    def reset(self, cursor: Cursor) -> bytes:
+        facts = {"cursor": str(cursor)}
+        return encode(_json(facts), event="reset", id=str(cursor))
+
+    def end(self, ending: Ending) -> bytes:
+        cursor = None if ending.cursor is None else str(ending.cursor)
+        facts = {"status": ending.status, "cursor": cursor}
+        if not ending.quiet:
+            facts["error"] = ending.error
+        return encode(_json(facts), event="end" if ending.quiet else "error", id=cursor)
+
+
+SSE = SSEFormat()
 
 
 def encode(data: str, *, event: str | None = None, id: str | None = None) -> bytes:  # noqa: A002
@@ -43,6 +82,10 @@ def encode_retry(seconds: float) -> bytes:
     """How long the client is to wait before it connects again, as a field before any event."""
     # No blank line follows, as after a heartbeat.
     return b"retry: %d\n" % round(seconds * 1000)
+
+
+def _json(value: object) -> str:
+    return encode_json(value).decode()
 
 
 def _one_line(text: str) -> str:

@@ -1,16 +1,18 @@
 """Sessions over HTTP, for Starlette and FastAPI: ``pip install "streamhub-llm[http]"``."""
 
-from .ai_sdk import PART_EVENT, UIMessageStreamResponse
+from ..formats.ui_messages import PART_EVENT
 from .app import create_app
 from .authorization import Action, Authorize, UserOf, owned_by
 from .chat import Answer, chat_routes
-from .responses import SSEResponse, StreamResponse
+from .faces import Face
+from .responses import SSEResponse, StreamResponse, UIMessageStreamResponse
 
 __all__ = [
     "PART_EVENT",
     "Action",
     "Answer",
     "Authorize",
+    "Face",
     "SSEResponse",
     "StreamResponse",
     "UIMessageStreamResponse",

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import cache
 from importlib.resources import files
-from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 import msgspec
@@ -21,14 +20,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..chunks import SessionInfo, Status
 from ..errors import StreamHubError
+from ..formats.info_json import info_json
 from ..hub import Hub
 from ..stream import LiveStream
 from .authorization import Action, Authorize, OwnedBy, is_allowed
 from .disconnects import unless_gone
 from .listing import ListingResponse
-from .problems import NOT_STORED, BadRequest, Problem, not_found, problem_of
+from .problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of
 from .queries import count_of, seconds_of, status_of
-from .responses import StreamResponse, nothing
+from .responses import StreamResponse
 
 __all__ = ["create_app"]
 
@@ -113,7 +113,7 @@ class _Api:
 
     async def _info(self, request: Request) -> Response:
         stream = await self._find(request, "read")
-        return not_found() if stream is None else _json(_as_json(await stream.info()))
+        return not_found() if stream is None else _json(info_json(await stream.info()))
 
     async def _remove(self, request: Request) -> Response:
         if not await self._is_allowed(request, "remove"):
@@ -152,8 +152,6 @@ class _Api:
         description["components"]["parameters"]["wait"]["schema"]["maximum"] = self._max_wait
         return _json(description)
 
-    # -- parts -------------------------------------------------------------------------------
-
     async def _found(
         self, request: Request, owner: str | None, status: Status | None, limit: int
     ) -> AsyncGenerator[bytes]:
@@ -163,7 +161,7 @@ class _Api:
         async with aclosing(listed) as infos:  # type: ignore[type-var]
             async for info in infos:
                 if await self._may_see(request, info):
-                    yield msgspec.json.encode(_as_json(info))
+                    yield msgspec.json.encode(info_json(info))
                     limit -= 1
                     if not limit:
                         return
@@ -231,13 +229,6 @@ def _session_of(request: Request) -> str:
         raise BadRequest(Problem(400, "invalid_session_id", detail)) from None
 
 
-def _as_json(info: SessionInfo) -> dict[str, Any]:
-    facts: dict[str, Any] = msgspec.to_builtins(info)
-    facts["cursor"] = str(info.last)
-    del facts["last"]
-    return facts
-
-
 def _json(value: object, status: int = 200) -> Response:
     return Response(
         msgspec.json.encode(value), status, headers=NOT_STORED, media_type="application/json"
@@ -247,9 +238,6 @@ def _json(value: object, status: int = 200) -> Response:
 @cache
 def _description() -> bytes:
     return (files(__package__) / "openapi.json").read_bytes()
-
-
-# -- what goes wrong -------------------------------------------------------------------------
 
 
 async def _on_bad_request(request: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from ..chunks import Chunk, Cursor, Status
+from ..chunks import Chunk, Cursor, SessionInfo, Status, join
 from ..errors import (
     HubClosed,
     ProducerFailed,
@@ -21,19 +21,18 @@ from ..stream import LiveStream
 from .encode_once import Encoding
 from .problems import STORE_AWAY
 
-__all__ = ["Follower"]
+__all__ = ["Body"]
 
-# What is encoded at once, in characters: a client that does not read holds no more than this.
+# What is joined and encoded at once, in characters: a client that does not read holds no more.
 _ROW = 64 * 1024
 _ENDED = frozenset({Status.FINISHED, Status.FAILED, Status.CANCELLED})
 
 
-class Follower:
+class Body:
     """Turns a subscription into the bytes of one response.
 
+    :param batch: whether what is stored already is joined into large chunks.
     :param on_reset: whether a new epoch may be sent; asked when it begins.
-    :param shared: whether others in this process send the same in the same format, so that it
-        need not be encoded again.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class Follower:
         after: Cursor | str | None,
         batch: bool,
         buffer: int,
-        shared: bool,
         on_reset: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         """:raises InvalidCursor: ``after`` is malformed."""
@@ -52,14 +50,15 @@ class Follower:
         self._format = format_
         self._batch = batch
         self._buffer = buffer
-        self._shared = shared
         self._on_reset = on_reset
         self._encoding: Encoding | None = None
         self._resumes = after is not None and after != "now"
         self._subscription = self._subscribe(after)
-        self._fresh = True
         # Taken, and not sent yet.
         self._ready: Sequence[Chunk] = ()
+        # Up to where chunks are joined, and those that wait to be.
+        self._joined_to: Cursor | None = None
+        self._to_join: list[Chunk] = []
         # By what was read so far, until the client knows.
         self._replaced: StreamReplaced | None = None
         #: Whether nothing more is to be sent.
@@ -75,15 +74,22 @@ class Follower:
         """
         try:
             info = await self._subscription.open()
-            stored = self._subscription.cursor != info.last
-            if self._resumes and not stored and info.status in _ENDED:
-                return None
-            return self._row(await self._subscription.take()) if stored else b""
         except StreamReplaced as replaced:
             self._begin_anew(replaced)
             return await self._begun()
+        stored = self._subscription.cursor != info.last
+        if self._resumes and not stored and info.status in _ENDED:
+            return None
+        begun = self._begin(info)
+        if not stored:
+            return begun
+        try:
+            return begun + self._row(await self._take())
+        except StreamReplaced as replaced:
+            self._begin_anew(replaced)
+            return begun + await self._begun()
         except (ProducerFailed, ProducerLost) as error:
-            return self.end(error)
+            return begun + self.end(error)
 
     async def next(self) -> bytes:
         """What comes next, as soon as there is something; sets ``over`` with the last of it.
@@ -93,7 +99,7 @@ class Follower:
         try:
             if self._replaced is None:
                 try:
-                    return self._row(self._ready or await self._subscription.take())
+                    return self._row(self._ready or await self._take())
                 except StreamReplaced as replaced:
                     self._begin_anew(replaced)
             return await self._begun()
@@ -112,12 +118,42 @@ class Follower:
         return self._say(Ending(status, self._subscription.cursor, reason))
 
     async def aclose(self) -> None:
+        self._forget()
         await self._subscription.aclose()
 
-    # -- parts -------------------------------------------------------------------------------
-
     def _subscribe(self, after: Cursor | str | None) -> Subscription:
-        return self._stream.subscribe(after=after, batch_replay=self._batch, buffer=self._buffer)
+        return self._stream.subscribe(after=after, buffer=self._buffer)
+
+    def _begin(self, info: SessionInfo) -> bytes:
+        """What comes before the first chunk."""
+        if self._batch and self._subscription.cursor != info.last:
+            self._joined_to = info.last
+        if self._format.stateless:
+            self._encoding = self._subscription.shared(
+                ("http", self._format.name), lambda: Encoding(self._format)
+            )
+            self._encoding.users += 1
+        return self._format.begin(info)
+
+    async def _take(self) -> Sequence[Chunk]:
+        """The next chunks; none once the session has ended quietly."""
+        while self._joined_to is not None:
+            try:
+                chunks = await self._subscription.take()
+            except StreamReplaced:
+                raise
+            except StreamHubError:
+                # It is raised again when what came before it has been sent.
+                chunks = []
+            self._to_join += chunks
+            if not chunks or _reaches(chunks[-1].cursor, self._joined_to):
+                self._joined_to = None
+            elif sum([len(chunk.data) for chunk in self._to_join]) < _ROW:
+                continue
+            joined, self._to_join = _joined(self._to_join), []
+            if joined:
+                return joined
+        return await self._subscription.take()
 
     def _row(self, chunks: Sequence[Chunk]) -> bytes:
         """What is sent of ``chunks`` at once; none of them is the end."""
@@ -125,13 +161,8 @@ class Follower:
             return self._say(Ending(self._subscription.status.value, self._subscription.cursor))
         end = _row_end(chunks)
         row, self._ready = (chunks, ()) if end == len(chunks) else (chunks[:end], chunks[end:])
-        fresh, self._fresh = self._fresh, False
-        if not self._shared or (fresh and self._batch):
+        if self._encoding is None or self._joined_to is not None:
             return b"".join([self._format.chunk(chunk) for chunk in row])
-        if self._encoding is None:
-            self._encoding = self._subscription.shared(
-                ("http", self._format.name), lambda: Encoding(self._format)
-            )
         return self._encoding.encode(row)
 
     def _say(self, ending: Ending) -> bytes:
@@ -143,14 +174,20 @@ class Follower:
     def _begin_anew(self, replaced: StreamReplaced) -> None:
         """Go on with the epoch that the session has now."""
         self._replaced = replaced
+        self._forget()
         self._subscription = self._subscribe(None)
-        self._encoding, self._fresh, self._ready = None, True, ()
+
+    def _forget(self) -> None:
+        encoding, self._encoding = self._encoding, None
+        if encoding is not None:
+            encoding.leave()
+        self._ready, self._to_join, self._joined_to = (), [], None
 
     async def _begun(self) -> bytes:
         """The beginning of the new epoch, if the format can say so."""
         while self._replaced is not None:
             try:
-                await self._subscription.open()
+                info = await self._subscription.open()
             except StreamReplaced as again:
                 self._begin_anew(again)
                 continue
@@ -161,8 +198,23 @@ class Follower:
             if said is None:
                 return self.end(self._replaced)
             self._replaced = None
-            return said
+            return said + self._begin(info)
         return b""
+
+
+def _reaches(one: Cursor, other: Cursor) -> bool:
+    return (one.term, one.offset) >= (other.term, other.offset)
+
+
+def _joined(chunks: list[Chunk]) -> list[Chunk]:
+    """``chunks`` as few large ones, no larger than what is sent at once (or than one of them)."""
+    joined: list[Chunk] = []
+    start = 0
+    while start < len(chunks):
+        end = start + _row_end(chunks[start:])
+        joined += join(chunks[start:end])
+        start = end
+    return joined
 
 
 def _row_end(chunks: Sequence[Chunk]) -> int:

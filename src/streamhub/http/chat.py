@@ -14,13 +14,13 @@ from starlette.routing import Route
 
 from ..chunks import SessionInfo, Status
 from ..errors import StreamHubError
+from ..formats.ui_messages import message_id_of
 from ..hub import Hub, Source
 from ..ids import check_session_id
 from ..stream import LiveStream
-from .ai_sdk import UIMessageStreamResponse, message_id_of
 from .authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
-from .problems import BadRequest, Problem, not_found, problem_of
-from .responses import nothing
+from .problems import BadRequest, Problem, not_found, nothing, problem_of
+from .responses import UIMessageStreamResponse
 
 __all__ = ["Answer", "chat_routes"]
 
@@ -160,8 +160,6 @@ class _Chat:
             return problem_of(error)
         return nothing()
 
-    # -- parts -------------------------------------------------------------------------------
-
     async def _begun(
         self, request: Request, session_id: str, body: dict[str, Any]
     ) -> LiveStream | None:
@@ -228,7 +226,7 @@ def _asked(body: dict[str, Any]) -> str:
 
 def _names(info: SessionInfo) -> tuple[str, str]:
     """What a page may call the answer that is being written."""
-    return info.generation, message_id_of(info.last)
+    return info.generation, message_id_of(info)
 
 
 def _short(value: object) -> str:

@@ -21,7 +21,15 @@ from ..errors import (
     StreamHubError,
 )
 
-__all__ = ["NOT_STORED", "STORE_AWAY", "BadRequest", "Problem", "not_found", "problem_of"]
+__all__ = [
+    "NOT_STORED",
+    "STORE_AWAY",
+    "BadRequest",
+    "Problem",
+    "not_found",
+    "nothing",
+    "problem_of",
+]
 
 #: For answers that are true at the moment only.
 NOT_STORED = {"cache-control": "no-store"}
@@ -88,6 +96,11 @@ def problem_of(error: StreamHubError) -> Problem:
 def not_found() -> Problem:
     """The same for what is not there and for what the client may not see."""
     return Problem(404, "session_not_found", "there is no such session")
+
+
+def nothing() -> Response:
+    """The answer to who has everything already, or is to get no more."""
+    return Response(status_code=204, headers=NOT_STORED)
 
 
 def unavailable(detail: str) -> Problem:

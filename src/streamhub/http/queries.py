@@ -1,4 +1,4 @@
-"""What a request asks for: its cursor, its format, its switches and times."""
+"""What a request asks for: its cursor, its switches and times."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ import math
 from starlette.requests import Request
 
 from ..chunks import Status
-from ..formats.format import FORMATS, Format, negotiate
 from .problems import BadRequest, Problem
 
-__all__ = ["count_of", "cursor_of", "flag_of", "format_of", "seconds_of", "status_of"]
+__all__ = [
+    "bad_value",
+    "batch_of",
+    "count_of",
+    "cursor_of",
+    "flag_of",
+    "seconds_of",
+    "shortened",
+    "status_of",
+]
 
 _SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
 _LONGEST = 80
@@ -21,21 +29,9 @@ def cursor_of(request: Request) -> str | None:
     return request.headers.get("last-event-id") or request.query_params.get("after") or None
 
 
-def format_of(request: Request) -> Format:
-    """:raises BadRequest: no such format, or none that the client accepts."""
-    named = request.query_params.get("format")
-    if named is not None:
-        if named not in FORMATS:
-            allowed = ", ".join(FORMATS)
-            raise _bad("format", named, f"one of {allowed}", "unsupported_format")
-        return FORMATS[named]
-    accept = ",".join(request.headers.getlist("accept"))
-    format_ = negotiate(accept)
-    if format_ is None:
-        offered = ", ".join(one.media_type for one in FORMATS.values())
-        detail = f"offered are {offered}, not {_short(accept)}"
-        raise BadRequest(Problem(406, "not_acceptable", detail))
-    return format_
+def batch_of(request: Request) -> bool:
+    """:raises BadRequest: ``?batch=`` is neither on nor off."""
+    return flag_of(request, "batch")
 
 
 def flag_of(request: Request, name: str) -> bool:
@@ -44,7 +40,7 @@ def flag_of(request: Request, name: str) -> bool:
     if value is None:
         return False
     if value not in _SWITCHES:
-        raise _bad(name, value, "true or false")
+        raise bad_value(name, value, "true or false")
     return _SWITCHES[value]
 
 
@@ -58,7 +54,7 @@ def seconds_of(request: Request, name: str, longest: float) -> float | None:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds <= longest:
-        raise _bad(name, value, f"a number of seconds from 0 to {longest:g}")
+        raise bad_value(name, value, f"a number of seconds from 0 to {longest:g}")
     return seconds
 
 
@@ -69,7 +65,7 @@ def count_of(request: Request, name: str, default: int, most: int) -> int:
         return default
     count = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
     if not 1 <= count <= most:
-        raise _bad(name, value, f"a whole number from 1 to {most}")
+        raise bad_value(name, value, f"a whole number from 1 to {most}")
     return count
 
 
@@ -79,13 +75,15 @@ def status_of(request: Request) -> Status | None:
     if value is None:
         return None
     if value not in set(Status):
-        raise _bad("status", value, f"one of {', '.join(Status)}")
+        raise bad_value("status", value, f"one of {', '.join(Status)}")
     return Status(value)
 
 
-def _bad(name: str, value: str, allowed: str, code: str = "invalid_parameter") -> BadRequest:
-    return BadRequest(Problem(400, code, f"{name} must be {allowed}, not {_short(value)}"))
+def bad_value(name: str, value: str, allowed: str, code: str = "invalid_parameter") -> BadRequest:
+    """The answer to a parameter that is none of what is ``allowed``."""
+    return BadRequest(Problem(400, code, f"{name} must be {allowed}, not {shortened(value)}"))
 
 
-def _short(value: str) -> str:
+def shortened(value: str) -> str:
+    """A client's own words, quoted, on no more than a line."""
     return repr(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…")

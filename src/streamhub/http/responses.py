@@ -15,19 +15,18 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..chunks import Cursor
-from ..errors import HubClosed, StoreUnavailable, StreamHubError
-from ..formats.format import FORMATS, SSE, Ending, Format
-from ..formats.sse import encode_retry
+from ..errors import StreamHubError
+from ..formats.format import Format
 from ..stream import LiveStream, check_buffer
-from .body import Follower
+from .body import Body
 from .disconnects import unless_gone
+from .faces import FACES, Face, face_of, ui_message_face
 from .heartbeat import Silence
-from .problems import NOT_STORED, STORE_AWAY, BadRequest, not_found, problem_of
-from .queries import cursor_of, flag_of, format_of
+from .problems import BadRequest, not_found
 
-__all__ = ["FormatName", "SSEResponse", "StreamResponse"]
+__all__ = ["FaceName", "SSEResponse", "StreamResponse", "UIMessageStreamResponse"]
 
-FormatName = Literal["sse", "ndjson", "text"]
+FaceName = Literal["sse", "ndjson", "text"]
 
 #: What ``hub.get`` finds.
 Found = LiveStream | None
@@ -43,9 +42,9 @@ class StreamResponse(Response):
     """Replays a session after the client's cursor, follows it live, and ends explicitly.
 
     The cursor is the request's ``Last-Event-ID`` header, else its ``?after=``, else ``after``. The
-    format is ``format``, else the request's ``?format=`` (``sse``, ``ndjson`` or ``text``), else
-    what its ``Accept`` header likes best, else SSE. ``?batch=true`` sends what is stored already as
-    one chunk.
+    face is ``face``, else the request's ``?format=`` (``sse``, ``ndjson`` or ``text``), else what
+    its ``Accept`` header likes best, else SSE. ``?batch=true`` joins what is stored already into
+    few large chunks.
 
     ``sse``
         Each chunk has its cursor as ``id`` and its event type as ``event`` (an application's own
@@ -72,18 +71,21 @@ class StreamResponse(Response):
     :param stream: from ``hub.get``, ``hub.run`` or ``hub.register``; or what is still to be awaited
         for it, as ``hub.get(…, wait=5)``. The response then waits, no longer than its client does,
         and answers what goes wrong meanwhile, too. None answers 404.
+    :param face: how it is sent: a name of these, or a :class:`Face` of one's own.
+    :param batch_replay: as ``?batch=true``.
     :param heartbeat: seconds of silence.
     :param retry: how many seconds an EventSource is to wait before it connects again.
     :param on_reset: asked before a new epoch is sent, which may be somebody else's: False ends
         the response as if the session was gone.
     :param buffer: as for :meth:`streamhub.LiveStream.subscribe`.
+    :param headers: of every answer.
     """
 
     def __init__(
         self,
         stream: Found | Awaitable[Found],
         *,
-        format: FormatName | None = None,  # noqa: A002 - the name that the query has
+        face: FaceName | Face | None = None,
         after: Cursor | str | None = None,
         batch_replay: bool = False,
         buffer: int = 256,
@@ -93,8 +95,10 @@ class StreamResponse(Response):
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
     ) -> None:
-        if format is not None and format not in FORMATS:
-            raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
+        if isinstance(face, str):
+            if face not in FACES:
+                raise ValueError(f"face must be one of {', '.join(FACES)}, or a Face, not {face!r}")
+            face = FACES[face]
         if not heartbeat > 0:
             raise ValueError(f"heartbeat must be a positive number of seconds, not {heartbeat!r}")
         if retry is not None and not 0 <= retry < math.inf:
@@ -108,15 +112,16 @@ class StreamResponse(Response):
         self._stream = stream
         self.background = background
         self.status_code = 200
-        self._format = None if format is None else FORMATS[format]
+        self._face = face
         self._after = after
         self._batch = batch_replay
         self._buffer = buffer
         self._heartbeat = heartbeat
         self._retry = retry
         self._on_reset = on_reset
-        self._more_headers = headers
-        self.init_headers({**UNBUFFERED, **(headers or {})})
+        self._more_headers = dict(headers or {})
+        face_headers = {} if face is None else face.headers
+        self.init_headers({**UNBUFFERED, **face_headers, **self._more_headers})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(ClientDisconnect):
@@ -124,78 +129,67 @@ class StreamResponse(Response):
         if self.background is not None:
             await self.background()
 
-    # -- parts -------------------------------------------------------------------------------
-
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
-        try:
-            try:
-                opened = await self._open(request)
-            except StreamHubError as error:
-                opened = self._refusal(request, error)
-        except BadRequest as error:
-            opened = error.problem
+        opened = await self._opened(Request(scope))
         # A server may say by an OSError, too, that the client has gone.
         with suppress(OSError):
             if isinstance(opened, Response):
+                for name, value in self._more_headers.items():
+                    opened.headers.setdefault(name, value)
                 await opened(scope, receive, send)
                 return
-            format_, follower, body = opened
+            face, format_, body, first = opened
             try:
-                await self._send(scope, send, format_, follower, body)
+                await self._send(scope, send, face, format_, body, first)
             finally:
-                await follower.aclose()
+                await body.aclose()
 
-    async def _open(self, request: Request) -> Response | tuple[Format, Follower, bytes]:
+    async def _opened(self, request: Request) -> Response | tuple[Face, Format, Body, bytes]:
         """What is to be sent, and the beginning of it; or another answer."""
-        stream = await self._found()
-        if stream is None:
-            return self._not_found()
-        format_, follower = self._follower(stream, request)
         try:
-            body = await follower.open()
-        except BaseException:
-            await follower.aclose()
-            raise
-        if body is None and format_ is SSE:
-            await follower.aclose()
-            return nothing()
-        return format_, follower, body or b""
+            face = self._face
+            try:
+                stream = await self._find()
+                if stream is None:
+                    # Whatever else is wrong with the request: ids cannot be probed by it.
+                    return not_found() if face is None else face.missing()
+                face = face or face_of(request)
+                if face.follows is not None and not face.follows(await stream.info()):
+                    return face.missing()
+                return await self._follow(stream, face, request)
+            except StreamHubError as error:
+                return (face or face_of(request)).refusal(error)
+        except BadRequest as error:
+            return error.problem
 
-    async def _found(self) -> Found:
+    async def _find(self) -> Found:
         stream = self._stream
         return await stream if inspect.isawaitable(stream) else stream
 
-    def _not_found(self) -> Response:
-        return not_found()
-
-    def _follower(self, stream: LiveStream, request: Request) -> tuple[Format, Follower]:
-        format_ = self._format or format_of(request)
-        follower = Follower(
+    async def _follow(
+        self, stream: LiveStream, face: Face, request: Request
+    ) -> Response | tuple[Face, Format, Body, bytes]:
+        format_ = face.format(request)
+        body = Body(
             stream,
             format_,
-            after=cursor_of(request) or self._after,
-            batch=self._batch or flag_of(request, "batch"),
+            after=face.cursor(request) or self._after,
+            batch=face.batch(request) or self._batch,
             buffer=self._buffer,
-            shared=True,
             on_reset=self._on_reset,
         )
-        return format_, follower
-
-    def _refusal(self, request: Request, error: StreamHubError) -> Response:
-        """The answer to who asks for a session that cannot be followed, because of ``error``."""
-        format_ = self._format or format_of(request)
-        if format_ is not SSE or not isinstance(error, (StoreUnavailable, HubClosed)):
-            return problem_of(error)
-        # Upon any status but 200 an EventSource would give up for good. It is to ask again; from a
-        # server that shuts down it hears nothing more.
-        closed = isinstance(error, HubClosed)
-        body = b"" if closed else SSE.end(Ending("unavailable", None, STORE_AWAY))
-        headers = {**UNBUFFERED, **(self._more_headers or {})}
-        return Response(body, headers=headers, media_type=SSE.media_type)
+        try:
+            first = await body.open()
+        except BaseException:
+            await body.aclose()
+            raise
+        if first is None and face.complete is not None:
+            await body.aclose()
+            return face.complete()
+        return face, format_, body, first or b""
 
     async def _send(
-        self, scope: Scope, send: Send, format_: Format, follower: Follower, body: bytes
+        self, scope: Scope, send: Send, face: Face, format_: Format, body: Body, piece: bytes
     ) -> None:
         content_type = f"{format_.media_type}; charset=utf-8".encode()
         headers = [*self.raw_headers, (b"content-type", content_type)]
@@ -203,41 +197,36 @@ class StreamResponse(Response):
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        if self._retry is not None and format_ is SSE:
-            body = encode_retry(self._retry) + body
-        if not body and not follower.over:
+        if self._retry is not None and face.retry is not None:
+            piece = face.retry(self._retry) + piece
+        if not piece and not body.over:
             # Some servers and middleware keep the headers back until there is a body.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
         silence = Silence(self._heartbeat)
         try:
             while True:
-                for start in range(0, len(body), _PIECE):
-                    piece = body if len(body) <= _PIECE else body[start : start + _PIECE]
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                if follower.over:
+                for start in range(0, len(piece), _PIECE):
+                    part = piece if len(piece) <= _PIECE else piece[start : start + _PIECE]
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                if body.over:
                     break
                 silence.begin()
                 try:
-                    body = await follower.next()
+                    piece = await body.next()
                 except asyncio.CancelledError:
                     if not silence.end():
                         raise
-                    body = format_.heartbeat
+                    piece = format_.heartbeat
                 else:
                     silence.end()
         finally:
             silence.close()
-        if not follower.broken:
+        if not body.broken:
             await send({"type": "http.response.body", "body": b""})
 
 
-def nothing() -> Response:
-    """The answer to who has everything already."""
-    return Response(status_code=204, headers=NOT_STORED)
-
-
 class SSEResponse(StreamResponse):
-    """A session as Server-Sent Events: :class:`StreamResponse` with ``format="sse"``.
+    """A session as Server-Sent Events: :class:`StreamResponse` with ``face="sse"``.
 
     ::
 
@@ -261,13 +250,55 @@ class SSEResponse(StreamResponse):
     ) -> None:
         super().__init__(
             stream,
-            format="sse",
+            face="sse",
             after=after,
             batch_replay=batch_replay,
             buffer=buffer,
             heartbeat=heartbeat,
             retry=retry,
             on_reset=on_reset,
+            headers=headers,
+            background=background,
+        )
+
+
+class UIMessageStreamResponse(StreamResponse):
+    """A session as a UI message stream, always from its start, as ``useChat`` expects it.
+
+    A chunk of text becomes a ``text-delta``. Parts that the application publishes pass through:
+    JSON objects in chunks of event type ``"ui"``, and chunks that are whole ``data: {…}`` frames
+    (as pydantic-ai's adapter yields them). A chunk of any other event type becomes the data part
+    ``data-<event>``. What the application left out, as ``start`` and ``finish``, is put around.
+
+    A cancel is an ``abort`` part; a failed or lost producer an ``error`` part, so that it never
+    looks like a finished answer. A server that shuts down breaks the connection.
+
+    :param stream: as for :class:`StreamResponse`; but None answers 204, as ``useChat`` expects it
+        of an unknown session.
+    :param resume: for ``GET {api}/{chat}/stream``: answer 204 for a session that has ended, too.
+    :param message_id: of the assistant's message; by default the same for all of one epoch, so
+        that a resumed stream replaces what the client has of it.
+    :param error_text: what a client is told of a failure. It is given ``failed``, ``lost``, … and
+        the reason, which may be the text of an exception of the producer's.
+    """
+
+    def __init__(
+        self,
+        stream: Found | Awaitable[Found],
+        *,
+        resume: bool = False,
+        message_id: str | None = None,
+        error_text: Callable[[str, str], str] | None = None,
+        buffer: int = 256,
+        heartbeat: float = 15.0,
+        headers: Mapping[str, str] | None = None,
+        background: BackgroundTask | None = None,
+    ) -> None:
+        super().__init__(
+            stream,
+            face=ui_message_face(resume=resume, message_id=message_id, error_text=error_text),
+            buffer=buffer,
+            heartbeat=heartbeat,
             headers=headers,
             background=background,
         )

@@ -1,0 +1,43 @@
+"""The faces that a request chooses among: Server-Sent Events, NDJSON and text."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from ...errors import HubClosed, StoreUnavailable, StreamHubError
+from ...formats.format import Ending
+from ...formats.ndjson import NDJSON as NDJSON_FORMAT
+from ...formats.sse import SSE as SSE_FORMAT
+from ...formats.sse import encode_retry
+from ...formats.text import TEXT as TEXT_FORMAT
+from ..problems import STORE_AWAY, nothing, problem_of
+from .face import Face
+
+__all__ = ["FACES", "NDJSON", "SSE", "TEXT"]
+
+
+def _come_again(error: StreamHubError) -> Response:
+    """Upon any status but 200 an EventSource would give up for good: where it is to ask again, it
+    gets an event stream; from a server that shuts down it hears nothing more."""
+    match error:
+        case HubClosed():
+            body = b""
+        case StoreUnavailable():
+            body = SSE_FORMAT.end(Ending("unavailable", None, STORE_AWAY))
+        case _:
+            return problem_of(error)
+    return Response(body, media_type=SSE_FORMAT.media_type)
+
+
+SSE = Face(
+    format=lambda request: SSE_FORMAT,
+    # Upon a 204 an EventSource stops.
+    complete=nothing,
+    refusal=_come_again,
+    retry=encode_retry,
+)
+NDJSON = Face(format=lambda request: NDJSON_FORMAT)
+TEXT = Face(format=lambda request: TEXT_FORMAT)
+
+#: By the names that ``?format=`` knows.
+FACES = {"sse": SSE, "ndjson": NDJSON, "text": TEXT}
