@@ -112,6 +112,7 @@ async def test_many_clients_share_what_is_sent(
         reading = [group.create_task(client.get(path_of(session_id))) for _ in range(8)]
 
         async def all_there() -> bool:
+            assert hub._engine is not None
             view = hub._engine.watcher._views.get(session_id)
             encoding = None if view is None else view.shared.get(("http", "sse"))
             return isinstance(encoding, Encoding) and encoding.users == len(reading)
