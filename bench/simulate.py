@@ -20,7 +20,7 @@ from statistics import median
 from textwrap import wrap
 from typing import Any, Self
 
-from streamhub.producing.writer import distance
+from streamhub.producing.pacing import distance
 
 from .report import number
 

@@ -10,8 +10,9 @@ from contextlib import suppress
 import pytest
 
 from streamhub import Hub, HubConfig, StoreUnavailable
+from streamhub.producing.pacing import distance
 from streamhub.producing.producer import Producer
-from streamhub.producing.writer import Writer, distance
+from streamhub.producing.writer import Writer
 from streamhub.stores.base import (
     Append,
     Appended,
@@ -263,7 +264,7 @@ async def test_who_is_told_of_a_write_in_the_middle_of_it_may_publish() -> None:
                 await one.publish("x")
             # As if the last round had been long ago: another may begin at once.
             assert hub._engine is not None
-            hub._engine.writer._began = 0.0
+            hub._engine.writer._pacing._began = 0.0
             for one in (*others, told, echo):
                 await within(one.flush())
         assert 31 == (await echo.info()).last.offset

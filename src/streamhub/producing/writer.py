@@ -1,9 +1,8 @@
 """One per hub: gathers what is pending across all streams into one round trip to the store.
 
-While a round trip is under way, chunks gather for the next: no delay when idle, batches under
-load, and two round trips at a time under heavy load. Streams take turns, and each one's errors are
-its own. One whose chunks break the connection each time would fail all that is under way with it:
-whoever fails though the store takes renewals goes alone.
+When it may go is decided in ``pacing``. Streams take turns, and each one's errors are its own. One
+whose chunks break the connection each time would fail all that is under way with it: whoever fails
+though the store takes renewals goes alone.
 """
 
 from __future__ import annotations
@@ -16,30 +15,17 @@ from typing import NamedTuple
 
 from ..errors import StoreUnavailable
 from ..stores.base import Append, Store, WriteOp, WriteResult
+from .pacing import Pacing
 from .producer import Producer
 
-__all__ = ["Writer", "distance"]
+__all__ = ["Writer"]
 
 # What one round trip may carry. It bounds memory and how long a stream waits for its turn.
 _ROUND_CHUNKS = 16 * 1024
 _ROUND_BYTES = 8 * 1024 * 1024
 _ROUND_OPS = 1024
-# What is under way at the same time, so that the store need not wait while the next is made ready.
-# More than one only where there is plenty to do: else more chunks should gather for each.
+# What is under way at the same time at most.
 _ROUNDS = 2
-_PLENTY = 64
-# Many streams with a chunk now and then would keep both sides busy with round trips of one chunk:
-# the more of them share a round, the longer the next one waits for more.
-_SHORTEST = 0.00025
-_LONGEST = 0.004
-_PER_STREAM = 0.001
-_FIRST_BACKOFF = 0.05
-_LAST_BACKOFF = 1.0
-
-
-def distance(streams: float) -> float:
-    """How many seconds after a round that so many streams shared the next one may begin."""
-    return min(max(_SHORTEST, _PER_STREAM * (streams - 1)), _LONGEST)
 
 
 class _Round(NamedTuple):
@@ -55,43 +41,27 @@ class Writer:
 
     def __init__(self, store: Store, linger: float = 0.0) -> None:
         self._store = store
-        self._linger = linger
+        self._pacing = Pacing(linger)
         self._ready: dict[Producer, None] = {}
         self._failed: dict[Producer, None] = {}
         self._alone: set[Producer] = set()
-        #: How often work was reported since the last round: a sign of how much there is.
-        self._marks = 0
-        self._urgent = False
         #: Carriers that wait for a round to be due; whether one was called that has not run yet.
         self._idle: list[asyncio.Future[None]] = []
         self._called = False
         #: A round that was begun for the carrier that was called.
         self._begun: _Round | None = None
         self._timer: asyncio.TimerHandle | None = None
-        #: How many rounds are under way, and whether one of them is of a stream that goes alone.
-        self._rounds = 0
-        self._lonely = False
-        # When the oldest chunk that is not written came at the earliest; when a round began, and
-        # how many seconds after that the next one may.
-        self._since = self._began = 0.0
-        self._distance = _SHORTEST
-        self._backoff = _FIRST_BACKOFF
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
 
-    def mark(self, producer: Producer) -> None:
-        """This producer has something to write."""
+    def mark(self, producer: Producer, came: float | None = None) -> None:
+        """This producer has something to write, which came then (or now) at the earliest."""
         if self._failed and producer in self._failed:
             return
-        first = not self._ready
-        if first:
-            self._since = self._loop.time()
         self._ready[producer] = None
-        self._marks += 1
-        if producer.urgent:
-            self._urgent = True
-            self._see_to_it()
-        elif first or self._marks == _PLENTY:
+        if came is None:
+            came = self._loop.time()
+        if self._pacing.mark(came, urgent=producer.urgent):
             self._see_to_it()
 
     async def run(self) -> None:
@@ -111,8 +81,7 @@ class Writer:
                         writing.close()
                     case asyncio.Future() as writing:
                         writing.cancel()
-                self._rounds -= 1
-                self._lonely = False
+                self._pacing.end()
                 self._break_off(begun)
             for timer in (self._timer, self._retry):
                 if timer is not None:
@@ -140,7 +109,7 @@ class Writer:
             # A carrier that is being cancelled stands here until all of them have ended.
             if self._idle and not (idle := self._idle.pop()).done():
                 self._called = True
-                if due or self._distance == _SHORTEST:
+                if due or self._pacing.lone:
                     # Others have gathered, or there are none: the carrier's turn may come later.
                     self._begun = self._begin()
                 idle.set_result(None)
@@ -152,31 +121,22 @@ class Writer:
         self._see_to_it(due=True)
 
     def _delay(self) -> float:
-        """For how many seconds what is ready may gather yet; endless until something happens."""
-        if not self._ready:
-            return inf
-        if self._rounds and (
-            self._marks < _PLENTY or self._lonely or next(iter(self._ready)) in self._alone
-        ):
-            return inf
-        if self._urgent:
-            return 0.0
-        due = max(self._since + self._linger, self._began + self._distance)
-        return due - self._loop.time()
+        alone = bool(self._alone) and next(iter(self._ready), None) in self._alone
+        return self._pacing.delay(self._loop.time(), alone=alone)
 
     def _begin(self) -> _Round | None:
-        producers, ops = self._gather()
+        producers, ops, alone = self._gather()
         if not ops:
             return None
         # Before it is written: a store may have its sinks publish at once.
-        self._rounds += 1
+        self._pacing.go(alone=alone)
         try:
             writing = self._store.write(ops)
         except Exception as error:  # as one that comes with the answers
             writing = _failed(error)
-        self._began = self._loop.time()
-        self._distance = distance(len(set(producers)))
-        return _Round(self._began, producers, ops, writing)
+        began = self._loop.time()
+        self._pacing.gone(began, len(set(producers)))
+        return _Round(began, producers, ops, writing)
 
     async def _finish(self, begun: _Round) -> None:
         began, producers, ops, writing = begun
@@ -192,8 +152,7 @@ class Writer:
             self._break_off(begun)
             raise
         finally:
-            self._rounds -= 1
-            self._lonely = False
+            self._pacing.end()
         if broke_off:
             self._alone.update(one for one in producers if one.renewed)
         failed = False
@@ -207,12 +166,11 @@ class Writer:
                 self._alone.update(producers)
             self._back_off()
         elif not self._failed:
-            self._backoff = _FIRST_BACKOFF
+            self._pacing.recover()
         for producer in dict.fromkeys(producers):
             if producer.has_work:
-                self.mark(producer)
-        # What came during the round came at its beginning at the earliest.
-        self._since = min(self._since, began)
+                # It came during the round.
+                self.mark(producer, began)
 
     def _break_off(self, begun: _Round) -> None:
         """Nobody waits for the answers any more: what they were for is written again, if at all."""
@@ -221,19 +179,20 @@ class Writer:
             producer.apply(op, error)
             self._failed[producer] = None
 
-    def _gather(self) -> tuple[list[Producer], list[WriteOp]]:
-        """The operations of the next round, and whose each is."""
+    def _gather(self) -> tuple[list[Producer], list[WriteOp], bool]:
+        """The operations of the next round, whose each is, and whether they are of a stream that
+        goes alone."""
         producers: list[Producer] = []
         work: list[WriteOp] = []
         more: list[Producer] = []
         taken = chunks = size = 0
+        alone = False
         for producer in self._ready:
-            alone = bool(self._alone) and producer in self._alone
-            if alone:
+            if self._alone and producer in self._alone:
                 if work:
                     break
+                alone = True
                 self._alone.remove(producer)
-                self._lonely = True
             taken += 1
             size += producer.pending_bytes
             ops = producer.next_ops()
@@ -248,19 +207,16 @@ class Writer:
             if alone or chunks >= _ROUND_CHUNKS or size >= _ROUND_BYTES or len(work) >= _ROUND_OPS:
                 break
         self._ready = dict.fromkeys([*islice(self._ready, taken, None), *more])
-        self._marks = _PLENTY if more else len(self._ready)
-        if not self._ready:
-            self._urgent = False
-        return producers, work
+        self._pacing.begin(len(self._ready), more=bool(more))
+        return producers, work, alone
 
     def _back_off(self) -> None:
-        if self._retry is None:
-            loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(self._backoff, self._try_again)
-            self._backoff = min(2 * self._backoff, _LAST_BACKOFF)
+        if (pause := self._pacing.fail()) is not None:
+            self._retry = self._loop.call_later(pause, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None
+        self._pacing.retry()
         failed, self._failed = self._failed, {}
         for producer in failed:
             if producer.has_work:
