@@ -103,8 +103,6 @@ class RedisStore(BaseStore):
         self._prefix = self._calls.prefix = config.key_prefix
         self._lease = config.lease
 
-    # -- claiming ----------------------------------------------------------------------------
-
     async def claim(
         self,
         session_id: str,
@@ -152,8 +150,6 @@ class RedisStore(BaseStore):
         )
         return Granted(claim, int(size), taken(metadata_now))
 
-    # -- writing -----------------------------------------------------------------------------
-
     def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:
         calls = self._calls.of(ops)
         requests = [call for call, _ in calls]
@@ -173,8 +169,6 @@ class RedisStore(BaseStore):
         calls = self._calls.of(ops)
         answers = await self._claims.ask([call for call, _ in calls])
         return results(calls, answers, self._error)
-
-    # -- cancelling, removing ----------------------------------------------------------------
 
     async def cancel(
         self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
@@ -207,8 +201,6 @@ class RedisStore(BaseStore):
             keys.cancel,
         )
         return bool(await self._ask(self._claims, session_id, call))
-
-    # -- reading -----------------------------------------------------------------------------
 
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
@@ -346,8 +338,6 @@ class RedisStore(BaseStore):
         pipelines = (self._writes, self._claims, self._reads)
         await self._topology.aclose()
         await asyncio.gather(self._channels.aclose(), *(each.aclose() for each in pipelines))
-
-    # -- parts -------------------------------------------------------------------------------
 
     def _keys(self, session_id: str) -> Keys:
         return Keys.of(self._prefix, session_id)

@@ -1,4 +1,4 @@
-"""What a user must be allowed to do, and whether he is."""
+"""What a user must be allowed to do, and what of it the server refuses."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Server:
         self.timeout = dialer.timeout
         self._dialer = dialer
         self.address = address
-        self._leave: dict[Callable[[], None], None] = {}
+        self._on_move: dict[Callable[[], None], None] = {}
 
     def __repr__(self) -> str:
         return self.name
@@ -88,12 +88,12 @@ class Server:
         """:raises RedisError, OSError: it cannot be reached, or refuses the user."""
         return await self._dialer.dial(**self.address)
 
-    def add_leaver(self, leave: Callable[[], None]) -> None:
-        """Have ``leave`` called when its connection is to a server that the name means no more."""
-        self._leave[leave] = None
+    def on_move(self, leave: Callable[[], None]) -> None:
+        """Have ``leave`` called when the name turns out to mean another server than before."""
+        self._on_move[leave] = None
 
-    def discard_leaver(self, leave: Callable[[], None]) -> None:
-        self._leave.pop(leave, None)
+    def discard_on_move(self, leave: Callable[[], None]) -> None:
+        self._on_move.pop(leave, None)
 
     def error(self, error: BaseException) -> StreamHubError:
         return explained(error, self.name, self.timeout)

@@ -19,8 +19,9 @@ from .protocol import RawConnection
 __all__ = ["Pipeline", "Request", "Sent"]
 
 _PAUSES = (0.05, 0.2)
-# Of those whom Redis has something to tell at the end of its turn, it turns first to who came last.
-# One to whom it owes an answer already is told what became of his chunks after their subscribers.
+# At the end of its turn Redis writes to the clients that it has something for, the newest on its
+# list first. A PING in front puts the writer on that list before the subscribers of its chunk, so
+# that these hear of the chunk before the writer does.
 _FIRST: Command = (b"PING",)
 
 
@@ -30,7 +31,7 @@ Request = Command | Call
 class Sent(NamedTuple):
     """Requests that are under way already."""
 
-    raw: RawConnection
+    connection: RawConnection
     answers: asyncio.Future[list[Any]]
 
 
@@ -41,8 +42,8 @@ class Pipeline:
     Nobody waits for the answers of others. What is asked for in one turn of the event loop is sent
     together; listings are sent as ``RawConnection`` does it.
 
-    :param prompt: there is one who asks for much at once, and for subscribers to be told: what it
-        asks for is sent right away, a single request behind a PING.
+    :param prompt: for the writer, for whose chunks subscribers wait: its requests are sent right
+        away, not at the end of the event loop's turn, and a single one behind a PING.
     """
 
     def __init__(
@@ -58,16 +59,18 @@ class Pipeline:
         self._pauses = _PAUSES if retries else ()
         self._prompt = prompt
         self._connecting: asyncio.Task[RawConnection] | None = None
-        self._wire: RawConnection | None = None
+        self._connection: RawConnection | None = None
+        #: The next one, while the scripts are loaded on it.
+        self._opening: RawConnection | None = None
         #: Since when each of those who ask has been waiting, the oldest first.
         self._asking: dict[object, float] = {}
         self._closed = False
-        server.add_leaver(self._leave_server)
+        server.on_move(self._leave_server)
 
     @property
     def connections(self) -> int:
         """How many are open."""
-        return 0 if self._wire is None or self._wire.lost else 1
+        return 0 if self._connection is None or self._connection.lost else 1
 
     @property
     def idle(self) -> bool:
@@ -85,11 +88,11 @@ class Pipeline:
 
         :raises StoreUnavailable: it broke off.
         """
-        raw = self._wire
-        if raw is None or raw.lost or self._closed:
+        connection = self._connection
+        if connection is None or connection.lost or self._closed:
             return None
         try:
-            return self._send(raw, requests)
+            return self._send(connection, requests)
         except Exception as error:
             raise self._server.error(error) from error
 
@@ -118,7 +121,7 @@ class Pipeline:
             del self._asking[asking]
 
     def expect(self, key: str) -> None:
-        if self._wire is None and not self._closed:
+        if self._connection is None and not self._closed:
             self._start_connecting()
 
     async def each(self) -> Sequence[Pipeline]:
@@ -126,12 +129,12 @@ class Pipeline:
 
     async def aclose(self) -> None:
         self._closed = True
-        self._server.discard_leaver(self._leave_server)
+        self._server.discard_on_move(self._leave_server)
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
-        if self._wire is not None:
-            await self._leave(self._wire)
+        if self._connection is not None:
+            await self._leave(self._connection)
 
     async def _persist(self, requests: Sequence[Request], sent: Sent | None) -> list[Any]:
         for pause in self._pauses:
@@ -148,22 +151,22 @@ class Pipeline:
         answers, _ = await self._exchange(requests)
         return answers
 
-    def _send(self, raw: RawConnection, requests: Sequence[Request]) -> Sent:
+    def _send(self, connection: RawConnection, requests: Sequence[Request]) -> Sent:
         commands = [one.by_sha if isinstance(one, Call) else one for one in requests]
         if self._prompt and len(commands) == 1:
             commands.insert(0, _FIRST)
-        return Sent(raw, raw.exchange(commands, at_once=self._prompt))
+        return Sent(connection, connection.exchange(commands, at_once=self._prompt))
 
     async def _exchange(
         self, requests: Sequence[Request], sent: Sent | None = None
     ) -> tuple[list[Any], bool]:
         """The answers, and whether the connection that they came by is good for no more."""
         if sent is None:
-            raw = self._wire
-            if raw is None or raw.lost:
-                raw = await self._connected()
-            sent = self._send(raw, requests)
-        raw, answering = sent
+            connection = self._connection
+            if connection is None or connection.lost:
+                connection = await self._connected()
+            sent = self._send(connection, requests)
+        connection, answering = sent
         answers = await answering
         del answers[: -len(requests)]
         errors = [answer for answer in answers if isinstance(answer, Exception)]
@@ -171,15 +174,15 @@ class Pipeline:
             if isinstance(error, NoScriptError):
                 # All that follows is repeated, too, so that the order is kept.
                 at = answers.index(error)
-                answers[at:] = await raw.exchange(_loading(requests[at:]))
+                answers[at:] = await connection.exchange(_loading(requests[at:]))
                 errors = [answer for answer in answers if isinstance(answer, Exception)]
                 break
-        if raw.unfit:
-            await self._leave(raw)
+        if connection.unfit:
+            await self._leave(connection)
         return answers, any(is_read_only(error) or is_last(error) for error in errors)
 
     async def _connected(self) -> RawConnection:
-        """A new raw, or the reason why there is none, for all who wait for it."""
+        """A new connection, or the reason why there is none, for all who wait for it."""
         if self._closed:
             raise HubClosed
         connecting = self._start_connecting()
@@ -202,28 +205,32 @@ class Pipeline:
     def _on_connected(self, connecting: asyncio.Task[RawConnection]) -> None:
         self._connecting = None
         if not connecting.cancelled() and connecting.exception() is None:
-            self._wire = connecting.result()
+            self._connection = connecting.result()
 
     async def _connect(self) -> RawConnection:
-        if self._wire is not None:
-            await self._leave(self._wire)
+        if self._connection is not None:
+            await self._leave(self._connection)
         async with asyncio.timeout(self._server.timeout):
-            raw = RawConnection(await self._server.connect(), timeout=self._server.timeout)
+            connection = RawConnection(await self._server.connect(), timeout=self._server.timeout)
+        self._opening = connection
         try:
-            await raw.exchange([(b"SCRIPT", b"LOAD", one.text) for one in self._scripts])
+            await connection.exchange([(b"SCRIPT", b"LOAD", one.text) for one in self._scripts])
         except BaseException:
-            await disconnect(raw)
+            await disconnect(connection)
             raise
-        return raw
+        finally:
+            self._opening = None
+        return connection
 
     def _leave_server(self) -> None:
-        if self._wire is not None:
-            self._wire.break_off(RedisConnectionError(MOVED_AWAY))
+        for connection in (self._connection, self._opening):
+            if connection is not None:
+                connection.break_off(RedisConnectionError(MOVED_AWAY))
 
-    async def _leave(self, raw: RawConnection) -> None:
-        if self._wire is raw:
-            self._wire = None
-        await disconnect(raw)
+    async def _leave(self, connection: RawConnection) -> None:
+        if self._connection is connection:
+            self._connection = None
+        await disconnect(connection)
 
 
 def _loading(requests: Sequence[Request]) -> list[Command]:

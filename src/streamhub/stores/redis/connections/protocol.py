@@ -105,8 +105,8 @@ class RawConnection(asyncio.BufferedProtocol):
     ) -> asyncio.Future[list[Any]]:
         """Send the commands, for as many replies to be awaited; an error reply is one of them.
 
-        Several may do so at the same time: nobody waits for the answers of others. Who is
-        cancelled does not hear the replies.
+        Several may do so at the same time: nobody waits for the answers of others. Whoever is
+        cancelled does not get the replies.
 
         Of listings, which are not mixed with others, a few are under way at a time. Those who ask
         for many take turns, and what others ask for comes in between.
@@ -155,8 +155,6 @@ class RawConnection(asyncio.BufferedProtocol):
     async def disconnect(self, *, nowait: bool = True) -> None:
         await self._connection.disconnect(nowait=nowait)
 
-    # -- what the transport calls ------------------------------------------------------------
-
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
@@ -177,8 +175,6 @@ class RawConnection(asyncio.BufferedProtocol):
         lost = RedisConnectionError(f"the connection was lost: {error or 'closed by the server'}")
         lost.__cause__ = error
         self._end(lost)
-
-    # -- parts -------------------------------------------------------------------------------
 
     def _expect(self, asked: Sequence[_Asked]) -> None:
         """Have the next replies be for these."""
@@ -206,13 +202,13 @@ class RawConnection(asyncio.BufferedProtocol):
         while self._unlisted and len(packed) < most:
             asked = self._unlisted.popleft()
             if asked.answered.done():
-                # Who asked has left.
+                # Whoever asked was cancelled.
                 continue
             while asked.unsent and len(packed) < most:
                 packed.append(asked.unsent.pop())
                 expected.append(asked)
             if asked.unsent:
-                # The others have their turn before he goes on.
+                # Others have their turn before the rest of these is sent.
                 self._unlisted.append(asked)
         if packed:
             self._listings += len(packed)
@@ -242,7 +238,7 @@ class RawConnection(asyncio.BufferedProtocol):
             self._listings -= 1
             self._list()
         if asked.answered.done():
-            # Who asked has left.
+            # Whoever asked was cancelled.
             return
         if asked.shorten is not None and not isinstance(reply, Exception):
             reply = asked.shorten(reply)

@@ -36,13 +36,13 @@ _SUBSCRIBED = (b"subscribe", b"ssubscribe")
 
 
 class Watching(Protocol):
-    """One who listens to a channel."""
+    """A watch on a channel."""
 
     sink: Sink
 
 
 class Channel:
-    """Who listens to one channel, and whether it sends yet."""
+    """One channel: the watches on it, and whether the server sends its messages yet."""
 
     # What each message needs comes first.
     __slots__ = (  # noqa: RUF023
@@ -104,8 +104,9 @@ class PubSub:
         #: Whether this connection has answered anything yet.
         self.hearing = False
         self._connection: RawConnection | None = None
-        server.add_leaver(self._leave_server)
-        self._task = asyncio.create_task(self._run(), name="streamhub listener")
+        server.on_move(self._leave_server)
+        self._task = asyncio.create_task(self._run(), name="streamhub pubsub")
+        self._task.add_done_callback(lambda _: server.discard_on_move(self._leave_server))
 
     def add(self, channel: Channel) -> None:
         channel.pubsub = self
@@ -128,7 +129,6 @@ class PubSub:
         self._wanted.pop(channel.name, None)
 
     async def aclose(self) -> None:
-        self.server.discard_leaver(self._leave_server)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -158,7 +158,7 @@ class PubSub:
             except _NothingLeft:
                 return
             except Exception:
-                # A listener that died would leave every subscriber of the hub behind.
+                # A pubsub that died would leave every subscriber of the hub behind.
                 logger.exception("live channel: connecting again")
             finally:
                 self.hearing = False
@@ -176,7 +176,7 @@ class PubSub:
         self._unwanted.clear()
         self._wanted = dict.fromkeys(self.channels)
         self._changed.set()
-        speaking = asyncio.create_task(self._speak(connection), name="streamhub listener speaks")
+        speaking = asyncio.create_task(self._speak(connection), name="streamhub pubsub speaks")
         try:
             await connection.listen(self._on_replies)
         except Exception:

@@ -95,8 +95,6 @@ class ChannelMap:
             await asyncio.gather(placing, return_exceptions=True)
         await asyncio.gather(*(pubsub.aclose() for pubsub in self._pubsubs.values()))
 
-    # -- placing -----------------------------------------------------------------------------
-
     def _holder(self, channel: Channel) -> Server | None:
         server = self._topology.server(channel.slot)
         now = asyncio.get_running_loop().time()

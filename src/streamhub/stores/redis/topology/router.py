@@ -75,7 +75,7 @@ class Router:
         return sum(pipeline.connections for pipeline in self._pipelines.values())
 
     def send(self, requests: Sequence[Request]) -> None:
-        """Where they go may have to be asked for first."""
+        """Sends nothing early: it may have to ask first where a request goes."""
 
     async def ask(
         self, requests: Sequence[Request], *, patient: bool = False, sent: Sent | None = None
@@ -123,8 +123,6 @@ class Router:
 
     async def aclose(self) -> None:
         await asyncio.gather(*(pipeline.aclose() for pipeline in self._pipelines.values()))
-
-    # -- one hop -----------------------------------------------------------------------------
 
     async def _hop(
         self,
@@ -241,8 +239,6 @@ class Router:
                 refusal = StoreUnavailable(self._cluster.name, f"moves slot {slot} all the time")
             for unit in todo.pop(slot):
                 answers[unit[-1]] = refusal
-
-    # -- parts -------------------------------------------------------------------------------
 
     def _units(self, requests: Sequence[Request]) -> dict[int, list[_Unit]]:
         """The requests by their slot."""
