@@ -8,13 +8,19 @@ import pickle
 from typing import Any
 
 import pytest
+import redis.asyncio
 
+import streamhub.sync
 from streamhub import (
     ChunkTooLarge,
     Cursor,
     Hub,
     HubClosed,
+    HubInOtherLoop,
+    HubInOtherProcess,
+    HubStatistics,
     InvalidCursor,
+    LiveStream,
     ProducerLost,
     Status,
     StoreUnavailable,
@@ -24,6 +30,8 @@ from streamhub.chunks import Chunk
 from streamhub.stores.base import Appended, Granted, Refused
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.waiting import until, within
+
+from .conftest import MakeHub
 
 
 class Gate:
@@ -193,10 +201,181 @@ async def test_take_catches_up_at_once(hub: Hub, session_id: str, is_cancelled: 
     assert Cursor(term, 3) == subscription.cursor
 
 
+def _groups(error: BaseException) -> BaseException:
+    return ExceptionGroup("of two tasks", [error])  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    "way", ["passes on", "wraps", "groups", "fails by hand", "cleans up badly"]
+)
+@pytest.mark.parametrize("new_hub", ["memory", "redis"], indirect=True)
+async def test_what_closing_raises_in_a_source_is_no_failure_of_its_answer(
+    make_hub: MakeHub, session_id: str, way: str
+) -> None:
+    """A source that asks its hub for something while it is stopped gets ``HubClosed``; the session
+    is left to others as it is, who can continue at once."""
+    hub, elsewhere = make_hub(), make_hub()
+
+    async def answer(stream: LiveStream) -> None:
+        await stream.publish("a")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            try:
+                await hub.get("other")
+            except HubClosed as error:
+                match way:
+                    case "wraps":
+                        raise RuntimeError("could not look") from error
+                    case "groups":
+                        raise _groups(error) from None
+                    case "fails by hand":
+                        await stream.fail(error)
+                    case "cleans up badly":
+                        raise ValueError("of the clean-up") from None
+                raise
+
+    stream = await hub.run(session_id, answer)
+    await anext(stream.subscribe())
+    await hub.aclose()
+
+    left = await elsewhere.get(session_id)
+    assert left is not None
+    info = await left.info()
+    assert (Status.LOST, None) == (info.status, info.error)
+    continued, created = await elsewhere.register(session_id, takeover="continue")
+    assert created
+    await continued.publish("b")
+    await continued.close()
+    assert "ab" == await continued.text()
+
+
+async def test_a_failure_of_its_own_while_the_hub_closes_is_one(
+    make_hub: MakeHub, session_id: str
+) -> None:
+    """What closing has not caused is told to subscribers as ever."""
+    hub, elsewhere = make_hub(), make_hub()
+    failing = asyncio.Event()
+
+    async def answer(stream: LiveStream) -> None:
+        await stream.publish("a")
+        await stream.flush()
+        failing.set()
+        raise ValueError("of the model")
+
+    stream = await hub.run(session_id, answer)
+    await failing.wait()
+    await hub.aclose()
+
+    left = await elsewhere.get(session_id)
+    assert left is not None
+    assert Status.FAILED is await left.wait(10)
+    assert stream.generation is not None
+
+
+async def test_a_source_that_does_not_stop_does_not_hold_its_hub(
+    hub: Hub, session_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that catches its cancellation is named, and left behind."""
+    cancelled = 0
+    may_end = asyncio.Event()
+
+    async def stubborn(stream: LiveStream) -> None:
+        nonlocal cancelled
+        while not may_end.is_set():
+            try:
+                await may_end.wait()
+            except asyncio.CancelledError:
+                cancelled += 1
+
+    stream = await hub.run(session_id, stubborn)
+    try:
+        await within(hub.aclose())
+    finally:
+        may_end.set()
+
+    assert 2 == cancelled
+    assert [True] == [
+        f"run {session_id}" in one.getMessage()
+        for one in caplog.records
+        if "does not end" in one.getMessage()
+    ]
+    assert stream.generation is not None
+
+
+async def test_an_on_cancel_that_waits_for_a_task_it_has_cancelled(
+    hub: Hub, session_id: str
+) -> None:
+    """Its ``CancelledError`` is that task's: the stream is ended all the same."""
+    working = asyncio.create_task(asyncio.Event().wait())
+    await asyncio.sleep(0)
+
+    async def stop() -> None:
+        working.cancel()
+        await working
+
+    stream, _ = await hub.register(session_id, stop)
+    assert Status.CANCELLED is await stream.cancel(wait=10)
+
+
+async def test_statistics_say_what_a_hub_holds(hub: Hub, session_id: str) -> None:
+    """Nothing before its first use and after its end."""
+    assert HubStatistics() == hub.statistics()
+    stream, _ = await hub.register(session_id)
+    running = await hub.run(f"{session_id}:run", _endless)
+    await anext(running.subscribe())
+    subscriptions = [stream.subscribe() for _ in range(2)]
+    await stream.publish("a" * 7)
+    assert 7 == hub.statistics().pending_bytes
+    for subscription in subscriptions:
+        await anext(subscription)
+    await stream.flush()
+
+    held = hub.statistics()
+    assert (1, 2) == (held.sessions_followed, held.subscribers)
+    assert (2, 1, 0) == (held.producers, held.sources, held.pending_bytes)
+    assert (held.connections > 0) == repr(hub).startswith("<Hub redis")
+    await hub.aclose()
+    assert HubStatistics() == hub.statistics()
+
+
+async def _endless(stream: LiveStream) -> None:
+    await stream.publish("x")
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("store", "hint"),
+    [
+        ("redis://user:secret@host", "Hub.from_url(url)"),
+        (MemoryStore, "MemoryStore(…)"),
+        (redis.asyncio.Redis(), "streamhub.stores.redis.RedisStore(client)"),
+        (object(), "which has no configure, claim,"),
+        (5, "not int"),
+    ],
+)
+def test_what_is_no_store_is_refused(store: Any, hint: str) -> None:
+    """With what to do instead, and without the password."""
+    for kind in (Hub, streamhub.sync.Hub):
+        with pytest.raises(TypeError) as caught:
+            kind(store)
+        assert hint in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
+def test_what_is_no_config_is_refused() -> None:
+    """Before anything is connected."""
+    wrong: Any = {"lease": 5}
+    with pytest.raises(TypeError, match="HubConfig, not dict"):
+        Hub(config=wrong)
+
+
 @pytest.mark.parametrize(
     "error",
     [
         HubClosed(),
+        HubInOtherLoop("MainThread"),
+        HubInOtherProcess(5),
         ChunkTooLarge("s", 5, 4),
         InvalidCursor("x", "is malformed"),
         ProducerLost("s", "g", Cursor(1, 2)),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import threading
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from streamhub import Hub, LiveStream, ProducerFailed, Status
+from streamhub import Hub, InvalidChunk, LiveStream, ProducerFailed, Status
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
 
@@ -204,3 +206,94 @@ async def test_an_unneeded_source_is_closed_unused(hub: Hub, session_id: str) ->
     assert created
     assert ["async", "sync"] == closed
     await owner.close()
+
+
+async def _async(items: list[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+def _sync(items: list[Any]) -> Iterator[Any]:
+    yield from items
+
+
+DRAWN = pytest.mark.parametrize("drawn", [_async, _sync])
+
+
+@DRAWN
+async def test_none_and_empty_text_are_skipped(hub: Hub, session_id: str, drawn: Any) -> None:
+    """Models send them in between, and as their last delta: they are no chunks."""
+    stream = await hub.run(session_id, drawn(["a", None, "", "b", None]))
+
+    assert Status.FINISHED is await stream.wait(5)
+    assert ["a", "b"] == [chunk.data async for chunk in stream.subscribe()]
+
+
+@DRAWN
+@pytest.mark.parametrize("item", [5, b"a", False, 0, ["a"], {"delta": "a"}])
+async def test_any_other_item_is_named(hub: Hub, session_id: str, drawn: Any, item: object) -> None:
+    """With its type, its index among all items, and the source's name; what came before stays."""
+    stream = await hub.run(session_id, drawn(["a", None, item, "b"]))
+
+    assert Status.FAILED is await stream.wait(5)
+    error = str((await stream.info()).error)
+    assert f"the item at index 2 of source {drawn.__name__} must be str" in error
+    assert f"not {type(item).__name__}" in error
+    assert "a" == await stream.text()
+
+
+@DRAWN
+async def test_lone_surrogates_of_a_source_are_replaced(
+    hub: Hub, session_id: str, drawn: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By U+FFFD; two that make a character together are it. One warning a stream, and none that
+    holds the text."""
+    stream = await hub.run(session_id, drawn(["a\ud83db", "\ud83d\ude00", "secret\udc80", "c"]))
+
+    assert Status.FINISHED is await stream.wait(5)
+    assert "a\ufffdb\U0001f600secret\ufffdc" == await stream.text()
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert "index 0" in warning
+    assert session_id in warning
+    assert "secret" not in warning
+
+
+async def test_publish_by_hand_refuses_lone_surrogates(hub: Hub, session_id: str) -> None:
+    """Whoever publishes knows best what is meant."""
+    stream, _ = await hub.register(session_id)
+
+    with pytest.raises(InvalidChunk):
+        await stream.publish("\ud83d")
+
+
+@pytest.mark.parametrize("kind", ["async", "sync", "function"])
+async def test_a_failing_source_is_logged_once(
+    hub: Hub, session_id: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At ERROR, with the traceback that leads into it."""
+
+    async def async_source() -> AsyncIterator[str]:
+        yield "a"
+        raise RuntimeError("no more tokens")
+
+    def sync_source() -> Iterator[str]:
+        yield "a"
+        raise RuntimeError("no more tokens")
+
+    async def function(stream: LiveStream) -> None:
+        raise RuntimeError("no more tokens")
+
+    make: dict[str, Any] = {
+        "async": async_source,
+        "sync": sync_source,
+        "function": lambda: function,
+    }
+    stream = await hub.run(session_id, make[kind]())
+    assert Status.FAILED is await stream.wait(5)
+    await hub.aclose()
+
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert (logging.ERROR, True) == (record.levelno, session_id in record.getMessage())
+    assert record.exc_info is not None
+    frames = [frame.name for frame in traceback.extract_tb(record.exc_info[2])]
+    assert {"async": "async_source", "sync": "sync_source", "function": "function"}[kind] in frames

@@ -131,9 +131,7 @@ class Production:
 
     def _on_cancelling(self) -> None:
         self.cancelling = True
-        session_id = self.producer.claim.session_id
-        logger.info("session %r: a cancel was asked for", session_id)
-        self._spawn(self._stop(), f"cancel {session_id}")
+        self._spawn(self._stop(), f"cancel {self.producer.claim.session_id}")
 
     async def _stop(self) -> None:
         """Tell the producer, give it a chance to end by itself, then end the stream for it."""
@@ -179,7 +177,8 @@ class Production:
             logger.info("%s", error)
 
     def _on_producer_done(self) -> None:
-        if self.owned and self._body is not None and not self.producer.finishing:
+        ended_here = self.producer.finishing or self.releasing
+        if self.owned and self._body is not None and not ended_here:
             logger.warning("session %r is lost to this producer", self.producer.claim.session_id)
             self._interrupt()
         self._watch.close()

@@ -66,17 +66,31 @@ async def produce(source: Source[S], stream: S) -> None:
     What a source raises is told to subscribers by the end of the stream; here is where the
     operator hears of it.
     """
+    told: Exception | None = None
     try:
         async with stream:
-            await feed(source, stream)
-    except (ProducerFenced, StoreUnavailable, StreamClosed) as error:
-        # Not the source's fault: somebody else has the session, or the store is away.
-        logger.warning("the source of session %r was stopped: %s", stream.session_id, error)
+            try:
+                await feed(source, stream)
+            except StreamClosed:
+                raise  # by a cancel, as a rule, and then all is well
+            except Exception as error:
+                # Now: storing the end takes time, in which the hub may close.
+                told = error
+                _tell(stream.session_id, error)
+                raise
     except Exception as error:
-        if comes_of_closing(error):
-            logger.info("the source of session %r ends with the hub", stream.session_id)
-        else:
-            logger.exception("the source of session %r failed", stream.session_id)
+        if error is not told:
+            _tell(stream.session_id, error)
+
+
+def _tell(session_id: str, error: Exception) -> None:
+    if isinstance(error, ProducerFenced | StoreUnavailable | StreamClosed):
+        # Not the source's fault: somebody else has the session, or the store is away.
+        logger.warning("the source of session %r was stopped: %s", session_id, error)
+    elif comes_of_closing(error):
+        logger.info("the source of session %r ends with the hub", session_id)
+    else:
+        logger.error("the source of session %r failed", session_id, exc_info=error)
 
 
 async def feed(source: Source[S], stream: S) -> None:
