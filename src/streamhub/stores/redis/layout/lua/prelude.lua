@@ -74,6 +74,7 @@ local function load(meta)
   if record.ours then
     record.epoch, record.last = number(f[4]), number(f[5])
     record.term, record.terms = number(f[8]), f[9]
+    record.written = {epoch = f[4], term = f[8]}
     record.lease = not record.done and number(f[6]) or nil
     if not (record.epoch and record.last and record.term and are_terms(record.terms)
       and (record.done or record.lease))

@@ -10,8 +10,8 @@ if no then
 end
 -- Somebody has changed the record by hand, if it has other terms. Who gives up a claim may not know
 -- them yet.
-local f = redis.call('HMGET', KEYS[1], 'epoch', 'term', 'terms')
-local other = f[1] ~= ARGV[5] or f[2] ~= ARGV[6] or f[3] ~= ARGV[7]
+local written = record.written or {}
+local other = written.epoch ~= ARGV[5] or written.term ~= ARGV[6] or record.terms ~= ARGV[7]
 if not whole(KEYS[2], record.last) or (other and tonumber(ARGV[3]) > 0) then
   return {'holes'}
 elseif record.last < tonumber(ARGV[2]) then
