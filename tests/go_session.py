@@ -27,12 +27,14 @@ class GoSession:
 
     async def register(self) -> None:
         """In one step: a producer of ours that lives would put back a log that it finds gone."""
-        async with self._client.pipeline(transaction=True) as step:
-            step.delete(self.chunks)
-            step.hdel(self.meta, "cancel", "metadata")
-            step.hset(self.meta, mapping={"status": "active", "gen": self.generation})
-            step.expire(self.meta, self.TTL)
-            await step.execute()
+        # No transaction: older clients know none in a cluster.
+        step = """
+        redis.call('UNLINK', KEYS[2])
+        redis.call('HDEL', KEYS[1], 'cancel', 'metadata')
+        redis.call('HSET', KEYS[1], 'status', 'active', 'gen', ARGV[1])
+        redis.call('PEXPIRE', KEYS[1], 1000 * ARGV[2])
+        """
+        await self._client.eval(step, 2, self.meta, self.chunks, self.generation, self.TTL)
 
     async def publish(self, *data: str, at: str = "*") -> list[str]:
         """The ids of the entries, for the last of which ``at`` may name one."""

@@ -13,8 +13,15 @@ from typing import Any
 
 from hiredis import Reader, pack_command
 from redis._parsers import BaseParser
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    InvalidResponse,
+    MovedError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse
 
 from ..layout.scripts import Command
 from .errors import is_last, is_read_only
@@ -24,6 +31,14 @@ __all__ = ["Listing", "RawConnection"]
 
 # Its own type is that of a tuple of one.
 _packed: Callable[[Command], bytes] = pack_command  # type: ignore[assignment]
+
+# What the nodes of a cluster say, which redis-py before 5.1 knows on connections of its own alone.
+_OF_CLUSTERS: dict[str, type[ResponseError]] = {
+    "ASK": AskError,
+    "CLUSTERDOWN": ClusterDownError,
+    "MOVED": MovedError,
+    "TRYAGAIN": TryAgainError,
+}
 
 _INCOMPLETE = object()
 # So many listings are sent together, and twice as many are under way: the server is at work on some
@@ -222,7 +237,12 @@ class RawConnection(asyncio.BufferedProtocol):
             self._transport.write(b"".join(outgoing))
 
     def _error(self, text: str) -> Exception:
-        error: Exception = BaseParser.parse_error(text)  # type: ignore[no-untyped-call]
+        code, _, rest = text.partition(" ")
+        error: Exception
+        if code in _OF_CLUSTERS:
+            error = _OF_CLUSTERS[code](rest)
+        else:
+            error = BaseParser.parse_error(text)  # type: ignore[no-untyped-call]
         # It was demoted: a new connection may lead to the server that took its place. Or it closes
         # this one, which is not for whoever comes next to find out.
         self.unfit = self.unfit or is_read_only(error) or is_last(error)
