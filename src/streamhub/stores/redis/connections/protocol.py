@@ -237,12 +237,7 @@ class RawConnection(asyncio.BufferedProtocol):
             self._transport.write(b"".join(outgoing))
 
     def _error(self, text: str) -> Exception:
-        code, _, rest = text.partition(" ")
-        error: Exception
-        if code in _OF_CLUSTERS:
-            error = _OF_CLUSTERS[code](rest)
-        else:
-            error = BaseParser.parse_error(text)  # type: ignore[no-untyped-call]
+        error = _parsed(text)
         # It was demoted: a new connection may lead to the server that took its place. Or it closes
         # this one, which is not for whoever comes next to find out.
         self.unfit = self.unfit or is_read_only(error) or is_last(error)
@@ -297,3 +292,11 @@ class RawConnection(asyncio.BufferedProtocol):
         self._unlisted.clear()
         if self._listening is not None and not self._listening.done():
             self._listening.set_exception(error)
+
+
+def _parsed(text: str) -> Exception:
+    code, _, rest = text.partition(" ")
+    if code in _OF_CLUSTERS:
+        return _OF_CLUSTERS[code](rest)
+    error: Exception = BaseParser.parse_error(text)  # type: ignore[no-untyped-call]
+    return error
