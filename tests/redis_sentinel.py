@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .certificates import Certificates
 from .redis_cluster import until
@@ -131,6 +133,9 @@ class Watched:
             password=server.password,
             decode_responses=True,
             protocol=2,
+            # One that was master a moment ago closes what was open.
+            retry=Retry(NoBackoff(), 3),
+            retry_on_error=[redis.ConnectionError],
         )
         client.response_callbacks.clear()
         with client:
