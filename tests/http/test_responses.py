@@ -145,15 +145,17 @@ async def test_a_malformed_cursor_is_refused(
         assert "<term>-<offset>" in answer.json()["detail"]
 
 
-async def test_a_cursor_beyond_the_end_is_refused(
+async def test_a_cursor_beyond_the_end_of_an_ended_session_is_reset(
     hub: Hub, client: AsyncClient, session_id: str
 ) -> None:
-    """Nobody can have got it."""
+    """The store has lost what the client has got: it is sent all that there is, after ``reset``."""
     _, (one,) = await finished(hub, session_id, "a")
     answer = await client.get(path_of(session_id), params={"after": one[:-1] + "7"})
 
-    assert (400, "invalid_cursor") == (answer.status_code, answer.json()["code"])
-    assert "beyond the end" in answer.json()["detail"]
+    assert 200 == answer.status_code
+    told = [(event.event, event.data) for event in events(answer.content)]
+    assert ["reset", "message", "end"] == [event for event, _ in told]
+    assert "a" == told[1][1]
 
 
 @pytest.mark.parametrize("end", ["finished", "failed", "cancelled"])

@@ -27,15 +27,12 @@ from .authorization import Action, Authorize, OwnedBy, is_allowed
 from .disconnects import unless_gone
 from .listing import ListingResponse
 from .problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of
-from .queries import count_of, seconds_of, status_of
+from .queries import count_of, resumes, seconds_of, status_of
 from .responses import StreamResponse
 
 __all__ = ["create_app"]
 
 _LONGEST_WAIT = 30.0
-# For a session that an EventSource comes back to: a store that has lost it may be about to get it
-# back from its producer, and upon a 404 the EventSource would give up for good.
-_PUT_BACK = 5.0
 _LISTED = 100
 _MOST_LISTED = 1000
 
@@ -123,8 +120,10 @@ class _Api:
 
     async def stream(self, request: Request) -> Response:
         wait = seconds_of(request, "wait", self._max_wait)
-        if wait is None and "last-event-id" in request.headers:
-            wait = min(_PUT_BACK, self._max_wait)
+        if wait is None and resumes(request):
+            # Who holds a cursor knows that the session was there. A store that has lost it gets it
+            # back within a lease, if its producer lives; upon a 404 an EventSource would give up.
+            wait = min(self._hub.config.lease, self._max_wait)
         return StreamResponse(
             self._readable(request, wait),
             heartbeat=self._heartbeat,

@@ -77,6 +77,9 @@ class Body:
         except StreamReplaced as replaced:
             self._begin_anew(replaced)
             return await self._begun()
+        except (ProducerFailed, ProducerLost) as error:
+            # It stands beyond the end of a log to which nobody puts anything back.
+            return self.end(error)
         stored = self._subscription.cursor != info.last
         if self._resumes and not stored and info.status in _ENDED:
             return None

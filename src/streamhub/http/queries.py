@@ -6,7 +6,7 @@ import math
 
 from starlette.requests import Request
 
-from ..chunks import Status
+from ..chunks import Cursor, Status
 from .problems import BadRequest, Problem
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "count_of",
     "cursor_of",
     "flag_of",
+    "resumes",
     "seconds_of",
     "shortened",
     "status_of",
@@ -27,6 +28,15 @@ _LONGEST = 80
 def cursor_of(request: Request) -> str | None:
     """Where the client stands. Its header is newer than the address that it began with."""
     return request.headers.get("last-event-id") or request.query_params.get("after") or None
+
+
+def resumes(request: Request) -> bool:
+    """Whether the client stands at a cursor, and so was there before."""
+    try:
+        Cursor.parse(cursor_of(request) or "")
+    except ValueError:
+        return False
+    return True
 
 
 def batch_of(request: Request) -> bool:
