@@ -81,14 +81,14 @@ class Engine:
 
     def check_place(self) -> None:
         """The same for what may be done with a hub that is closed."""
+        try:
+            if asyncio.get_running_loop() is self._loop:
+                return
+        except RuntimeError:
+            pass  # none runs, as in a child that was forked within a coroutine
         if self._forked_from is not None:
             raise HubInOtherProcess(self._forked_from)
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is not self._loop:
-            raise HubInOtherLoop(self._thread.name if self._loop.is_running() else None)
+        raise HubInOtherLoop(self._thread.name if self._loop.is_running() else None)
 
     @property
     def ending(self) -> bool:

@@ -112,8 +112,8 @@ class Producer:
         if total > outbox.full_at and self._has_to_wait(total):
             return None
         idle = outbox.sent == last
-        if idle:
-            # Seldom enough that it costs nothing: else chunks are on their way in that place.
+        if idle and not rested:
+            # Seldom enough that it costs nothing: else chunks of this place are on their way.
             self.check_place()
         items.append(data if event is None else (data, event))
         sizes.append(total)
