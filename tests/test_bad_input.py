@@ -52,6 +52,18 @@ async def test_a_session_id_that_is_not_allowed_is_refused(hub: Hub, session_id:
                 await way()  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("owner", ["x" * 513, "é" * 257, "\ud800", 7, b"bytes"])
+async def test_an_owner_that_is_not_allowed_is_refused(
+    hub: Hub, session_id: str, owner: object
+) -> None:
+    """The error says what is allowed, and is short; nothing is claimed."""
+    with pytest.raises(ValueError, match=r"owner must be .*UTF-8") as refused:
+        await hub.register(session_id, owner=owner)  # type: ignore[arg-type]
+
+    assert len(str(refused.value)) < 200
+    assert await hub.get(session_id) is None
+
+
 @pytest.mark.parametrize(
     "after",
     [

@@ -19,7 +19,7 @@ from .errors import (
     SessionNotFound,
     StoreUnavailable,
 )
-from .ids import check_session_id, is_text
+from .ids import check_owner, check_session_id
 from .producing import sources
 from .producing.cancelling import OnCancel
 from .reading.listing import listed, listed_with_metadata
@@ -130,7 +130,7 @@ class Hub:
         :raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters.
         :raises InvalidMetadata: not JSON, nested more than 100 levels deep, or over
             ``max_chunk_bytes``.
-        :raises ValueError: ``takeover`` is neither.
+        :raises ValueError: ``takeover`` is neither, or ``owner`` not text of at most 512 bytes.
         :raises StoreUnavailable: the store cannot be reached.
         :raises HubClosed: the hub is closed.
         :raises HubInOtherLoop: see :class:`Hub`, as of all its methods.
@@ -138,8 +138,8 @@ class Hub:
         check_session_id(session_id)
         if takeover not in get_args(Takeover):
             raise ValueError(f"takeover must be 'restart' or 'continue', not {takeover!r}")
-        if owner is not None and (not isinstance(owner, str) or not is_text(owner)):
-            raise ValueError(f"owner must be text that UTF-8 can hold, not {owner!r}")
+        if owner is not None:
+            check_owner(owner)
         if on_cancel is not None and not callable(on_cancel):
             raise TypeError(f"on_cancel must be callable, not {type(on_cancel).__name__}")
         limit = self._config.max_chunk_bytes

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from .errors import InvalidSessionId
 
-__all__ = ["check_session_id", "is_text", "new_generation"]
+__all__ = ["check_owner", "check_session_id", "is_text", "new_generation"]
 
 _LONGEST_ID = 512
 
@@ -25,6 +25,14 @@ def check_session_id(session_id: object) -> None:
         raise InvalidSessionId(session_id, f"is {size:,} bytes long")
     if any(sign < " " or "\x7f" <= sign < "\xa0" for sign in session_id):
         raise InvalidSessionId(session_id, "holds a control character")
+
+
+def check_owner(owner: object) -> None:
+    """:raises ValueError: not text of at most 512 bytes of UTF-8: listings hold many of them."""
+    if not isinstance(owner, str) or not is_text(owner):
+        raise ValueError(f"owner must be text that UTF-8 can hold, not {owner!r:.80}")
+    if (size := len(owner.encode())) > _LONGEST_ID:
+        raise ValueError(f"owner must be at most {_LONGEST_ID} bytes of UTF-8, not {size:,}")
 
 
 def new_generation() -> str:
