@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -10,6 +11,7 @@ from streamhub import Hub
 from streamhub.testing.waiting import within
 
 from .conftest import RunPython
+from .redis_server import RedisServer
 
 _PROGRAM = """
 import asyncio, sys, threading
@@ -94,3 +96,72 @@ async def test_a_program_ends_though_its_hub_was_not_closed(
             assert created
             assert (await stream.text()).startswith("a")
             await stream.close()
+
+
+_ALL_AT_WORK = """
+import asyncio, sys
+from streamhub import Hub
+
+async def main():
+    hub = Hub.from_url(sys.argv[1])
+    if sys.argv[2] == "frozen":
+        stream = await hub.run("chat", endless)
+        reading = stream.subscribe()
+        await anext(reading)
+    calls = [
+        lambda: hub.register("one"),
+        lambda: hub.run("two", endless),
+        lambda: hub.get("three", wait=3600),
+        lambda: hub.active(["four"]),
+        lambda: anext(hub.sessions()),
+        lambda: hub.remove("five"),
+    ]
+    if sys.argv[2] == "frozen":
+        calls += [
+            lambda: anext(reading),
+            lambda: stream.subscribe(after="now").take(),
+            lambda: stream.cancel(wait=3600),
+            stream.wait,
+            stream.text,
+            lambda: stream.set_metadata(1),
+            stream.flush,
+            stream.close,
+        ]
+    print("ready")
+    await asyncio.to_thread(sys.stdin.readline)
+    tasks = [asyncio.ensure_future(call()) for call in calls for _ in range(3)]
+    for _ in range(int(sys.argv[3])):
+        await asyncio.sleep(0)
+    if sys.argv[3] == "0":
+        await asyncio.sleep(0.2)
+    raise ValueError("of the program itself")
+
+async def endless(stream):
+    n = 0
+    while True:
+        await stream.publish("x" * 1000)
+        await asyncio.sleep(0.001)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("turns", ["0", "1", "2", "3", "5", "9", "30"])
+@pytest.mark.parametrize("away", ["frozen", "dead"])
+async def test_a_program_ends_whatever_its_tasks_wait_for(
+    away: str, turns: str, make_redis: Callable[..., RedisServer], run_python: RunPython
+) -> None:
+    """With a store that cannot be reached, and calls of every kind under way: no task of the hub
+    keeps what cancels it to itself."""
+    server = make_redis()
+    if away == "dead":
+        server.kill()
+    process = await run_python(_ALL_AT_WORK, server.url, away, turns)
+    assert "ready" == await within(process.line())
+    if away == "frozen":
+        server.pause()
+    await process.send("go")
+
+    assert 1 == await within(process.wait())
+    assert "ValueError: of the program itself" in process.stderr
+    assert 1 == process.stderr.count("aclose()"), process.stderr
