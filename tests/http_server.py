@@ -29,7 +29,10 @@ class Server(uvicorn.Server):
         if self.started:
             print("serving")
 
-Server(uvicorn.Config(app, log_level="warning", lifespan="on")).run(sockets=[listening])
+try:
+    Server(uvicorn.Config(app, log_level="warning", lifespan="on")).run(sockets=[listening])
+except KeyboardInterrupt:
+    pass  # as uvicorn's command line does
 """
 
 

@@ -59,6 +59,7 @@ class Engine:
         self._claims: set[asyncio.Task[Production | Refused]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
+        self._draining = False
         self._services = {
             self._serve(run, name)
             for name, run in (
@@ -122,6 +123,8 @@ class Engine:
         """Carry a claim out to its end, whatever becomes of the caller: a session that was claimed
         for nobody is released."""
         self.check()
+        if self._draining:
+            raise HubClosed
         claiming = claim(
             self.store,
             self.config,
@@ -178,6 +181,16 @@ class Engine:
         return task
 
     # The end
+
+    async def drain(self, seconds: float) -> None:
+        """Claim nothing more, and wait until no source is running, or for so many seconds."""
+        self.check_place()
+        self._draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                # A claim that is under way may bring one more.
+                while waiting := {*self._claims, *self._sources}:
+                    await asyncio.wait(waiting)
 
     async def aclose(self) -> None:
         """End everything. What was published is stored, as far as the store can be reached in

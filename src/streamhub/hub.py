@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -28,7 +29,7 @@ from .stores.base import Refused, Store, Takeover
 from .stores.open_store import open_store
 from .stream import LiveStream
 
-__all__ = ["Hub", "Source"]
+__all__ = ["Hub", "Source", "check_drain"]
 
 #: What ``run`` takes.
 Source: TypeAlias = sources.Source[LiveStream]
@@ -257,12 +258,18 @@ class Hub:
         """What the hub holds now. Costs no I/O, and next to no time."""
         return HubStatistics() if self._engine is None else self._engine.statistics()
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, drain: float = 0.0) -> None:
         """Close the hub: sources of ``run`` are cancelled, what was published is stored, leases
         are released so that others can continue at once, subscriptions raise ``HubClosed``.
 
         Takes a few seconds at most, even if the store cannot be reached. Idempotent.
+
+        :param drain: for how many seconds sources of ``run`` may go on to their ends before that.
+            Meanwhile nothing can be claimed, which raises ``HubClosed``; all else goes on.
         """
+        check_drain(drain)
+        if drain and self._engine is not None and not self._closed:
+            await self._engine.drain(drain)
         self._closed = True
         if self._engine is None:
             await self._store.aclose()
@@ -342,3 +349,9 @@ async def _wait_registered(
 async def _each(items: Iterable[str]) -> AsyncIterator[str]:
     for item in items:
         yield item
+
+
+def check_drain(drain: float) -> None:
+    """:raises ValueError: it is no number of seconds."""
+    if not 0 <= drain < math.inf:
+        raise ValueError(f"drain must be a number of seconds, 0 or more, not {drain!r}")

@@ -228,7 +228,7 @@ async def test_servers_that_tell_by_an_error(hub: Hub, stream: LiveStream) -> No
 
 
 async def test_a_request_that_is_cancelled_lets_go(hub: Hub, stream: LiveStream) -> None:
-    """As a server does when its time to shut down is over."""
+    """As a server does when its time to shut down is over, which would log an error that passes."""
     started = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -242,8 +242,7 @@ async def test_a_request_that_is_cancelled_lets_go(hub: Hub, stream: LiveStream)
     serving = asyncio.create_task(SSEResponse(stream)(scope, receive, send))
     await within(started.wait())
     serving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await within(serving)
+    await within(serving)
 
     await nothing_is_held(hub)
 

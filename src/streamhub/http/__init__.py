@@ -5,6 +5,7 @@ from .app import create_app
 from .authorization import Action, Authorize, UserOf, owned_by
 from .chat import Answer, chat_routes
 from .faces import Face
+from .lifespan import lifespan
 from .responses import SSEResponse, StreamResponse, UIMessageStreamResponse
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "UserOf",
     "chat_routes",
     "create_app",
+    "lifespan",
     "owned_by",
 ]

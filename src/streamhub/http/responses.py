@@ -12,10 +12,10 @@ from typing import Literal
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from ..chunks import Cursor
-from ..errors import StreamHubError
+from ..errors import HubClosed, StreamHubError
 from ..formats.format import Format
 from ..stream import LiveStream, check_buffer
 from .body import Body
@@ -124,23 +124,51 @@ class StreamResponse(Response):
         self.init_headers({**UNBUFFERED, **face_headers, **self._more_headers})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(ClientDisconnect):
-            await unless_gone(receive, self._respond(scope, receive, send))
+        sent = _Sent()
+
+        async def gone() -> Message:
+            try:
+                return await receive()
+            except asyncio.CancelledError:
+                # So a server ends, at last, what is open when it shuts down. It has no time left:
+                # this cannot wait until all that is going on here has ended.
+                if not sent.over:
+                    await self._end_early(scope, receive, send, sent)
+                raise
+
+        try:
+            with suppress(ClientDisconnect):
+                await unless_gone(gone, self._respond(scope, receive, send, sent))
+        except asyncio.CancelledError:
+            if not sent.over:
+                raise
+            # The response has ended. The server would log what passes this on as an error of the
+            # application's.
+            return
         if self.background is not None:
             await self.background()
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        opened = await self._opened(Request(scope))
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, sent: _Sent) -> None:
+        try:
+            opened = await self._opened(Request(scope))
+        except Exception:
+            # The server's to answer.
+            sent.over = True
+            raise
+        if sent.over:
+            return
         # A server may say by an OSError, too, that the client has gone.
         with suppress(OSError):
             if isinstance(opened, Response):
                 for name, value in self._more_headers.items():
                     opened.headers.setdefault(name, value)
+                sent.begun = True
                 await opened(scope, receive, send)
+                sent.over = True
                 return
             face, format_, body, first = opened
             try:
-                await self._send(scope, send, face, format_, body, first)
+                await self._send(scope, send, sent, face, format_, body, first)
             finally:
                 await body.aclose()
 
@@ -188,11 +216,34 @@ class StreamResponse(Response):
             return face.complete()
         return face, format_, body, first or b""
 
+    async def _end_early(self, scope: Scope, receive: Receive, send: Send, sent: _Sent) -> None:
+        """End a response whose session has not ended, so that its client asks again."""
+        sent.over = True
+        with suppress(OSError):
+            if sent.begun:
+                if sent.may_end:
+                    await send({"type": "http.response.body", "body": b""})
+                return
+            try:
+                face = self._face or face_of(Request(scope))
+                answer = face.refusal(HubClosed())
+            except BadRequest as error:
+                answer = error.problem
+            await answer(scope, receive, send)
+
     async def _send(
-        self, scope: Scope, send: Send, face: Face, format_: Format, body: Body, piece: bytes
+        self,
+        scope: Scope,
+        send: Send,
+        sent: _Sent,
+        face: Face,
+        format_: Format,
+        body: Body,
+        piece: bytes,
     ) -> None:
         content_type = f"{format_.media_type}; charset=utf-8".encode()
         headers = [*self.raw_headers, (b"content-type", content_type)]
+        sent.begun = True
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
@@ -205,11 +256,15 @@ class StreamResponse(Response):
         silence = Silence(self._heartbeat)
         try:
             while True:
+                if sent.over:
+                    return
+                sent.may_end = False
                 for start in range(0, len(piece), _PIECE):
                     part = piece if len(piece) <= _PIECE else piece[start : start + _PIECE]
                     await send({"type": "http.response.body", "body": part, "more_body": True})
                 if body.over:
                     break
+                sent.may_end = format_.explicit
                 silence.begin()
                 try:
                     piece = await body.next()
@@ -221,8 +276,20 @@ class StreamResponse(Response):
                     silence.end()
         finally:
             silence.close()
+        sent.over = True
         if not body.broken:
             await send({"type": "http.response.body", "body": b""})
+
+
+class _Sent:
+    """What has gone out of one response."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        #: Whether nothing more may be sent.
+        self.over = False
+        #: Whether nothing is half sent, and clients see that it has not ended where it just closes.
+        self.may_end = False
 
 
 class SSEResponse(StreamResponse):
