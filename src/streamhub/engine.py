@@ -109,8 +109,6 @@ class Engine:
             tasks=len(self._tasks) + self.watcher.tasks,
         )
 
-    # What producing takes
-
     async def claim(
         self,
         session_id: str,
@@ -179,8 +177,6 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
         return task
-
-    # The end
 
     async def drain(self, seconds: float) -> None:
         """Claim nothing more, and wait until no source is running, or for so many seconds."""

@@ -105,8 +105,6 @@ class Hub:
         """The limits and times that this hub keeps."""
         return self._config
 
-    # Produce
-
     async def register(
         self,
         session_id: str,
@@ -197,8 +195,6 @@ class Hub:
         stream.spawn_body(source)
         return stream
 
-    # Find
-
     async def get(self, session_id: str, *, wait: float | None = None) -> LiveStream | None:
         """A reader's handle on a session; None when there is no such session.
 
@@ -251,8 +247,6 @@ class Hub:
         every = owner is None and status is None
         async for info in listed_with_metadata(store, store.sessions(), None if every else wanted):
             yield info
-
-    # Life
 
     def statistics(self) -> HubStatistics:
         """What the hub holds now. Costs no I/O, and next to no time."""

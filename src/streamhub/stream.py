@@ -70,8 +70,6 @@ class LiveStream:
         """The fencing token of this producer (a UUIDv7); None on a reader's handle."""
         return None if self._producer is None else self._producer.claim.generation
 
-    # The producer
-
     async def publish(self, chunk: str, *, event: str | None = None) -> Cursor:
         """Accept ``chunk`` as the next of the stream and return its cursor.
 
@@ -171,8 +169,6 @@ class LiveStream:
             raise NotProducer(self._session_id, action)
         self._engine.check_place()
         return self._production
-
-    # Anyone
 
     def subscribe(
         self,

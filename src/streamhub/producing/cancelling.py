@@ -73,10 +73,8 @@ class Production:
         """Whether the session is to be left to others, as a hub that closes does."""
         return self._is_ending()
 
-    # The body: what the task inside ``async with stream`` does
-
     def enter(self) -> None:
-        """The current task produces; a cancel may interrupt it."""
+        """The current task produces, in its ``async with stream``: a cancel may interrupt it."""
         self._body = asyncio.current_task()
         if self.cancelling and self._on_cancel is None:
             self._interrupt()
@@ -121,8 +119,6 @@ class Production:
         """True if the body was interrupted by us, and nobody else cancelled its task."""
         body, self._body = self._body, None
         return self._interrupted and body is not None and body.uncancel() == 0
-
-    # Cancels
 
     def _on_event(self, event: LiveEvent) -> None:
         # A cancel may have come before this watch began, or while it was broken: look then too.

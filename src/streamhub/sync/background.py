@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ..errors import HubClosed, StreamClosed
+from ..errors import HubClosed, HubInOtherProcess, StreamClosed
 from ..hub import Hub
 
 __all__ = ["Background", "in_thread"]
@@ -59,8 +59,8 @@ class Background:
         Interrupting the wait (Ctrl-C) cancels it.
 
         :raises HubClosed: the hub is closed, or is closed meanwhile.
-        :raises RuntimeError: this is the event loop's own thread, or a process that was forked
-            from the one where the hub was first used.
+        :raises HubInOtherProcess: this one was forked from that where the hub was first used.
+        :raises RuntimeError: this is the event loop's own thread.
         """
         loop = self._started()
         with self._lock:
@@ -94,8 +94,6 @@ class Background:
                     self._thread.join()
                 portal.__exit__(None, None, None)
 
-    # -- parts -------------------------------------------------------------------------------
-
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is not None:
             self._check_caller()
@@ -112,10 +110,7 @@ class Background:
 
     def _check_caller(self) -> None:
         if self._process != os.getpid():
-            raise RuntimeError(
-                f"this hub was first used in process {self._process}, from which this one was "
-                "forked: open a hub in each process"
-            )
+            raise HubInOtherProcess(self._process)
         if self._thread is threading.current_thread():
             raise RuntimeError(
                 "a hub of streamhub.sync cannot be called from its own event loop: "

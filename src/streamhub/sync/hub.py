@@ -36,8 +36,8 @@ class Hub:
     event loop does the I/O, from its first use on. Ctrl-C interrupts whatever waits.
 
     A hub that is still open when the interpreter exits is closed then. One that was used before
-    ``os.fork()`` raises ``RuntimeError`` in the child: create it where you like, but use it first
-    in the process that needs it.
+    ``os.fork()`` raises ``HubInOtherProcess`` in the child: create it where you like, but use it
+    first in the process that needs it.
 
     :param store: where sessions live; a new in-memory store by default. It belongs to this hub
         alone.
@@ -74,8 +74,6 @@ class Hub:
     def config(self) -> HubConfig:
         """The limits and times that this hub keeps."""
         return self._hub.config
-
-    # -- produce -----------------------------------------------------------------------------
 
     def register(
         self,
@@ -134,8 +132,6 @@ class Hub:
         )
         return LiveStream(self._background, started)
 
-    # -- find --------------------------------------------------------------------------------
-
     def get(self, session_id: str, *, wait: float | None = None) -> LiveStream | None:
         """A reader's handle on a session; None when there is no such session.
 
@@ -161,8 +157,6 @@ class Hub:
         while batch := self._call(_take, infos):
             yield from batch
 
-    # -- life --------------------------------------------------------------------------------
-
     def statistics(self) -> HubStatistics:
         """What the hub holds now; see :meth:`streamhub.Hub.statistics`."""
         return self._hub.statistics()
@@ -185,8 +179,6 @@ class Hub:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    # -- parts -------------------------------------------------------------------------------
 
     def _as_async_source(self, source: Source) -> sources.Source[stream.LiveStream]:
         if isinstance(source, AsyncIterable | Iterable) or inspect.iscoroutinefunction(source):

@@ -40,8 +40,6 @@ class LiveStream:
         """The fencing token of this producer (a UUIDv7); None on a reader's handle."""
         return self._stream.generation
 
-    # -- the producer ------------------------------------------------------------------------
-
     def publish(self, chunk: str, *, event: str | None = None) -> Cursor:
         """Accept ``chunk`` as the next of the stream and return its cursor.
 
@@ -93,8 +91,6 @@ class LiveStream:
             # It has stored what was published, and left the session to others: not an end, and
             # no failure of this block.
             return False
-
-    # -- anyone ------------------------------------------------------------------------------
 
     def subscribe(
         self,

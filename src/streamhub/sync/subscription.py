@@ -95,8 +95,6 @@ class Subscription(Iterator[Chunk]):
     ) -> None:
         self.close()
 
-    # -- in the event loop -------------------------------------------------------------------
-
     async def _fetch(self) -> bool:
         """Fetch all that is ready, at least one chunk; False at the end."""
         # Kept here rather than returned: whose wait is interrupted finds them next time.
