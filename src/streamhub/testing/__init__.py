@@ -3,7 +3,12 @@
 Needs pytest. The tests are async and run by the pytest plugin of anyio, which comes with it.
 """
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        'streamhub.testing needs pytest: pip install "streamhub-llm[testing]"', name=missing.name
+    ) from None
 
 # Before they are imported: a failed assertion is to show its values wherever the suite is run.
 pytest.register_assert_rewrite(f"{__name__}.hub", f"{__name__}.store")

@@ -1,0 +1,61 @@
+"""What is imported without the extra that it needs says which one that is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+#: Arguments: the module, and the library that is not there.
+PROGRAM = """
+import importlib, sys
+
+module, library = sys.argv[1:]
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == library:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+try:
+    importlib.import_module(module)
+except ModuleNotFoundError as missing:
+    print(missing, missing.name, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "library", "extra"),
+    [
+        ("streamhub.http", "starlette", "http"),
+        ("streamhub.testing", "pytest", "testing"),
+        ("streamhub.stores.redis", "redis", "redis"),
+        ("streamhub.stores.redis", "hiredis", "redis"),
+    ],
+)
+def test_a_module_names_its_extra(module: str, library: str, extra: str) -> None:
+    """And the library, to people and to programs."""
+    said = _import(module, library)
+
+    assert [f'{module} needs {library}: pip install "streamhub-llm[{extra}]"', library] == said
+
+
+@pytest.mark.parametrize("module", ["streamhub", "streamhub.sync", "streamhub.formats"])
+@pytest.mark.parametrize("library", ["starlette", "redis", "hiredis", "pytest", "typer", "uvicorn"])
+def test_the_core_needs_no_extra(module: str, library: str) -> None:
+    """It is imported without any of them."""
+    assert [] == _import(module, library)
+
+
+def test_what_else_is_missing_is_not_blamed_on_the_extra() -> None:
+    """A dependency of the package itself that is not there names itself."""
+    assert "msgspec" == _import("streamhub.http", "msgspec")[-1]
+
+
+def _import(module: str, library: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, module, library], check=True, capture_output=True, text=True
+    )
+    return done.stdout.splitlines()
