@@ -113,7 +113,7 @@ def test_the_past_is_kept_and_counts_as_stored() -> None:
     """What earlier generations wrote is written again only where it is lost."""
     made = outbox("a", ("b", "note"), "c", past=2)
     assert (2, 2, 3) == (made.stored, made.sent, made.last)
-    assert 1 == made.pending_bytes
+    assert 1 == made.unstored_bytes
     assert [(2, 3)] == ranges(made.take_appends())
     made.go_on_after(0)
     (append,) = made.take_appends()

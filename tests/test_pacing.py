@@ -21,19 +21,14 @@ def pacing(
     then; of its rounds, so many have not ended."""
     made = Pacing(linger)
     for _ in range(max(1, under_way)):
-        made.mark(WENT, urgent=False)
-        made.begin(0, more=False)
-        made.go(alone=alone)
+        made.mark(WENT, False)
+        made.begin(0, more=False, carries=True, alone=alone)
         made.gone(WENT, shared)
     if not under_way:
         made.end()
     for _ in range(ready):
-        made.mark(WENT, urgent=False)
+        made.mark(WENT, False)
     return made
-
-
-def rounded(delay: float) -> float:
-    return round(delay, 6)
 
 
 FEW, LOTS = 3, PLENTY
@@ -51,16 +46,16 @@ def test_when_the_next_round_may_begin(
     """Every line of the table with every other thing that may be the case."""
     made = pacing(ready=ready, under_way=under_way, alone=is_alone, shared=shared)
     if urgent and ready:
-        made.mark(NOW, urgent=True)
+        made.mark(NOW, True)
 
-    delay = made.delay(NOW, alone=goes_alone)
+    due = made.due(alone=goes_alone)
 
     if not ready or (under_way and (is_alone or goes_alone or ready == FEW)):
-        assert inf == delay
+        assert inf == due
     elif urgent:
-        assert 0.0 == delay
+        assert -inf == due
     else:
-        assert rounded(WENT + distance(shared) - NOW) == rounded(delay)
+        assert WENT + distance(shared) == due
 
 
 @pytest.mark.parametrize(
@@ -77,40 +72,38 @@ def test_what_lingers_waits_since_the_first_of_it_came() -> None:
     """More chunks that come put off nothing."""
     made = Pacing(linger=5.0)
     for came in (1.0, 2.0, 3.0):
-        made.mark(came, urgent=False)
-    assert 3.0 == made.delay(3.0)
+        made.mark(came, False)
+    assert 6.0 == made.due()
 
 
 def test_what_came_during_a_round_lingers_since_that_began() -> None:
     """It is reported when the round has ended, after something that came later."""
     made = Pacing(linger=5.0)
-    made.mark(3.0, urgent=False)
-    made.mark(1.0, urgent=False)
-    assert 3.0 == made.delay(3.0)
+    made.mark(3.0, False)
+    made.mark(1.0, False)
+    assert 6.0 == made.due()
 
 
 def test_who_waits_ends_the_gathering_for_all() -> None:
     """What lingers goes along with what is urgent, and lingers again afterwards."""
     made = Pacing(linger=5.0)
-    made.mark(1.0, urgent=False)
-    made.mark(1.0, urgent=True)
-    assert 0.0 == made.delay(1.0)
-    made.begin(0, more=False)
-    made.go(alone=False)
+    made.mark(1.0, False)
+    made.mark(1.0, True)
+    assert -inf == made.due()
+    made.begin(0, more=False, carries=True, alone=False)
     made.gone(1.0, 2)
     made.end()
-    made.mark(2.0, urgent=False)
-    assert 5.0 == made.delay(2.0)
+    made.mark(2.0, False)
+    assert 7.0 == made.due()
 
 
 def test_what_a_round_left_is_still_urgent() -> None:
     """More was ready than fits: nothing has to happen for the rest to follow, beside the first."""
     made = Pacing(linger=5.0)
-    made.mark(1.0, urgent=True)
-    made.begin(1, more=True)
-    made.go(alone=False)
+    made.mark(1.0, True)
+    made.begin(1, more=True, carries=True, alone=False)
     made.gone(1.0, 1)
-    assert 0.0 == made.delay(1.0)
+    assert -inf == made.due()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +114,7 @@ def test_a_report_is_worth_a_look_where_it_may_bring_a_round(
     ready: int, urgent: bool, worth: bool
 ) -> None:
     """The first, one that makes it plenty, and whatever is urgent: no other can."""
-    assert worth is pacing(ready=ready).mark(NOW, urgent=urgent)
+    assert worth is pacing(ready=ready).mark(NOW, urgent)
 
 
 REPORTS = {"later": (NOW + 1.0, False), "earlier": (WENT - 1.0, False), "urgent": (NOW, True)}
@@ -137,16 +130,25 @@ def test_a_report_never_puts_a_round_off(
     round, whichever comes first."""
     for end_at in range(3) if under_way else [None]:
         made = pacing(ready=ready, under_way=under_way, shared=300, linger=3.0)
-        delays = [made.delay(NOW)]
+        dues = [made.due()]
         steps = [REPORTS[first], REPORTS[second]]
         for at in range(3):
             if at == end_at:
                 made.end()
             elif steps:
                 came, urgent = steps.pop(0)
-                made.mark(came, urgent=urgent)
-            delays.append(made.delay(NOW))
-        assert all(earlier >= later for earlier, later in pairwise(delays))
+                made.mark(came, urgent)
+            dues.append(made.due())
+        assert all(earlier >= later for earlier, later in pairwise(dues))
+
+
+def test_what_has_nothing_to_write_makes_no_round() -> None:
+    """Streams were reported that were done when their turn came: nothing waits for an end."""
+    made = pacing(ready=FEW)
+    made.begin(0, more=False, carries=False, alone=True)
+    assert inf == made.due()
+    made.mark(NOW, True)
+    assert -inf == made.due()
 
 
 def test_one_stream_has_rounds_for_itself_until_others_share_them() -> None:
@@ -165,5 +167,7 @@ def test_a_store_that_fails_is_left_alone_for_longer_each_time() -> None:
         assert made.fail() is None
         made.retry()
     assert [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0] == pauses
+    assert made.strained
     made.recover()
+    assert not made.strained
     assert 0.05 == made.fail()

@@ -42,7 +42,7 @@ def distance(streams: float) -> float:
 
 
 class Pacing:
-    """Each method but ``delay`` and ``lone`` is an input. Times are seconds of any clock that does
+    """Each method but ``due`` is an input. Times are seconds of any clock that does
     not go back.
 
     :param linger: for how many seconds chunks gather that nobody waits for.
@@ -50,7 +50,7 @@ class Pacing:
 
     __slots__ = (
         "_alone", "_began", "_distance", "_linger", "_marks", "_pause", "_pausing", "_ready",
-        "_rounds", "_since", "_urgent",
+        "_rounds", "_since", "_urgent", "strained",
     )  # fmt: skip
 
     def __init__(self, linger: float) -> None:
@@ -66,9 +66,11 @@ class Pacing:
         self._began, self._distance = -inf, _SHORTEST
         #: How long the next failure is left alone, and whether one is.
         self._pause, self._pausing = _FIRST_PAUSE, False
+        #: Whether anything has failed since all was well.
+        self.strained = False
 
-    def delay(self, now: float, *, alone: bool = False) -> float:
-        """In how many seconds a round may begin, now if that is not above 0; endless until
+    def due(self, *, alone: bool = False) -> float:
+        """When the next round may begin: at once, if that is in the past; ``inf``, if not before
         something happens.
 
         :param alone: whether what is ready first goes alone.
@@ -78,8 +80,8 @@ class Pacing:
         if self._rounds and (alone or self._alone or self._marks < PLENTY):
             return inf
         if self._urgent:
-            return 0.0
-        return max(self._since + self._linger, self._began + self._distance) - now
+            return -inf
+        return max(self._since + self._linger, self._began + self._distance)
 
     @property
     def lone(self) -> bool:
@@ -87,7 +89,7 @@ class Pacing:
         event loop that could share the next."""
         return self._distance == _SHORTEST
 
-    def mark(self, came: float, *, urgent: bool) -> bool:
+    def mark(self, came: float, urgent: bool) -> bool:
         """A stream has something to write, which came then at the earliest. Whether the next round
         may be due earlier for it."""
         first = not self._ready
@@ -98,21 +100,23 @@ class Pacing:
             self._urgent = True
         return urgent or first or self._marks == PLENTY
 
-    def begin(self, left: int, *, more: bool) -> None:
-        """What was ready is taken, but for what ``left`` streams have; ``more`` than fits into a
-        round is among that."""
+    def begin(self, left: int, *, more: bool, carries: bool, alone: bool) -> None:
+        """A round begins with all that was ready, but for what ``left`` streams have.
+
+        :param more: whether of a stream in it more is left than fits.
+        :param carries: whether there was anything to write. Else there is no round after all.
+        :param alone: whether it is of a stream that goes alone.
+        """
         self._ready = left > 0
         self._marks = PLENTY if more else left
         if not left:
             self._urgent = False
-
-    def go(self, *, alone: bool) -> None:
-        """A round goes to the store with what was taken."""
-        self._rounds += 1
-        self._alone = alone
+        if carries:
+            self._rounds += 1
+            self._alone = alone
 
     def gone(self, now: float, streams: int) -> None:
-        """The store has it, and that of so many streams."""
+        """The store has been given that round, in which so many streams have a part."""
         self._began, self._distance = now, distance(streams)
 
     def end(self) -> None:
@@ -125,7 +129,8 @@ class Pacing:
         then that something else is that has failed before."""
         if self._pausing:
             return None
-        self._pausing, pause = True, self._pause
+        self._pausing = self.strained = True
+        pause = self._pause
         self._pause = min(2 * pause, _LAST_PAUSE)
         return pause
 
@@ -135,4 +140,4 @@ class Pacing:
 
     def recover(self) -> None:
         """All is well: the next failure is the first again."""
-        self._pause = _FIRST_PAUSE
+        self._pause, self.strained = _FIRST_PAUSE, False

@@ -58,10 +58,11 @@ class Writer:
         """This producer has something to write, which came then (or now) at the earliest."""
         if self._failed and producer in self._failed:
             return
-        self._ready[producer] = None
         if came is None:
-            came = self._loop.time()
-        if self._pacing.mark(came, urgent=producer.urgent):
+            # What is ready already came before.
+            came = inf if self._ready else self._loop.time()
+        self._ready[producer] = None
+        if self._pacing.mark(came, producer.urgent):
             self._see_to_it()
 
     async def run(self) -> None:
@@ -90,7 +91,7 @@ class Writer:
 
     async def _carry(self) -> None:
         while True:
-            while self._begun is None and self._delay() > 0:
+            while self._begun is None and self._due() > self._loop.time():
                 idle = self._loop.create_future()
                 self._idle.append(idle)
                 self._see_to_it()
@@ -104,8 +105,10 @@ class Writer:
         """Have a round begin as soon as it may; ``due``: what was to gather for it has."""
         if self._called:
             return
-        delay = self._delay()
-        if delay <= 0:
+        at = self._due()
+        if at == inf:
+            return
+        if at <= self._loop.time():
             # A carrier that is being cancelled stands here until all of them have ended.
             if self._idle and not (idle := self._idle.pop()).done():
                 self._called = True
@@ -113,23 +116,22 @@ class Writer:
                     # Others have gathered, or there are none: the carrier's turn may come later.
                     self._begun = self._begin()
                 idle.set_result(None)
-        elif delay < inf and self._timer is None:
-            self._timer = self._loop.call_later(delay, self._on_timer)
+        elif self._timer is None:
+            self._timer = self._loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         self._see_to_it(due=True)
 
-    def _delay(self) -> float:
+    def _due(self) -> float:
         alone = bool(self._alone) and next(iter(self._ready), None) in self._alone
-        return self._pacing.delay(self._loop.time(), alone=alone)
+        return self._pacing.due(alone=alone)
 
     def _begin(self) -> _Round | None:
-        producers, ops, alone = self._gather()
+        # The round counts before it is written: a store may have its sinks publish at once.
+        producers, ops = self._gather()
         if not ops:
             return None
-        # Before it is written: a store may have its sinks publish at once.
-        self._pacing.go(alone=alone)
         try:
             writing = self._store.write(ops)
         except Exception as error:  # as one that comes with the answers
@@ -165,7 +167,7 @@ class Writer:
             if len(set(producers)) == 1:
                 self._alone.update(producers)
             self._back_off()
-        elif not self._failed:
+        elif self._pacing.strained and not self._failed:
             self._pacing.recover()
         for producer in dict.fromkeys(producers):
             if producer.has_work:
@@ -179,9 +181,8 @@ class Writer:
             producer.apply(op, error)
             self._failed[producer] = None
 
-    def _gather(self) -> tuple[list[Producer], list[WriteOp], bool]:
-        """The operations of the next round, whose each is, and whether they are of a stream that
-        goes alone."""
+    def _gather(self) -> tuple[list[Producer], list[WriteOp]]:
+        """The operations of the next round, and whose each is."""
         producers: list[Producer] = []
         work: list[WriteOp] = []
         more: list[Producer] = []
@@ -207,8 +208,8 @@ class Writer:
             if alone or chunks >= _ROUND_CHUNKS or size >= _ROUND_BYTES or len(work) >= _ROUND_OPS:
                 break
         self._ready = dict.fromkeys([*islice(self._ready, taken, None), *more])
-        self._pacing.begin(len(self._ready), more=bool(more))
-        return producers, work, alone
+        self._pacing.begin(len(self._ready), more=bool(more), carries=bool(work), alone=alone)
+        return producers, work
 
     def _back_off(self) -> None:
         if (pause := self._pacing.fail()) is not None:
