@@ -340,7 +340,7 @@ class Producer:
         follow = self._state.lose()
         if not follow:
             return
-        self._say("%s; it is put back", lost)
+        self._say("%s; it is to be put back", lost)
         if (error := self._repair.begin()) is not None:
             follow = self._state.give_up(error)
         self._go(follow)
@@ -372,7 +372,7 @@ class Producer:
             self._say("a cancel was asked for")
             self.on_cancelling()
         if Follow.DONE in follow:
-            self._say("%s after %d chunks", self._state.describe(), self._outbox.stored)
+            self._say("%s at offset %d", self._state.describe(), self._outbox.stored)
             self.done = True
             self._outbox.clear()
             self._changed.fire()
