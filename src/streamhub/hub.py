@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TypeAlias, get_args
 
 from . import metadata_json
-from .chunks import SessionInfo, Status
+from .chunks import Cursor, SessionInfo, Status
 from .config import HubConfig
 from .engine import Engine
 from .errors import (
@@ -21,9 +21,11 @@ from .errors import (
     StoreUnavailable,
 )
 from .ids import check_owner, check_session_id
+from .lookup import Lookup
 from .producing import sources
 from .producing.cancelling import OnCancel
 from .reading.listing import listed, listed_with_metadata
+from .reading.replay import parse_after
 from .statistics import HubStatistics
 from .stores.base import Refused, Store, Takeover
 from .stores.open_store import open_store
@@ -195,19 +197,37 @@ class Hub:
         stream.spawn_body(source)
         return stream
 
-    async def get(self, session_id: str, *, wait: float | None = None) -> LiveStream | None:
-        """A reader's handle on a session; None when there is no such session.
+    def get(
+        self,
+        session_id: str,
+        *,
+        wait: float | None = None,
+        after: Cursor | str | None = None,
+    ) -> Lookup:
+        """A reader's handle on a session; None when there is no such session. To be awaited.
 
         :param wait: wait up to so many seconds for it to be registered.
+        :param after: the cursor that the caller is going to read on from. Whoever holds one knows
+            that the session was there: where a store has lost it, this waits for its producer to
+            put it back, up to a lease.
+        :raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters.
+        :raises InvalidCursor: ``after`` is malformed.
+        :raises SessionCorrupted: its stored data is damaged.
+        :raises StoreUnavailable: the store cannot be reached.
         """
-        check_session_id(session_id)
-        engine = self._started()
-        (info,) = await engine.store.look([session_id])
-        if info is None and wait is not None:
-            info = await _wait_registered(engine, session_id, wait)
-        if isinstance(info, SessionCorrupted | StoreUnavailable):
-            raise info
-        return None if info is None else _reader(engine, info)
+
+        async def find(after: Cursor | str | None) -> LiveStream | None:
+            check_session_id(session_id)
+            engine = self._started()
+            patient = isinstance(parse_after(after), Cursor)
+            (info,) = await engine.store.look([session_id])
+            if info is None and (wait is not None or patient):
+                info = await _wait_registered(engine, session_id, wait, patient=patient)
+            if isinstance(info, SessionCorrupted | StoreUnavailable):
+                raise info
+            return None if info is None else _reader(engine, info)
+
+        return Lookup(find, after)
 
     async def active(self, session_ids: Iterable[str]) -> set[str]:
         """Which of these sessions have a live producer now."""
@@ -323,13 +343,18 @@ def _reader(engine: Engine, info: SessionInfo) -> LiveStream:
 
 
 async def _wait_registered(
-    engine: Engine, session_id: str, wait: float
+    engine: Engine, session_id: str, wait: float | None, *, patient: bool
 ) -> SessionInfo | SessionCorrupted | StoreUnavailable | None:
-    """The session, as soon as it is claimed; None if that takes longer than ``wait``."""
+    """The session, as soon as it is claimed or put back; None if that takes longer than ``wait``,
+    and than a producer may take to put it back where somebody is ``patient``."""
     view = engine.watcher.attach(session_id)
+    until = asyncio.get_running_loop().time() + (wait or 0.0)
     try:
+        if patient:
+            with suppress(SessionNotFound):
+                return await view.wait_info(patient=True)
         with suppress(TimeoutError):
-            async with asyncio.timeout(wait):
+            async with asyncio.timeout_at(until):
                 while True:
                     with suppress(SessionNotFound):
                         if (info := view.info_now()) is not None:

@@ -141,11 +141,7 @@ class _Reader:
     ) -> Status | StreamHubError:
         try:
             async with Hub.from_url(self._url) as hub:
-                if wait is None and _is_cursor(self._after):
-                    # Who holds a cursor knows that the session was there: a store that has lost it
-                    # gets it back within a lease, if its producer lives.
-                    wait = hub.config.lease
-                stream = await hub.get(self._session_id, wait=wait)
+                stream = await hub.get(self._session_id, wait=wait, after=self._after)
                 if stream is None:
                     return SessionNotFound(self._session_id)
                 subscription = stream.subscribe(after=self._after, batch_replay=batch)
@@ -194,14 +190,6 @@ class _Reader:
         note(f"resume with --after {given}")
         if partial:
             note(f"(the first {partial} bytes of the chunk after it are written already)")
-
-
-def _is_cursor(after: str | None) -> bool:
-    try:
-        Cursor.parse(after or "")
-    except ValueError:
-        return False
-    return True
 
 
 def _at(cursor: Cursor | None) -> str:

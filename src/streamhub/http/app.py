@@ -27,7 +27,7 @@ from .authorization import Action, Authorize, OwnedBy, is_allowed
 from .disconnects import unless_gone
 from .listing import ListingResponse
 from .problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of
-from .queries import count_of, resumes, seconds_of, status_of
+from .queries import count_of, held_cursor, seconds_of, status_of
 from .responses import StreamResponse
 
 __all__ = ["create_app"]
@@ -120,10 +120,6 @@ class _Api:
 
     async def stream(self, request: Request) -> Response:
         wait = seconds_of(request, "wait", self._max_wait)
-        if wait is None and resumes(request):
-            # Who holds a cursor knows that the session was there. A store that has lost it gets it
-            # back within a lease, if its producer lives; upon a 404 an EventSource would give up.
-            wait = min(self._hub.config.lease, self._max_wait)
         return StreamResponse(
             self._readable(request, wait),
             heartbeat=self._heartbeat,
@@ -168,7 +164,7 @@ class _Api:
     async def _find(self, request: Request, action: Action) -> LiveStream | None:
         if not await self._is_allowed(request, action):
             return None
-        return await self._hub.get(_session_of(request))
+        return await self._hub.get(_session_of(request), after=held_cursor(request))
 
     async def _readable(self, request: Request, wait: float | None) -> LiveStream | None:
         stream = await self._find(request, "read")
@@ -178,7 +174,7 @@ class _Api:
         """The session, once there is one that may be read; None after ``wait`` seconds. For one
         that may not be read as well: how long it takes must not tell that it is there."""
         until = asyncio.get_running_loop().time() + wait
-        stream = await self._hub.get(_session_of(request), wait=wait)
+        stream = await self._hub.get(_session_of(request), wait=wait, after=held_cursor(request))
         if stream is not None and await self._is_allowed(request, "read"):
             return stream
         await asyncio.sleep(until - asyncio.get_running_loop().time())

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from ..chunks import SessionInfo
 from ..hub import Hub
+from .queries import held_cursor
 
 __all__ = ["Action", "Authorize", "OwnedBy", "UserOf", "is_allowed", "owned_by", "user_of"]
 
@@ -35,7 +36,7 @@ class OwnedBy:
         user = await user_of(self.user, request)
         if user is None:
             return False
-        stream = await self._hub.get(session_id)
+        stream = await self._hub.get(session_id, after=held_cursor(request))
         if stream is None:
             # Nobody's yet, so that it may be begun or waited for; there is nothing else to do.
             return action in ("produce", "read")

@@ -15,7 +15,7 @@ __all__ = [
     "count_of",
     "cursor_of",
     "flag_of",
-    "resumes",
+    "held_cursor",
     "seconds_of",
     "shortened",
     "status_of",
@@ -30,13 +30,12 @@ def cursor_of(request: Request) -> str | None:
     return request.headers.get("last-event-id") or request.query_params.get("after") or None
 
 
-def resumes(request: Request) -> bool:
-    """Whether the client stands at a cursor, and so was there before."""
+def held_cursor(request: Request) -> Cursor | None:
+    """The cursor by which the client knows that the session was there; None if it has none."""
     try:
-        Cursor.parse(cursor_of(request) or "")
+        return Cursor.parse(cursor_of(request) or "")
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def batch_of(request: Request) -> bool:

@@ -17,12 +17,14 @@ from starlette.types import Message, Receive, Scope, Send
 from ..chunks import Cursor
 from ..errors import HubClosed, StreamHubError
 from ..formats.format import Format
+from ..lookup import Lookup
 from ..stream import LiveStream, check_buffer
 from .body import Body
 from .disconnects import unless_gone
 from .faces import FACES, Face, face_of, ui_message_face
 from .heartbeat import Silence
 from .problems import BadRequest, not_found
+from .queries import held_cursor
 
 __all__ = ["FaceName", "SSEResponse", "StreamResponse", "UIMessageStreamResponse"]
 
@@ -177,7 +179,7 @@ class StreamResponse(Response):
         try:
             face = self._face
             try:
-                stream = await self._find()
+                stream = await self._find(request)
                 if stream is None:
                     # Whatever else is wrong with the request: ids cannot be probed by it.
                     return not_found() if face is None else face.missing()
@@ -190,8 +192,11 @@ class StreamResponse(Response):
         except BadRequest as error:
             return error.problem
 
-    async def _find(self) -> Found:
+    async def _find(self, request: Request) -> Found:
         stream = self._stream
+        if isinstance(stream, Lookup):
+            # A client with a cursor knows that the session was there.
+            stream = stream.known_by(held_cursor(request))
         return await stream if inspect.isawaitable(stream) else stream
 
     async def _follow(

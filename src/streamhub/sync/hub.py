@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TypeAlias, cast
 
 from .. import hub, stream
-from ..chunks import SessionInfo, Status
+from ..chunks import Cursor, SessionInfo, Status
 from ..config import HubConfig
 from ..producing import sources
 from ..producing.cancelling import OnCancel
@@ -132,12 +132,20 @@ class Hub:
         )
         return LiveStream(self._background, started)
 
-    def get(self, session_id: str, *, wait: float | None = None) -> LiveStream | None:
+    def get(
+        self,
+        session_id: str,
+        *,
+        wait: float | None = None,
+        after: Cursor | str | None = None,
+    ) -> LiveStream | None:
         """A reader's handle on a session; None when there is no such session.
 
         :param wait: wait up to so many seconds for it to be registered.
+        :param after: the cursor that the caller is going to read on from: where the store has lost
+            the session, this waits for its producer to put it back, up to a lease.
         """
-        found = self._call(self._hub.get, session_id, wait=wait)
+        found = self._call(self._hub.get, session_id, wait=wait, after=after)
         return None if found is None else LiveStream(self._background, found)
 
     def active(self, session_ids: Iterable[str]) -> set[str]:

@@ -1,0 +1,52 @@
+"""What ``hub.get`` answers: something to await, which whoever passes it on may ask more of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any
+
+from .chunks import Cursor
+from .stream import LiveStream
+
+__all__ = ["Lookup"]
+
+Found = LiveStream | None
+Find = Callable[[Cursor | str | None], Coroutine[Any, Any, Found]]
+
+
+class Lookup(Coroutine[Any, Any, Found]):
+    """A session that is looked for as soon as this is awaited, once."""
+
+    def __init__(self, find: Find, after: Cursor | str | None) -> None:
+        self._find = find
+        self._after = after
+        self._finding: Coroutine[Any, Any, Found] | None = None
+
+    def known_by(self, cursor: Cursor | str | None) -> Lookup:
+        """The same, for somebody who holds ``cursor``, unless it was given one."""
+        return Lookup(self._find, self._after or cursor)
+
+    def __await__(self) -> Generator[Any, Any, Found]:
+        return self._begun().__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._begun().send(value)
+
+    def throw(
+        self,
+        kind: type[BaseException] | BaseException,
+        value: BaseException | object = None,
+        traceback: TracebackType | None = None,
+    ) -> Any:
+        error = kind if isinstance(kind, BaseException) else value
+        return self._begun().throw(error if isinstance(error, BaseException) else kind())  # type: ignore[operator]
+
+    def close(self) -> None:
+        if self._finding is not None:
+            self._finding.close()
+
+    def _begun(self) -> Coroutine[Any, Any, Found]:
+        if self._finding is None:
+            self._finding = self._find(self._after)
+        return self._finding
