@@ -164,10 +164,13 @@ class _Api:
     async def _find(self, request: Request, action: Action) -> LiveStream | None:
         if not await self._is_allowed(request, action):
             return None
-        return await self._hub.get(_session_of(request), after=held_cursor(request))
+        return await self._hub.get(_session_of(request))
 
     async def _readable(self, request: Request, wait: float | None) -> LiveStream | None:
-        stream = await self._find(request, "read")
+        if not await self._is_allowed(request, "read"):
+            stream = None
+        else:
+            stream = await self._hub.get(_session_of(request), after=held_cursor(request))
         return await self._appears(request, wait) if stream is None and wait else stream
 
     async def _appears(self, request: Request, wait: float) -> LiveStream | None:

@@ -80,7 +80,7 @@ class Replay:
                 return cursor, info
             # The store has lost what this reader has, and may get it back from its producer.
             if info.status is Status.LOST:
-                raise ProducerLost(self._session_id, info.generation, cursor)
+                return cursor, info
             if info.status is not Status.ACTIVE or self._now() >= until:
                 raise StreamReplaced(self._session_id, cursor, info.epoch)
             await self._wait_change()

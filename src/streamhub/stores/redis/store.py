@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -32,7 +33,15 @@ from .layout.answers import given, taken
 from .layout.keys import Keys, meta_pattern, session_of
 from .layout.live import cancel_event, live_event
 from .layout.log import entries, joined, page, pages, row
-from .layout.record import FIELDS, is_foreign, ms, outcome_status, read_record, read_terms
+from .layout.record import (
+    FIELDS,
+    holds_too_long,
+    is_foreign,
+    ms,
+    outcome_status,
+    read_record,
+    read_terms,
+)
 from .layout.script_calls import Calls, Carrying, results
 from .layout.scripts import Call, Command, load_scripts
 from .topology.channels import ChannelMap
@@ -242,6 +251,13 @@ class RedisStore(BaseStore):
             if not isinstance(record, Exception) and record[0] and is_foreign(record)
         ]
         newest = await self._newest(foreign)
+        await self._cut_leases(
+            [
+                one
+                for one, record, time in zip(session_ids, records, times, strict=True)
+                if not isinstance(record, Exception) and holds_too_long(record, _time_ms(time))
+            ]
+        )
         found = [
             self._unreadable(one, record)
             if isinstance(record, Exception)
@@ -253,6 +269,13 @@ class RedisStore(BaseStore):
         ):
             raise found[0]
         return found, on_replica
+
+    async def _cut_leases(self, session_ids: Sequence[str]) -> None:
+        """Have leases lapse that a clock has moved away. Who cannot do so only reads on."""
+        calls = [Call(self._scripts["cut_lease"], (self._keys(one).meta,)) for one in session_ids]
+        if calls:
+            with suppress(StreamHubError):
+                await self._claims.ask(calls)
 
     async def metadata_sizes(self, session_ids: Sequence[str]) -> list[int]:
         requests = [(b"HSTRLEN", self._keys(one).meta, b"metadata") for one in session_ids]

@@ -13,6 +13,7 @@ from ....errors import SessionCorrupted
 __all__ = [
     "FIELDS",
     "OUTCOMES",
+    "holds_too_long",
     "is_foreign",
     "ms",
     "outcome_status",
@@ -44,6 +45,15 @@ _LATEST_MS = 10**14
 def is_foreign(fields: Sequence[bytes | None]) -> bool:
     """Whether the record is one of the Go library: it has a generation that is not our claim."""
     return fields[0] != fields[2] or fields[2] is None
+
+
+def holds_too_long(fields: Sequence[bytes | None], now_ms: int) -> bool:
+    """Whether the lease ends later than it was granted for: the clock went back since."""
+    lease, granted = fields[5], fields[14]
+    try:
+        return bool(lease and granted) and _number(lease) - now_ms > _number(granted)
+    except ValueError:
+        return False
 
 
 def read_record(
