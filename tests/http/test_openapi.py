@@ -15,7 +15,7 @@ from openapi_spec_validator import validate
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from streamhub import Hub
+from streamhub import Hub, HubConfig
 from streamhub.http import create_app
 
 DESCRIPTION: dict[str, Any] = json.loads((files("streamhub.http") / "openapi.json").read_bytes())
@@ -39,7 +39,8 @@ SESSIONS = st.sampled_from(["a", "ended", "%FF", "%00", "%", "%2F", "x" * 600]) 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
     """In a loop of its own thread, because the requests are made up by plain functions."""
-    hub = Hub()
+    # Whoever holds a cursor waits for a lease.
+    hub = Hub(config=HubConfig(lease=0.05))
     app = create_app(hub, max_wait=0.01, heartbeat=0.05)
     with TestClient(app, raise_server_exceptions=True) as client:
         assert client.portal is not None
