@@ -6,12 +6,14 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, get_args
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar, get_args
 
 import httpx
 import pytest
 import redis.asyncio
+import redis.exceptions
 
 from streamhub import (
     Hub,
@@ -29,6 +31,8 @@ from .cli_process import cli
 from .redis_cluster import RedisCluster
 from .redis_server import RedisServer
 from .redis_stage import BOUND, Stage, channel, chunks, claimed, meta
+
+T = TypeVar("T")
 
 #: Of producers that are to do nothing by themselves while a test looks.
 QUIET = HubConfig(lease=600.0)
@@ -56,9 +60,8 @@ METADATA = [
     b" ",
 ]
 VALUES = [
-    *(b"", b"x", b"\xff", b"\xed\xa0\x80", b"nan", b"inf", b"-inf", b"-1", b"1.5", b"1e3", b"0x10"),
-    *(b"9" * 14, b"9" * 15, b"9" * 16, b"9" * 400, "\u0663".encode(), b" 1", b"1\n", b"\x00"),
-    *(b"done", b"active", b"finished", b"lost", b"1", b"0"),
+    *(b"", b"x", b"\xff", b"\xed\xa0\x80", b"nan", b"inf", b"-1", b"1.5", b"1e3", b" 1\n", b"\x00"),
+    *(b"9" * 14, b"9" * 15, b"9" * 16, b"9" * 400, b"done", b"active", b"0"),
 ]
 FIELDS = [
     *("gen", "status", "claim", "epoch", "last", "lease", "outcome", "error", "cancel", "reason"),
@@ -84,11 +87,12 @@ async def damage(stage: Stage) -> list[str]:
         for _ in range(100)
     ]
     names = [f"broken:{n}" for n in range(len(wrong))]
-    for number, (name, fields) in enumerate(zip(names, wrong, strict=True)):
-        stream = await claimed(hub, name, owner="o", metadata={"n": number})
-        if number % 2:
-            await stream.close()
-        await stage.client.hset(meta(name), mapping=fields)
+    streams = await asyncio.gather(*(claimed(hub, name, owner="o", metadata="m") for name in names))
+    await asyncio.gather(*(stream.close() for stream in streams[::2]))
+    async with stage.client.pipeline(transaction=False) as pipeline:
+        for name, fields in zip(names, wrong, strict=True):
+            pipeline.hset(meta(name), mapping=fields)
+        await pipeline.execute()
     for number, kind in enumerate(("string", "list", "set", "zset", "stream", "empty")):
         name = f"type:{number}"
         names.append(name)
@@ -185,8 +189,8 @@ async def test_a_claim_over_a_damaged_record_is_whole_or_changes_nothing(
     """Whichever field is damaged, it is granted to a producer that works, refused, or raises
     SessionCorrupted and leaves the session as it was: no lease without a producer."""
     hub, claiming = stage.hub(QUIET), stage.hub(QUIET)
-    outcomes = set[object]()
-    for number, (field, value) in enumerate(itertools.product(FIELDS, [*VALUES, METADATA[0]])):
+
+    async def claim_anew(number: int, field: str, value: bytes) -> str:
         name = f"broken:{number}"
         stream = await claimed(hub, name, owner="o", metadata="m")
         await stream.publish("old ")
@@ -196,21 +200,36 @@ async def test_a_claim_over_a_damaged_record_is_whole_or_changes_nothing(
         try:
             again, created = await claiming.register(name, takeover=takeover)
         except SessionCorrupted:
-            outcomes.add("corrupted")
             if before != await everything(stage.client, name):
                 # That the log is another's was seen by reading it: the claim is given back.
                 assert "epoch" == field
                 assert b"0" == await stage.client.hget(meta(name), "lease")
-            continue
-        outcomes.add(created)
+            return "corrupted"
         if not created:
             assert before == await everything(stage.client, name)
-            continue
+            return "refused"
         await again.publish("new")
         await again.close()
         assert await again.text() in ("new", "old new")
         assert Status.FINISHED == (await again.info()).status
-    assert {"corrupted", True} <= outcomes
+        return "granted"
+
+    damages = itertools.product(FIELDS, [*VALUES, METADATA[0]])
+    outcomes = await at_once(claim_anew, ((n, *damage) for n, damage in enumerate(damages)))
+    assert {"corrupted", "granted"} <= {*outcomes}
+
+
+async def at_once(work: Callable[..., Awaitable[T]], cases: Iterable[tuple[Any, ...]]) -> list[T]:
+    """What it comes to for each, a few of them at a time."""
+    turn = asyncio.Semaphore(16)
+
+    async def in_turn(*case: Any) -> T:
+        async with turn:
+            return await work(*case)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(in_turn(*case)) for case in cases]
+    return [task.result() for task in tasks]
 
 
 async def everything(client: Any, name: str) -> list[Any]:
@@ -242,6 +261,16 @@ WRONG: dict[str, dict[str, Put]] = {
 }
 
 
+async def replaced(client: Any, key: str, put: Put) -> None:
+    """A producer may put the key back in between; then it is replaced again."""
+    while True:
+        await client.delete(key)
+        with suppress(redis.exceptions.ResponseError):
+            await put(client, key)
+            await client.pexpire(key, 60_000)
+            return
+
+
 async def cured(hub: Hub, client: Any, name: str) -> None:
     """Removed for good, then claimed, written and ended as any other."""
     await hub.remove(name)
@@ -262,7 +291,8 @@ async def cures_every_combination(hub: Hub, client: Any) -> None:
     # All pairs of damage, and a tenth of what has three kinds at once.
     drawn = random.Random(5).sample(kinds, len(kinds) // 10)
     pairs = [kind for kind in kinds if None in kind]
-    for number, kind in enumerate({*drawn, *pairs}):
+
+    async def damage_and_cure(number: int, kind: tuple[str | None, ...]) -> None:
         name = f"broken:{number}"
         stream = await claimed(hub, name)
         await stream.publish("old")
@@ -271,10 +301,11 @@ async def cures_every_combination(hub: Hub, client: Any) -> None:
             await stream.close()
         for key, wrong in zip(WRONG, kind, strict=True):
             if wrong is not None:
-                await client.delete(channel(name, key))
-                await WRONG[key][wrong](client, channel(name, key))
-                await client.pexpire(channel(name, key), 60_000)
+                await replaced(client, channel(name, key), WRONG[key][wrong])
         await cured(hub, client, name)
+
+    chosen = sorted({*drawn, *pairs}, key=str)
+    await at_once(damage_and_cure, enumerate(chosen))
 
 
 @pytest.mark.slow
@@ -304,7 +335,8 @@ async def test_remove_cures_a_session_with_any_garbage_in_its_record(
 ) -> None:
     """Each field with each value: what it leaves behind is nothing that the next claim trips on."""
     hub = stage.hub(QUIET)
-    for number, (field, value) in enumerate(itertools.product(FIELDS, [*VALUES, METADATA[0]])):
+
+    async def damage_and_cure(number: int, field: str, value: bytes) -> None:
         name = f"broken:{number}"
         stream = await claimed(hub, name)
         await stream.publish("old")
@@ -313,6 +345,9 @@ async def test_remove_cures_a_session_with_any_garbage_in_its_record(
             await stream.close()
         await stage.client.hset(meta(name), field, value)
         await cured(hub, stage.client, name)
+
+    damages = itertools.product(FIELDS, [*VALUES, METADATA[0]])
+    await at_once(damage_and_cure, ((n, *damage) for n, damage in enumerate(damages)))
 
 
 @pytest.mark.parametrize("wrong", OF_WRONG_TYPES)
@@ -324,8 +359,7 @@ async def test_g2_a_producer_whose_damaged_session_was_removed_stays_out(
     stream = await claimed(producing, "broken")
     await stream.publish("old")
     await stream.flush()
-    await stage.client.delete(meta("broken"))
-    await OF_WRONG_TYPES[wrong](stage.client, meta("broken"))
+    await replaced(stage.client, meta("broken"), OF_WRONG_TYPES[wrong])
 
     assert await hub.remove("broken")
 
