@@ -48,7 +48,7 @@ class Engine:
         self.closed = False
         self.writer = Writer(store, config.linger)
         self.leases = Leases(store, config.lease)
-        self.watcher = Watcher(store, config, self.check)
+        self.watcher = Watcher(store, config, self.check_place)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.current_thread()
         #: The process that this one was forked from, where the hub belongs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 import pytest
@@ -14,7 +14,7 @@ from streamhub import (
     HubClosed,
     Status,
 )
-from streamhub.sync import Hub
+from streamhub.sync import Hub, LiveStream
 from streamhub.testing.waiting import PATIENCE
 
 from .scene import on_redis, produce, reader, start
@@ -109,3 +109,45 @@ def test_close_stores_what_was_published(url: str, session_id: str) -> None:
 
         assert "".join(f"{n} " for n in range(100)) == left.text()
         assert Status.LOST is left.info().status
+
+
+@pytest.mark.parametrize("kind", ["iterable", "function"])
+def test_a_source_may_go_on_to_its_end_while_its_hub_drains(
+    hub: Hub, session_id: str, kind: str
+) -> None:
+    """It publishes meanwhile, and is not stopped; nothing can be claimed any more."""
+    begun, may_end, ended = (threading.Event() for _ in range(3))
+
+    def iterable() -> Iterator[str]:
+        yield "a"
+        begun.set()
+        may_end.wait(PATIENCE)
+        yield "b"
+        ended.set()
+
+    def function(stream: LiveStream) -> None:
+        for chunk in iterable():
+            stream.publish(chunk)
+
+    hub.run(session_id, iterable() if kind == "iterable" else function)
+    begun.wait(PATIENCE)
+    closing = start(lambda: hub.close(drain=PATIENCE))
+    while True:
+        # Until the drain has begun it is a claim like any other.
+        try:
+            hub.register("other")
+        except HubClosed:
+            break
+    may_end.set()
+
+    closing.result(PATIENCE)
+    assert ended.is_set()
+    with pytest.raises(HubClosed):
+        hub.get(session_id)
+
+
+def test_a_drain_that_is_no_time_is_refused(hub: Hub, session_id: str) -> None:
+    """And the hub goes on."""
+    with pytest.raises(ValueError, match="drain must be a number of seconds"):
+        hub.close(drain=-1)
+    assert hub.get(session_id) is None

@@ -108,7 +108,7 @@ class Subscription(AsyncIterator[Chunk]):
             try:
                 chunks = await waiter
             except RuntimeError:  # of asyncio, in another event loop
-                self._watcher.check()
+                self._watcher.check_place()
                 raise
             if chunks is not None and view.standing.turn == self._turn:
                 self._position = last = chunks[-1].cursor
@@ -144,7 +144,7 @@ class Subscription(AsyncIterator[Chunk]):
             try:
                 news = await waiter
             except RuntimeError:  # of asyncio, in another event loop
-                self._watcher.check()
+                self._watcher.check_place()
                 raise
             if news is not None and view.standing.turn == self._turn:
                 chunks = view.recent.after(self._position.offset) or [*news]
@@ -161,7 +161,7 @@ class Subscription(AsyncIterator[Chunk]):
         """
         if self._failure is not None:
             raise self._failure.with_traceback(None)
-        self._watcher.check()
+        self._watcher.check_place()
         try:
             return await self._started()
         except StopAsyncIteration:
@@ -222,7 +222,7 @@ class Subscription(AsyncIterator[Chunk]):
             raise self._failure.with_traceback(None)
         if self._over:
             raise StopAsyncIteration
-        self._watcher.check()
+        self._watcher.check_place()
         try:
             chunks = await self._next_chunks()
         except StopAsyncIteration:

@@ -33,10 +33,10 @@ _LAST_BACKOFF = 1.0
 
 
 class Watcher:
-    """:param check: raises where the hub may not be used: it is closed, or belongs elsewhere."""
+    """:param check_place: raises in another event loop, and in a forked process."""
 
-    def __init__(self, store: Store, config: HubConfig, check: Callable[[], None]) -> None:
-        self.check = check
+    def __init__(self, store: Store, config: HubConfig, check_place: Callable[[], None]) -> None:
+        self.check_place = check_place
         self._store = store
         self.config = config
         self._gather = min(_GATHER, config.lease / 8)
@@ -56,7 +56,7 @@ class Watcher:
 
         :raises HubClosed: the hub is closed.
         """
-        self.check()
+        self.check_place()
         if self._closed:
             raise HubClosed
         view = self._views.get(session_id)

@@ -77,15 +77,19 @@ class Background:
         finally:
             del call  # its error's traceback would hold this frame, and this frame the error
 
-    def close(self) -> None:
-        """Close the hub and end the thread. Idempotent; all who call it wait for the end."""
+    def close(self, drain: float = 0.0) -> None:
+        """Close the hub and end the thread. Idempotent; all who call it wait for the end.
+
+        :param drain: as for ``Hub.aclose``; calls go on meanwhile, those of sources above all.
+        """
         self._started()
         try:
-            self._closed_soon().result()
+            self._closed_soon(drain).result()
         except CancelledError:
             pass  # the loop has ended, and all that was in it
         finally:
             with self._lock:
+                self._closed = True
                 portal, self._portal = self._portal, None
             if portal is not None:
                 atexit.unregister(self._close_at_exit)
@@ -128,15 +132,15 @@ class Background:
         call.add_done_callback(self._calls.discard)
         return call
 
-    def _closed_soon(self) -> Future[None]:
+    def _closed_soon(self, drain: float = 0.0) -> Future[None]:
         with self._lock:
-            self._closed = True
+            self._closed = self._closed or not drain
             if self._closing is None:
                 if self._gone or self._loop is None:
                     self._closing = Future()
                     self._closing.cancel()
                 else:
-                    self._closing = self._submit(self._hub.aclose(), self._loop)
+                    self._closing = self._submit(self._hub.aclose(drain=drain), self._loop)
             return self._closing
 
     def _end(self, _: Future[None]) -> None:

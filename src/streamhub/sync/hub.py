@@ -169,12 +169,13 @@ class Hub:
         """What the hub holds now; see :meth:`streamhub.Hub.statistics`."""
         return self._hub.statistics()
 
-    def close(self) -> None:
+    def close(self, *, drain: float = 0.0) -> None:
         """Close the hub; see :meth:`streamhub.Hub.aclose`.
 
         Threads that wait on it or iterate raise ``HubClosed``, at once. Idempotent.
         """
-        self._background.close()
+        hub.check_drain(drain)
+        self._background.close(drain)
 
     def __enter__(self) -> Hub:
         self._call(self._hub.__aenter__)
