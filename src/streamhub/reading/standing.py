@@ -57,6 +57,8 @@ _CLOCK_MARGIN = 0.5
 # How long a lapse is not believed after the store was away: producers need a moment as well. They
 # try to renew several times a second, and whoever is dead shows within a second of its lease.
 _GRACE = 0.75
+# A producer notices within one of these that the store has lost its session.
+_RENEWALS_PER_LEASE = 4
 # How long the first look waits for the live channel.
 _FIRST_LOOK = 0.25
 # Without the live channel, and on sessions of the Go library, the store is polled.
@@ -334,7 +336,12 @@ class Standing:
         """The session is not there, or not there any more as it was."""
         if self._away_since is None:
             self._away_since = now
-        left = self._away_since + self._lease - now
+        until = self._away_since + self._lease
+        if self.known is not None and self.known.lease is not None:
+            # Once its lease is over nobody lives who could put it back, unless that is under way.
+            over = max(self._lapses, self._away_since + self._lease / _RENEWALS_PER_LEASE)
+            until = min(until, over + _GRACE)
+        left = until - now
         if past is not None and left <= 0:
             return self._find(past, now, heard)
         self._info = self._term = None
