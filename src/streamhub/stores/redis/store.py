@@ -29,6 +29,14 @@ from ..base import (
 from .connections.errors import explained, is_cross_slot
 from .connections.pipeline import Request, Sent
 from .connections.protocol import Listing
+from .foreign import (
+    is_foreign,
+    newest_of,
+    newest_request,
+    page_of,
+    page_requests,
+    read_foreign_record,
+)
 from .layout.answers import given, taken
 from .layout.keys import Keys, meta_pattern, session_of
 from .layout.live import cancel_event, live_event
@@ -36,7 +44,6 @@ from .layout.log import entries, joined, page, pages, row
 from .layout.record import (
     FIELDS,
     holds_too_long,
-    is_foreign,
     ms,
     outcome_status,
     read_record,
@@ -248,7 +255,7 @@ class RedisStore(BaseStore):
         foreign = [
             one
             for one, record in zip(session_ids, records, strict=True)
-            if not isinstance(record, Exception) and record[0] and is_foreign(record)
+            if not isinstance(record, Exception) and is_foreign(record)
         ]
         newest = await self._newest(foreign)
         await self._cut_leases(
@@ -261,7 +268,9 @@ class RedisStore(BaseStore):
         found = [
             self._unreadable(one, record)
             if isinstance(record, Exception)
-            else read_record(one, record, _time_ms(time), newest.get(one))
+            else read_foreign_record(one, record, newest[one])
+            if one in newest
+            else read_record(one, record, _time_ms(time))
             for one, record, time in zip(session_ids, records, times, strict=True)
         ]
         if isinstance(found[0], StoreUnavailable) and all(
@@ -286,25 +295,23 @@ class RedisStore(BaseStore):
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:
-        if generation is None and limit > _LISTED:
+        keys = self._keys(session_id)
+        if generation is not None:
+            asked = page_requests(keys, after, limit)
+            async with self._pages:
+                answers = await self._reads.ask(asked, patient=True)
+            self._check(answers, session_id)
+            return page_of(session_id, answers, generation)
+        if limit > _LISTED:
             replies = await self._list(_Page, session_id, after, limit)
             found = pages(session_id, replies, after)
             if found is not None:
                 return _of_term(found, after.term)
-        keys = self._keys(session_id)
-        requests: list[Command] = [
-            (b"XRANGE", keys.chunks, f"({after}", b"+", b"COUNT", limit),
-            # Asked for afterwards: who has the session then had it while the log was read.
-            (b"HGET", keys.meta, b"gen"),
-        ]
-        asked = requests if generation is not None else requests[:1]
+        request = (b"XRANGE", keys.chunks, f"({after}", b"+", b"COUNT", limit)
         async with self._pages:
-            answers = await self._reads.ask(asked, patient=True)
+            answers = await self._reads.ask([request], patient=True)
         self._check(answers, session_id)
-        chunks = entries(session_id, answers[0])
-        if generation is not None:
-            return chunks if answers[1] == generation.encode() else []
-        return _of_term(chunks, after.term)
+        return _of_term(entries(session_id, answers[0]), after.term)
 
     async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
         replies = await self._list(_Row, session_id, after, limit)
@@ -392,18 +399,12 @@ class RedisStore(BaseStore):
         raise mapped
 
     async def _newest(self, session_ids: Sequence[str]) -> dict[str, Cursor]:
-        """The newest entries of logs that keep no count."""
+        """The newest chunks of sessions of the Go library."""
         if not session_ids:
             return {}
-        requests: list[Command] = [
-            (b"XREVRANGE", self._keys(one).chunks, b"+", b"-", b"COUNT", 1) for one in session_ids
-        ]
+        requests = [newest_request(self._keys(one)) for one in session_ids]
         answers = await self._reads.ask(requests)
-        return {
-            one: Cursor.parse(answer[0][0].decode())
-            for one, answer in zip(session_ids, answers, strict=True)
-            if not isinstance(answer, Exception) and answer
-        }
+        return dict(zip(session_ids, map(newest_of, answers), strict=True))
 
 
 class _Page(Listing):

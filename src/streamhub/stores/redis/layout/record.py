@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 from .... import metadata_json
-from ....chunks import Cursor, SessionInfo, Status, Terms
+from ....chunks import SessionInfo, Status, Terms
 from ....errors import SessionCorrupted
 
 __all__ = [
     "FIELDS",
     "OUTCOMES",
     "holds_too_long",
-    "is_foreign",
+    "metadata_of",
     "ms",
     "outcome_status",
     "read_record",
     "read_terms",
+    "text_of",
     "written_terms",
 ]
 
@@ -42,11 +44,6 @@ _LONGEST_NUMBER = 15
 _LATEST_MS = 10**14
 
 
-def is_foreign(fields: Sequence[bytes | None]) -> bool:
-    """Whether the record is one of the Go library: it has a generation that is not our claim."""
-    return fields[0] != fields[2] or fields[2] is None
-
-
 def holds_too_long(fields: Sequence[bytes | None], now_ms: int) -> bool:
     """Whether the lease ends later than it was granted for: the clock went back since."""
     lease, granted = fields[5], fields[14]
@@ -57,25 +54,14 @@ def holds_too_long(fields: Sequence[bytes | None], now_ms: int) -> bool:
 
 
 def read_record(
-    session_id: str, fields: Sequence[bytes | None], now_ms: int, last: Cursor | None = None
+    session_id: str, fields: Sequence[bytes | None], now_ms: int
 ) -> SessionInfo | SessionCorrupted | None:
-    """What the fields of a meta hash say; ``last`` is the newest entry of a foreign log."""
+    """What the fields of a meta hash say."""
     gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
     cancel, owner, created, size, terms, replaced, granted = fields[8:15]
     if gen is None and status is None:
         return None
     try:
-        metadata = metadata_json.decode(fields[15]) if len(fields) > 15 and fields[15] else None
-        if is_foreign(fields):
-            return SessionInfo(
-                session_id=session_id,
-                status=_foreign_status(status, cancel),
-                generation=_text(gen),
-                terms=None,
-                last=last or Cursor(0, 0),
-                cancelling=status != b"done" and cancel == b"1",
-                metadata=metadata,
-            )
         standing, remaining = Status.ACTIVE, None
         if status == b"done":
             standing = OUTCOMES[outcome or b"finished"]
@@ -84,22 +70,22 @@ def read_record(
             left_ms = min(_number(lease or b"0") - now_ms, _number(granted))
             remaining = max(0.0, left_ms / 1000)
             standing = Status.ACTIVE if remaining > 0 else Status.LOST
-        log = read_terms(_number(epoch), _text(terms))
+        log = read_terms(_number(epoch), text_of(terms))
         return SessionInfo(
             session_id=session_id,
             status=standing,
-            generation=_text(gen),
+            generation=text_of(gen),
             terms=log,
             last=log.cursor(_number(last_offset)),
-            replaced=_text(replaced) or None,
+            replaced=text_of(replaced) or None,
             bytes=_number(size or b"0"),
             lease=remaining,
             lease_mark=None if lease is None else _number(lease),
-            owner=None if owner is None else _text(owner),
+            owner=None if owner is None else text_of(owner),
             created=_time(created) if created else None,
-            error=_text(error) if error else None,
+            error=text_of(error) if error else None,
             cancelling=status != b"done" and cancel == b"1",
-            metadata=metadata,
+            metadata=metadata_of(fields),
         )
     except (ValueError, KeyError) as problem:
         return SessionCorrupted(session_id, f"unreadable record: {problem!r:.200}")
@@ -110,12 +96,6 @@ def outcome_status(session_id: str, outcome: bytes) -> Status:
     if outcome not in OUTCOMES:
         raise SessionCorrupted(session_id, f"unknown outcome {outcome!r}")
     return OUTCOMES[outcome]
-
-
-def _foreign_status(status: bytes | None, cancel: bytes | None) -> Status:
-    if status != b"done":
-        return Status.ACTIVE
-    return Status.CANCELLED if cancel == b"1" else Status.FINISHED
 
 
 @lru_cache(maxsize=64)
@@ -138,8 +118,17 @@ def _time(value: bytes) -> float:
     return written / 1000
 
 
-def _text(value: bytes | None) -> str:
+def text_of(value: bytes | None) -> str:
+    """:raises ValueError: it is not UTF-8."""
     return (value or b"").decode()
+
+
+def metadata_of(fields: Sequence[bytes | None]) -> Any:
+    """The metadata, where it was asked for and is there.
+
+    :raises ValueError: it is no JSON.
+    """
+    return metadata_json.decode(fields[-1]) if len(fields) > len(FIELDS) and fields[-1] else None
 
 
 def read_terms(epoch: int, text: str) -> Terms:
