@@ -147,15 +147,17 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("turns", ["0", "1", "2", "3", "5", "9", "30"])
-@pytest.mark.parametrize("away", ["frozen", "dead"])
+@pytest.mark.parametrize("away", ["frozen", "dead", "silent"])
 async def test_a_program_ends_whatever_its_tasks_wait_for(
     away: str, turns: str, make_redis: Callable[..., RedisServer], run_python: RunPython
 ) -> None:
-    """With a store that cannot be reached, and calls of every kind under way: no task of the hub
-    keeps what cancels it to itself."""
+    """With a store that cannot be reached (any more, at all, or that does not answer who connects),
+    and calls of every kind under way: no task of the hub keeps what cancels it to itself."""
     server = make_redis()
     if away == "dead":
         server.kill()
+    elif away == "silent":
+        server.pause()
     process = await run_python(_ALL_AT_WORK, server.url, away, turns)
     assert "ready" == await within(process.line())
     if away == "frozen":

@@ -54,12 +54,14 @@ async def _refused(
 
 
 async def _used(hub: Hub, session_id: str) -> tuple[LiveStream, Subscription]:
-    """Handles on a session of which all is stored and read."""
+    """Handles on a session of which all is stored, and was read as it came."""
     stream, _ = await hub.register(session_id)
     subscription = stream.subscribe()
-    await stream.publish("a")
-    await stream.flush()
-    assert "a" == (await anext(subscription)).data
+    for chunk in ("a", "b"):
+        reading = asyncio.ensure_future(anext(subscription))
+        await stream.publish(chunk)
+        await stream.flush()
+        assert chunk == (await reading).data
     return stream, subscription
 
 
@@ -76,10 +78,10 @@ async def test_every_handle_refuses_in_the_loop_of_another_thread(
     for error in raised.values():
         assert "'MainThread'" in str(error)
         assert "streamhub.sync" in str(error)
-    await stream.publish("b")
-    assert "b" == (await within(anext(subscription))).data
+    await stream.publish("c")
+    assert "c" == (await within(anext(subscription))).data
     await stream.close()
-    assert "ab" == await stream.text()
+    assert "abc" == await stream.text()
 
 
 @pytest.mark.parametrize("store", ["memory", "redis"])
@@ -130,7 +132,7 @@ if child := os.fork():
     assert os.waitpid(child, 0)[1] == 0
 
     async def go_on():
-        await stream.publish("b")
+        await stream.publish("c")
         print((await anext(subscription)).data)
         await stream.close()
         print(await stream.text())
@@ -165,7 +167,7 @@ async def test_every_handle_refuses_in_a_forked_child(
     expected = [
         *("HubInOtherProcess", "HubInOtherProcess"),
         *("HubInOtherProcess", "True True", "None"),
-        *("b", "ab"),
+        *("c", "abc"),
     ]
     assert expected == [await within(process.line()) for _ in expected]
     assert 0 == await within(process.wait())
