@@ -203,6 +203,35 @@ async def test_g10_clients_that_do_not_read_cost_little_and_slow_nobody(
     assert grown < 64 * MIB
 
 
+@pytest.mark.parametrize("batch", [False, True])
+async def test_g10_clients_that_do_not_read_sessions_of_their_own_cost_little(
+    server: ServerProcess, hub: Hub, session_id: str, batch: bool
+) -> None:
+    """Twelve replay sessions of 15 MiB each, joined or not, and read nothing but the beginning."""
+    size = 2048
+    names = [f"{session_id}:{number}" for number in range(12)]
+    for name in names:
+        stream, _ = await hub.register(name)
+        await publish(stream, [size * "x"] * (15 * MIB // size))
+        await stream.close()
+    query = "?batch=true" if batch else ""
+    async with Client(server) as warm:
+        await warm.ask(path_of(names[0]) + query)
+        await warm.read(1)
+    before = server.resident_bytes
+    async with AsyncExitStack() as stack:
+        for name in names:
+            client = await stack.enter_async_context(Client(server, receive_buffer=4096))
+            await client.ask(path_of(name) + query)
+            await client.read(1)
+        grown = server.resident_bytes - before
+    each = grown / len(names) / MIB
+    print(f"batch={batch}: the server has grown by {each:.1f} MiB for each of them")
+
+    # A session whole would be 15, and several times that where it is joined.
+    assert grown < len(names) * 3 * MIB
+
+
 Leaves = Callable[[ServerProcess, LiveStream, int], Awaitable[None]]
 
 

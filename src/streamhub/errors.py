@@ -101,7 +101,7 @@ class InvalidSessionId(StreamHubError, ValueError):
 
 
 class InvalidCursor(StreamHubError, ValueError):
-    """The cursor has a wrong form, or lies beyond the end of the log."""
+    """What was given is no cursor."""
 
     def __init__(self, cursor: object, reason: str, session_id: str | None = None) -> None:
         self.cursor, self.reason, self.session_id = cursor, reason, session_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from starlette.requests import Request
 
@@ -30,10 +31,12 @@ def cursor_of(request: Request) -> str | None:
     return request.headers.get("last-event-id") or request.query_params.get("after") or None
 
 
-def held_cursor(request: Request) -> Cursor | None:
+def held_cursor(
+    request: Request, cursor: Callable[[Request], str | None] = cursor_of
+) -> Cursor | None:
     """The cursor by which the client knows that the session was there; None if it has none."""
     try:
-        return Cursor.parse(cursor_of(request) or "")
+        return Cursor.parse(cursor(request) or "")
     except ValueError:
         return None
 

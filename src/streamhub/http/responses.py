@@ -24,7 +24,7 @@ from .disconnects import unless_gone
 from .faces import FACES, Face, face_of, ui_message_face
 from .heartbeat import Silence
 from .problems import BadRequest, not_found
-from .queries import held_cursor
+from .queries import cursor_of, held_cursor
 
 __all__ = ["FaceName", "SSEResponse", "StreamResponse", "UIMessageStreamResponse"]
 
@@ -196,7 +196,8 @@ class StreamResponse(Response):
         stream = self._stream
         if isinstance(stream, Lookup):
             # A client with a cursor knows that the session was there.
-            stream = stream.known_by(held_cursor(request))
+            cursor = cursor_of if self._face is None else self._face.cursor
+            stream = stream.known_by(held_cursor(request, cursor))
         return await stream if inspect.isawaitable(stream) else stream
 
     async def _follow(
