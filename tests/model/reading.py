@@ -71,9 +71,8 @@ class Reading(Stage):
         if record is None or stream is None:
             return
         if data.draw(st.integers(0, 7), label="another epoch") == 7:
-            row, error = self.run(
-                _to_the_end(stream.subscribe(after=Cursor(record.terms.current + 1, 1)))
-            )
+            elsewhere = self.opened(stream, after=Cursor(record.terms.current + 1, 1))
+            row, error = self.run(_to_the_end(elsewhere))
             assert ([], StreamReplaced) == (row, type(error))
             session.found_lost()
             return
@@ -83,7 +82,7 @@ class Reading(Stage):
         if offset in (0, last) and data.draw(st.booleans(), label="by name"):
             start = None if offset == 0 else "now"
         expected = _row(record, offset, last, batch=batch) if record.whole else []
-        subscription = stream.subscribe(after=start, batch_replay=batch, buffer=buffer)
+        subscription = self.opened(stream, after=start, batch_replay=batch, buffer=buffer)
         if record.standing is Status.ACTIVE:
             if record.whole:
                 assert expected == self.run(_taken(subscription, len(expected)))
@@ -109,7 +108,7 @@ class Reading(Stage):
         if record is None or stream is None or not record.log:
             return
         count = data.draw(st.integers(1, len(record.log)), label="count")
-        self._open_follower(session_id, record, stream.subscribe(buffer=buffer), count)
+        self._open_follower(session_id, record, self.opened(stream, buffer=buffer), count)
 
     def _open_follower(
         self, session_id: str, record: Record, subscription: Subscription, count: int

@@ -64,6 +64,7 @@ class Record:
             replaced=self.replaced,
             bytes=sum(_size(item) for item in self.log),
             lease=actual.lease,
+            lease_mark=actual.lease_mark,
             owner=self.owner,
             created=actual.created,
             error=self.error,

@@ -147,6 +147,14 @@ class Stage(RuleBasedStateMachine):
 
         return self.runner.run(bounded())
 
+    def opened(self, stream: LiveStream, **how: Any) -> Subscription:
+        """A subscription, which belongs to the event loop."""
+
+        async def opening() -> Subscription:
+            return stream.subscribe(**how)
+
+        return self.run(opening())
+
     def attempt(self, writing: Coroutine[Any, Any, object]) -> Verdict:
         """What became of a write, as the producer was told."""
         try:

@@ -55,7 +55,7 @@ class SessionMachine(Producing, Reading):
         assert record is not None
         reader = self.run(self.reading.get(session_id))
         assert reader is not None
-        self._open_follower(session_id, record, reader.subscribe(), len(items))
+        self._open_follower(session_id, record, self.opened(reader), len(items))
 
 
 def test_sessions_in_memory_follow_the_model() -> None:
