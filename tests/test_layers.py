@@ -159,3 +159,33 @@ def test_importing_the_package_loads_no_extra() -> None:
 
     assert "streamhub" in loaded
     assert set() == set(OWNERS) & set(loaded)
+
+
+MACHINES = ("producing.phase", "producing.pacing", "producing.repair", "producing.outbox")
+
+
+@pytest.mark.parametrize("module", MACHINES)
+def test_what_decides_knows_no_event_loop(module: str) -> None:
+    """A machine is driven by its inputs, the time among them: it waits for nothing, and asks no
+    clock."""
+    assert module in _modules()
+    assert set() == _imports(module)[1] & {"asyncio", "time", "threading", "datetime"}
+    assert not [
+        node
+        for node in ast.walk(ast.parse(_modules()[module].read_text()))
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await)
+    ]
+
+
+@pytest.mark.parametrize("module", [name for name in _modules() if name.startswith("producing.")])
+def test_a_class_holds_at_most_twenty_attributes(module: str) -> None:
+    """More of them are several things in one."""
+    for node in ast.walk(ast.parse(_modules()[module].read_text())):
+        if isinstance(node, ast.ClassDef):
+            held = {
+                one.attr
+                for one in ast.walk(node)
+                if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)
+                if isinstance(one.value, ast.Name) and one.value.id == "self"
+            }
+            assert 20 >= len(held), (node.name, sorted(held))
