@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-import streamhub
+from .package_source import imports, modules
 
-PACKAGE = Path(streamhub.__file__).parent
 VALUES = {
     "chunks": set[str](),
     "config": set[str](),
@@ -23,6 +19,10 @@ VALUES = {
 }
 #: What finds a store by its scheme, and so may name all of them.
 DOOR = "stores.open_store"
+#: What a user's program meets first: from here down the floors are counted. Doors to the outside
+#: stand on top.
+ROOF = "hub"
+MOST_FLOORS = 11
 #: Where hubs are put together from their parts.
 MAY_NAME_A_STORE = ("hub", "cli", "demo", "testing")
 OWNERS = {
@@ -38,42 +38,6 @@ OWNERS = {
 }
 
 
-@cache
-def _modules() -> dict[str, Path]:
-    """Every module of the package by its name below ``streamhub``; the package itself is ''."""
-    modules = {}
-    for path in PACKAGE.rglob("*.py"):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return modules
-
-
-@cache
-def _imports(module: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Which modules of ours and which top-level packages of others ``module`` imports."""
-    ours, others = set[str](), set[str]()
-    path = _modules()[module]
-    package = ["streamhub", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parents = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            names = [f"{base}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            top, _, inner = name.partition(".")
-            if top != "streamhub":
-                others.add(top)
-            elif inner in _modules():
-                ours.add(inner)
-            else:
-                ours.add(inner.rpartition(".")[0])
-    return frozenset(ours), frozenset(others)
-
-
 def _is_in(module: str, layer: str) -> bool:
     return module == layer or module.startswith(f"{layer}.")
 
@@ -81,16 +45,16 @@ def _is_in(module: str, layer: str) -> bool:
 @pytest.mark.parametrize("module", VALUES)
 def test_values_import_nothing_of_ours(module: str) -> None:
     """Values know no other layer; errors may speak of chunks."""
-    assert _imports(module)[0] <= VALUES[module]
+    assert imports(module)[0] <= VALUES[module]
 
 
 def test_stores_know_values_and_no_other_store() -> None:
     """A store imports values, ``stores.base``, and what belongs to that store itself."""
-    stores = [name for name in _modules() if name.startswith("stores.") and name != DOOR]
+    stores = [name for name in modules() if name.startswith("stores.") and name != DOOR]
     wrong = {
         (store, imported)
         for store in stores
-        for imported in _imports(store)[0]
+        for imported in imports(store)[0]
         if imported not in {*VALUES, "stores.base"}
         and not _is_in(imported, ".".join(store.split(".")[:2]))
     }
@@ -103,18 +67,49 @@ def test_only_the_edges_name_a_concrete_store() -> None:
     """All that moves data knows ``stores.base`` alone."""
     wrong = {
         (module, imported)
-        for module in _modules()
+        for module in modules()
         if not any(_is_in(module, edge) for edge in (*MAY_NAME_A_STORE, "stores"))
-        for imported in _imports(module)[0]
+        for imported in imports(module)[0]
         if _is_in(imported, "stores") and imported not in ("stores.base", DOOR)
     }
 
     assert set() == wrong
 
 
+def test_the_two_wings_do_not_know_each_other() -> None:
+    """What produces and what reads meet in the store, and nowhere else."""
+    wings = {"producing": "reading", "reading": "producing"}
+    wrong = {
+        (module, imported)
+        for wing, other in wings.items()
+        for module in modules()
+        if _is_in(module, wing)
+        for imported in imports(module)[0]
+        if _is_in(imported, other)
+    }
+
+    assert all(any(_is_in(module, wing) for module in modules()) for wing in wings)
+    assert set() == wrong
+
+
+@pytest.mark.parametrize("room", [ROOF, "stores"])
+def test_there_are_few_floors(room: str) -> None:
+    """A chain of imports that is longer makes each change at its end one of everything above it:
+    break it where a module needs no more of the next than a value or a function."""
+    floors: dict[str, tuple[str, ...]] = {}
+    left = {name: imports(name, when_called=False)[0] - {name} for name in modules()}
+    while free := [name for name in left if not left[name] & left.keys()]:
+        for name in free:
+            below = [floors[one] for one in left.pop(name) if one in floors]
+            floors[name] = (name, *max(below, key=len, default=()))
+    highest = max((floors[name] for name in floors if _is_in(name, room)), key=len)
+
+    assert len(highest) <= MOST_FLOORS, " imports ".join(highest)
+
+
 def test_no_modules_import_each_other_in_a_ring() -> None:
     """Not even for their types: each module can be understood once those that it imports are."""
-    left = {name: _imports(name)[0] for name in _modules()}
+    left = {name: imports(name)[0] for name in modules()}
     while free := {name for name, imported in left.items() if not imported & left.keys()}:
         left = {name: imported for name, imported in left.items() if name not in free}
 
@@ -124,7 +119,7 @@ def test_no_modules_import_each_other_in_a_ring() -> None:
 @pytest.mark.parametrize("library", OWNERS)
 def test_a_library_has_one_owner(library: str) -> None:
     """What the core does without is imported by the part that needs it alone."""
-    importers = {module for module in _modules() if library in _imports(module)[1]}
+    importers = {module for module in modules() if library in imports(module)[1]}
 
     assert importers
     assert set() == {
@@ -140,13 +135,13 @@ def test_the_demo_is_an_application_like_any_other() -> None:
     allowed = {"", "http", "stores.base", "stores.memory", "stores.wrapped"}
     wrong = {
         (module, imported)
-        for module in _modules()
+        for module in modules()
         if _is_in(module, "demo")
-        for imported in _imports(module)[0]
+        for imported in imports(module)[0]
         if imported not in allowed and not _is_in(imported, "demo")
     }
 
-    assert {"demo.web", "demo.answer"} <= set(_modules())
+    assert {"demo.web", "demo.answer"} <= set(modules())
     assert set() == wrong
 
 

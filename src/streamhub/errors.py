@@ -86,9 +86,6 @@ class HubInOtherProcess(StreamHubError, RuntimeError):
         )
 
 
-# -- bad input -------------------------------------------------------------------------------
-
-
 class InvalidSessionId(StreamHubError, ValueError):
     """A session id is 1 to 512 bytes of UTF-8 without control characters."""
 
@@ -155,9 +152,6 @@ class StreamTooLarge(StreamHubError):
         )
 
 
-# -- the write side --------------------------------------------------------------------------
-
-
 class NotProducer(StreamHubError):
     """Something that only the producer may do was tried on a reader's handle."""
 
@@ -190,9 +184,6 @@ class StreamClosed(StreamHubError):
     def __init__(self, session_id: str, status: Status) -> None:
         self.session_id, self.status = session_id, status
         super().__init__(f"session {session_id!r}: the stream has ended ({status})")
-
-
-# -- the read side ---------------------------------------------------------------------------
 
 
 class SessionNotFound(StreamHubError, LookupError):
@@ -246,9 +237,6 @@ class CursorExpired(StreamHubError):
     def __init__(self, session_id: str, cursor: Cursor) -> None:
         self.session_id, self.cursor = session_id, cursor
         super().__init__(f"session {session_id!r}: the chunks after cursor {cursor} are gone")
-
-
-# -- the store -------------------------------------------------------------------------------
 
 
 class StoreUnavailable(StreamHubError):

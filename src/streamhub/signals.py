@@ -1,4 +1,4 @@
-"""Tasks that wait for the next news of something, and are woken together; who was cancelled."""
+"""How tasks wait for news and are woken together, and whether the current one was cancelled."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ _FEW = 16
 
 
 class Signal(Generic[T]):
-    """Holds those who wait. Who was cancelled is forgotten with the next news, or when twice as
-    many are held as waited when that was last seen to."""
+    """Wakes all who wait, with the same news.
+
+    A task that is cancelled while it waits leaves its future behind. ``fire`` drops it; ``wait``
+    drops all such futures whenever the list of them has doubled, so that it stays short without
+    being searched each time.
+    """
 
     # Most have one who waits, for whom a list would be more memory to fetch than all the rest.
     __slots__ = ("_first", "_loop", "_many", "_others")

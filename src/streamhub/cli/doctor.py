@@ -63,9 +63,6 @@ async def doctor(url: str, *, as_json: bool) -> int:
     return Code.FAILED if problems else Code.FINISHED
 
 
-# -- a session from end to end ---------------------------------------------------------------
-
-
 async def _try_out(url: str, server: str, session_id: str) -> Finding:
     """Claim, publish, follow, cancel and remove a session on this server."""
     try:
@@ -148,9 +145,6 @@ async def _follow(stream: LiveStream, reader: LiveStream | None) -> float:
             if len(times) > _ENOUGH and median(times[2:]) > _POLLED:
                 break
     return median(times[2:])
-
-
-# -- what is shown ---------------------------------------------------------------------------
 
 
 def _redacted(finding: Finding, url: str) -> Finding:

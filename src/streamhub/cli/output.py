@@ -126,8 +126,6 @@ class Output:
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_write, b"\0")
 
-    # -- in the thread ---------------------------------------------------------------------------
-
     def _run(self) -> None:
         try:
             while not self._halt:

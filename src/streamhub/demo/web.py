@@ -98,8 +98,6 @@ class Site:
             exception_handlers={StreamHubError: _refused},
         )
 
-    # -- what the page shows -----------------------------------------------------------------
-
     async def _tell_about(self, request: Request) -> Response:
         return JSONResponse(dict(self._about))
 
@@ -113,8 +111,6 @@ class Site:
             turns.append(_facts(info, tab.resumed.get(info.session_id)))
         facts = {"turns": turns, "producer": self._producers.current, "connects": tab.connects}
         return JSONResponse(facts, headers={"cache-control": "no-store"})
-
-    # -- what one does on it -----------------------------------------------------------------
 
     async def _ask(self, request: Request) -> Response:
         chat = _name_in(request.path_params["chat"])
@@ -150,8 +146,6 @@ class Site:
 
     async def _crash(self, request: Request) -> Response:
         return JSONResponse({**self._producers.crash(), "how": self._producers.crash_kind})
-
-    # -- parts -------------------------------------------------------------------------------
 
     async def _turns(self, chat: str) -> list[SessionInfo]:
         """Those that the store has: it may have lost some, and may have more than we know of."""

@@ -17,7 +17,7 @@ from ..stores.base import Append, Claim, WriteOp
 
 __all__ = ["FULL_APPEND", "MetadataBox", "Outbox"]
 
-# One script call must not hold the server for much longer than a millisecond.
+# One call must not hold the store for much longer than a millisecond.
 FULL_APPEND = 512
 _APPEND_BYTES = 256 * 1024
 # How much of one stream may travel in one round trip: the rest waits, so that others get theirs.

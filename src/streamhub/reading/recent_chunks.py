@@ -15,7 +15,7 @@ class RecentChunks:
     out of it reads the log until it is back in.
     """
 
-    # Without slots, each live message would look at twice as much memory here.
+    # With a dict instead, each live message would look at twice as much memory here.
     __slots__ = ("_base", "_bytes", "_chunks", "_max_bytes", "max_chunks", "term")
 
     def __init__(self, max_chunks: int, max_bytes: int) -> None:

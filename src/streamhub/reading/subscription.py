@@ -137,7 +137,7 @@ class Subscription(AsyncIterator[Chunk]):
                     return []
                 chunks = [*self._ready]
                 continue
-            # Fast path of _fetch, as in __anext__, but to all that came until this reader had its
+            # Fast path of _fetch: as in __anext__, but to all that came until this reader had its
             # turn.
             assert self._position is not None
             self._waiter = waiter = view.news.wait()

@@ -53,9 +53,6 @@ __all__ = [
 Takeover = Literal["restart", "continue"]
 
 
-# -- claiming --------------------------------------------------------------------------------
-
-
 class Claim(msgspec.Struct, frozen=True):
     """One generation's ownership of a session, with all that is needed to put it back."""
 
@@ -98,9 +95,6 @@ class Refused(msgspec.Struct, frozen=True):
     """Somebody owns the session, or it is complete and was not to be restarted."""
 
     info: SessionInfo
-
-
-# -- writing ---------------------------------------------------------------------------------
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):
@@ -214,9 +208,6 @@ class Over(msgspec.Struct, frozen=True, gc=False):
 WriteResult = Stored | Behind | HasHoles | Gone | Restored | Fenced | Over
 
 
-# -- listening -------------------------------------------------------------------------------
-
-
 class Synced(msgspec.Struct, frozen=True, gc=False):
     """From here on every event of the session arrives. What came before may have been missed."""
 
@@ -268,9 +259,6 @@ class Watch(Protocol):
     """A running watch; ends with ``close()``, after which the sink is not called again."""
 
     def close(self) -> None: ...
-
-
-# -- the store -------------------------------------------------------------------------------
 
 
 class Store(Protocol):

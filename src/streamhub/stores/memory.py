@@ -172,8 +172,6 @@ class MemoryStore(BaseStore):
     def __repr__(self) -> str:
         return "memory://"
 
-    # -- claiming ----------------------------------------------------------------------------
-
     async def claim(
         self,
         session_id: str,
@@ -230,8 +228,6 @@ class MemoryStore(BaseStore):
         self._records[session_id] = record
         self._tell(session_id, Claimed(term, terms.base, lease, generation))
         return Granted(record.claim, record.bytes, record.metadata)
-
-    # -- writing -----------------------------------------------------------------------------
 
     async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
         now = self._clock()
@@ -311,8 +307,6 @@ class MemoryStore(BaseStore):
         )
         return Restored(last)
 
-    # -- cancelling, removing ----------------------------------------------------------------
-
     async def cancel(
         self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
     ) -> Status | None:
@@ -350,8 +344,6 @@ class MemoryStore(BaseStore):
         for watch in list(self._cancels.get(session_id, ())):
             watch.send(CancelRequested())
         return True
-
-    # -- reading -----------------------------------------------------------------------------
 
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
@@ -392,8 +384,6 @@ class MemoryStore(BaseStore):
         watch = _Watch(channels.setdefault(session_id, {}), sink)
         asyncio.get_running_loop().call_soon(watch.send, Synced())
         return watch
-
-    # -- parts -------------------------------------------------------------------------------
 
     def _get(self, session_id: str, now: float) -> _Record | None:
         removed = self._removed.get(session_id)

@@ -19,8 +19,6 @@ __all__ = ["CrashingTests"]
 
 
 class CrashingTests(Stage):
-    # -- G8: crashes show ----------------------------------------------------------------------
-
     async def test_g8_a_dead_producer_is_lost_for_every_subscriber(
         self, backend: Backend, hubs: Hubs, store: Store, session: str
     ) -> None:
@@ -64,8 +62,6 @@ class CrashingTests(Stage):
         await stream.publish("b")
         await within(stream.close())
         assert "ab" == joined(await reading)
-
-    # -- takeovers -----------------------------------------------------------------------------
 
     @pytest.mark.parametrize("takeover", ["restart", "continue"])
     @pytest.mark.parametrize("status", [None, *Status])

@@ -54,8 +54,6 @@ every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 
 
 class ProducingTests(Stage):
-    # -- G1: one producer ----------------------------------------------------------------------
-
     async def test_g1_of_many_who_register_at_once_one_produces(
         self, hubs: Hubs, session: str
     ) -> None:
@@ -107,8 +105,6 @@ class ProducingTests(Stage):
             assert session == caught.value.session_id
         assert Status.ACTIVE is (await owner.info()).status
         assert "a" == await owner.text()
-
-    # -- G2: fencing ---------------------------------------------------------------------------
 
     @every_write
     @pytest.mark.parametrize("takeover", ["restart", "continue"])
@@ -190,8 +186,6 @@ class ProducingTests(Stage):
         await within(running.wait())
         await elsewhere.remove(session)
         await within(cleaned.wait())
-
-    # -- G5: no silent loss --------------------------------------------------------------------
 
     async def test_text_of_a_subclass_is_text(self, hub: Hub, session: str) -> None:
         """It is stored as the text that it is, and streams that are written with it go on."""
@@ -293,8 +287,6 @@ class ProducingTests(Stage):
             await within(anext(subscription))
         assert (session, "ValueError: it broke") == (caught.value.session_id, caught.value.error)
 
-    # -- G6: exactly once ----------------------------------------------------------------------
-
     async def test_g6_a_write_whose_answer_was_lost_takes_effect_once(
         self, hubs: Hubs, elsewhere: Hub, session: str
     ) -> None:
@@ -312,8 +304,6 @@ class ProducingTests(Stage):
         assert texts == [chunk.data for chunk in await live]
         info = await (await reader(elsewhere, session)).info()
         assert (Status.FINISHED, 60, {"n": 1}) == (info.status, info.last.offset, info.metadata)
-
-    # -- G10: bounded --------------------------------------------------------------------------
 
     async def test_g10_no_more_than_the_limit_waits_to_be_stored(
         self, hubs: Hubs, store: Store, session: str

@@ -31,8 +31,6 @@ class Model:
 
 
 class RunningTests(Stage):
-    # -- run -----------------------------------------------------------------------------------
-
     @pytest.mark.parametrize("kind", ["async iterable", "iterable", "function"])
     async def test_run_publishes_every_kind_of_source(
         self, hub: Hub, elsewhere: Hub, session: str, kind: str
@@ -141,8 +139,6 @@ class RunningTests(Stage):
         await within(owner.close())
         assert "a" == joined(await drain(owner.subscribe()))
 
-    # -- finding sessions ----------------------------------------------------------------------
-
     async def test_get_knows_what_is_there(self, hub: Hub, elsewhere: Hub, session: str) -> None:
         """A session is found by every instance, before and after its end; others are None."""
         assert None is await elsewhere.get(session)
@@ -199,8 +195,6 @@ class RunningTests(Stage):
         assert None is await hub.get(session)
         assert not await hub.remove(session)
         assert not await elsewhere.remove(session)
-
-    # -- metadata, text ------------------------------------------------------------------------
 
     async def test_metadata_is_loaded_as_the_type_asked_for(
         self, hub: Hub, elsewhere: Hub, session: str
@@ -271,8 +265,6 @@ class RunningTests(Stage):
         info = await other.info()
         assert (Status.FAILED, "broke") == (info.status, info.error)
 
-    # -- G11: nothing stays --------------------------------------------------------------------
-
     async def test_g11_an_ended_session_expires_after_its_retention(
         self, backend: Backend, hubs: Hubs, elsewhere: Hub, session: str
     ) -> None:
@@ -292,8 +284,6 @@ class RunningTests(Stage):
         assert 1 == (await fresh.publish("b")).offset
         await within(fresh.close())
         assert "b" == await fresh.text()
-
-    # -- a closed hub --------------------------------------------------------------------------
 
     async def test_a_closed_hub_does_nothing_any_more(self, hubs: Hubs, session: str) -> None:
         """Every call on a closed hub, and on the handles that it gave, says that it is closed."""

@@ -229,8 +229,6 @@ class ClaimTests(Scene):
         info = await look(store, session)
         assert (False, None) == (info.cancelling, info.error)
 
-    # -- time ----------------------------------------------------------------------------------
-
     async def test_a_session_whose_lease_ran_out_is_lost(
         self, backend: Backend, store: Store, session: str
     ) -> None:

@@ -28,8 +28,6 @@ STORED_ENDS = (Status.FINISHED, Status.FAILED, Status.CANCELLED)
 
 
 class EndTests(Scene):
-    # -- by the producer -----------------------------------------------------------------------
-
     @pytest.mark.parametrize("status", STORED_ENDS)
     async def test_an_end_is_stored_with_the_log(
         self, store: Store, other: Store, session: str, status: Status
@@ -76,8 +74,6 @@ class EndTests(Scene):
         claimed = await claim(store, session)
         await lose(store, claimed)
         assert Over(Status.FINISHED) == await write(store, End(claimed, 0, Status.FINISHED))
-
-    # -- by a cancel ---------------------------------------------------------------------------
 
     async def test_a_cancel_marks_an_active_session(
         self, store: Store, other: Store, session: str
@@ -202,8 +198,6 @@ class EndTests(Scene):
         claimed = await claim(store, session)
         assert None is await store.cancel(session, generation=new_generation(), epoch=None)
         assert Stored(1, cancelling=False) == await append(store, claimed, ["a"])
-
-    # -- by removal ----------------------------------------------------------------------------
 
     @pytest.mark.parametrize("status", [Status.ACTIVE, *STORED_ENDS, Status.LOST])
     async def test_a_removed_session_is_gone(

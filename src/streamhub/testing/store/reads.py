@@ -27,8 +27,6 @@ ODD_IDS = [
 
 
 class ReadTests(Scene):
-    # -- look ----------------------------------------------------------------------------------
-
     async def test_a_look_answers_in_the_order_asked(self, store: Store, session: str) -> None:
         """Each session is answered in its place, and unknown ones with None."""
         ids = [f"{session}:{n}" for n in range(6)]
@@ -60,8 +58,6 @@ class ReadTests(Scene):
         assert 4 == len(sizes)
         assert all(size >= 100_000 for size in sizes[1::2])
         assert [] == list(await store.metadata_sizes([]))
-
-    # -- read ----------------------------------------------------------------------------------
 
     async def test_reading_goes_on_after_any_cursor(self, store: Store, session: str) -> None:
         """From each place in the log a reader gets exactly what follows it."""
@@ -148,8 +144,6 @@ class ReadTests(Scene):
             Cursor(0, 0),
         ):
             assert [] == await store.read_joined(session, cursor, 10)
-
-    # -- sessions ------------------------------------------------------------------------------
 
     async def test_there_is_nothing_after_a_cursor_of_another_epoch(
         self, store: Store, session: str

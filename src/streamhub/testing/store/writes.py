@@ -45,8 +45,6 @@ every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 
 
 class WriteTests(Scene):
-    # -- append --------------------------------------------------------------------------------
-
     async def test_appended_chunks_stand_in_order_under_growing_cursors(
         self, store: Store, other: Store, session: str
     ) -> None:
@@ -121,8 +119,6 @@ class WriteTests(Scene):
         assert ["a"] == await texts(store, claimed)
         assert Stored(2) == await append(store, claimed, ["b"], after=["a"])
 
-    # -- metadata, renewal, release ------------------------------------------------------------
-
     async def test_metadata_is_replaced_as_a_whole(
         self, store: Store, other: Store, session: str
     ) -> None:
@@ -195,8 +191,6 @@ class WriteTests(Scene):
         assert ["a"] == await texts(store, claimed)
         assert 1 == (await look(store, session, metadata=True)).metadata
 
-    # -- what stops a write --------------------------------------------------------------------
-
     @every_op
     @pytest.mark.parametrize("takeover", ["restart", "continue"])
     async def test_no_operation_of_a_stale_generation_takes_effect(
@@ -261,8 +255,6 @@ class WriteTests(Scene):
         answer = await write(store, OPS[name](claimed))
         assert isinstance(answer, Stored)
         assert answer.cancelling
-
-    # -- several at once -----------------------------------------------------------------------
 
     async def test_operations_are_carried_out_in_order(self, store: Store, session: str) -> None:
         """Chunks, metadata and the end of one call take effect one after the other."""
