@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 
@@ -163,19 +164,19 @@ MACHINES = ("producing.phase", "producing.pacing", "producing.repair", "producin
 def test_what_decides_knows_no_event_loop(module: str) -> None:
     """A machine is driven by its inputs, the time among them: it waits for nothing, and asks no
     clock."""
-    assert module in _modules()
-    assert set() == _imports(module)[1] & {"asyncio", "time", "threading", "datetime"}
+    assert module in modules()
+    assert set() == imports(module)[1] & {"asyncio", "time", "threading", "datetime"}
     assert not [
         node
-        for node in ast.walk(ast.parse(_modules()[module].read_text()))
+        for node in ast.walk(ast.parse(modules()[module].read_text()))
         if isinstance(node, ast.AsyncFunctionDef | ast.Await)
     ]
 
 
-@pytest.mark.parametrize("module", [name for name in _modules() if name.startswith("producing.")])
+@pytest.mark.parametrize("module", [name for name in modules() if name.startswith("producing.")])
 def test_a_class_holds_at_most_twenty_attributes(module: str) -> None:
     """More of them are several things in one."""
-    for node in ast.walk(ast.parse(_modules()[module].read_text())):
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
         if isinstance(node, ast.ClassDef):
             held = {
                 one.attr
