@@ -101,8 +101,8 @@ async def test_sessions_with_odd_names_do_not_meet(stage: Stage) -> None:
 def _cursors(end: Cursor) -> dict[str, type[StreamHubError]]:
     most = 2**64 - 1
     return {
-        f"{end.term}-{end.offset + 1}": InvalidCursor,
-        f"{end.term}-{most}": InvalidCursor,
+        f"{end.term}-{end.offset + 1}": StreamReplaced,
+        f"{end.term}-{most}": StreamReplaced,
         f"{end.term - 1}-1": StreamReplaced,
         f"{end.term + 1}-0": StreamReplaced,
         "0-0": StreamReplaced,
