@@ -15,7 +15,7 @@ VALUES = {
     "config": set[str](),
     "errors": {"chunks"},
     "ids": {"errors"},
-    "metadata_json": {"errors"},
+    "metadata_json": set[str](),
     "signals": set[str](),
 }
 #: What finds a store by its scheme, and so may name all of them.

@@ -186,6 +186,22 @@ class SessionInfo(msgspec.Struct, frozen=True):
         """The offset after which the current generation writes: 0, or where it continued."""
         return 0 if self.terms is None else self.terms.base
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the Go library writes it, which has no epochs and does not count its chunks."""
+        return self.terms is None
+
+    @property
+    def chunks(self) -> int | None:
+        """How many chunks are stored; None where nobody counts them."""
+        return None if self.terms is None else self.last.offset
+
+    @property
+    def stream_id(self) -> str:
+        """What tells this stream from the ones that had the session before: its epoch, or where it
+        has none, its generation."""
+        return self.generation if self.terms is None else str(self.terms.epoch)
+
 
 def size_of(item: Item) -> int:
     """The size of what was published before."""

@@ -9,7 +9,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TypeAlias, get_args
 
-from . import metadata_json
 from .chunks import Cursor, SessionInfo, Status
 from .config import HubConfig
 from .engine import Engine
@@ -29,7 +28,7 @@ from .reading.replay import parse_after
 from .statistics import HubStatistics
 from .stores.base import Refused, Store, Takeover
 from .stores.open_store import open_store
-from .stream import LiveStream
+from .stream import LiveStream, written_metadata
 
 __all__ = ["Hub", "Source", "check_drain"]
 
@@ -145,7 +144,7 @@ class Hub:
             raise TypeError(f"on_cancel must be callable, not {type(on_cancel).__name__}")
         limit = self._config.max_chunk_bytes
         engine = self._started()
-        encoded = None if metadata is None else metadata_json.encode(session_id, metadata, limit)
+        encoded = None if metadata is None else written_metadata(session_id, metadata, limit)
         answer = await engine.claim(
             session_id, on_cancel, takeover=takeover, owner=owner, metadata=encoded
         )
@@ -203,7 +202,7 @@ class Hub:
         *,
         wait: float | None = None,
         after: Cursor | str | None = None,
-    ) -> Lookup:
+    ) -> Lookup[LiveStream | None]:
         """A reader's handle on a session; None when there is no such session. To be awaited.
 
         :param wait: wait up to so many seconds for it to be registered.

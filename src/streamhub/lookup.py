@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .chunks import Cursor
-from .stream import LiveStream
 
 __all__ = ["Lookup"]
 
-Found = LiveStream | None
-Find = Callable[[Cursor | str | None], Coroutine[Any, Any, Found]]
+Found = TypeVar("Found")
 
 
-class Lookup(Coroutine[Any, Any, Found]):
+class Lookup(Coroutine[Any, Any, Found], Generic[Found]):
     """A session that is looked for as soon as this is awaited, once."""
 
-    def __init__(self, find: Find, after: Cursor | str | None) -> None:
+    def __init__(
+        self,
+        find: Callable[[Cursor | str | None], Coroutine[Any, Any, Found]],
+        after: Cursor | str | None,
+    ) -> None:
         self._find = find
         self._after = after
         self._finding: Coroutine[Any, Any, Found] | None = None
 
-    def known_by(self, cursor: Cursor | str | None) -> Lookup:
+    def known_by(self, cursor: Cursor | str | None) -> Lookup[Found]:
         """The same, for somebody who holds ``cursor``, unless it was given one."""
         return Lookup(self._find, self._after or cursor)
 

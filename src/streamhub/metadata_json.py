@@ -10,8 +10,6 @@ from typing import Any
 
 import msgspec
 
-from .errors import InvalidMetadata
-
 __all__ = ["DEEPEST", "decode", "encode", "load"]
 
 #: How deeply lists and objects may be nested. Every reader of JSON can follow so far, with the
@@ -26,10 +24,10 @@ _DEEPER_OR_NOT = bytes.maketrans(b"[{]}", b"\2\2\0\0")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[{]}")
 
 
-def encode(session_id: str, value: object, limit: int) -> str:
+def encode(value: object, limit: int) -> str:
     """``value`` as JSON text of at most ``limit`` bytes, which ``decode`` can read.
 
-    :raises InvalidMetadata: it is not JSON, too large, or nested more deeply than ``DEEPEST``.
+    :raises ValueError: it is not JSON, too large, or nested more deeply than ``DEEPEST``.
     """
     try:
         text = json.dumps(
@@ -37,17 +35,12 @@ def encode(session_id: str, value: object, limit: int) -> str:
         )
         data = text.encode()
     except RecursionError as error:
-        raise InvalidMetadata(session_id, _too_deep(_levels(value))) from error
+        raise ValueError(_too_deep(_levels(value))) from error
     except (TypeError, ValueError) as error:
-        raise InvalidMetadata(session_id, f"metadata must be JSON: {error}") from error
+        raise ValueError(f"metadata must be JSON: {error}") from error
     if len(data) > limit:
-        raise InvalidMetadata(
-            session_id, f"metadata of {len(data):,} bytes is over max_chunk_bytes ({limit:,})"
-        )
-    try:
-        decode(data)
-    except ValueError as error:
-        raise InvalidMetadata(session_id, str(error)) from error
+        raise ValueError(f"metadata of {len(data):,} bytes is over max_chunk_bytes ({limit:,})")
+    decode(data)
     return text
 
 
@@ -66,16 +59,16 @@ def decode(data: bytes | str) -> Any:
         raise ValueError(f"metadata must be JSON: {error}") from error
 
 
-def load(session_id: str, value: object, kind: Any) -> Any:
+def load(value: object, kind: Any) -> Any:
     """``value``, decoded JSON, as ``kind``.
 
-    :raises InvalidMetadata: it does not fit.
+    :raises ValueError: it does not fit.
     """
     try:
         return msgspec.convert(value, kind, dec_hook=_model)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         name = getattr(kind, "__name__", repr(kind))
-        raise InvalidMetadata(session_id, f"metadata is no {name}: {error}") from error
+        raise ValueError(f"metadata is no {name}: {error}") from error
 
 
 def _too_deep(depth: int) -> str:

@@ -12,6 +12,7 @@ from .chunks import Cursor, SessionInfo, Status
 from .engine import Engine
 from .errors import (
     HubClosed,
+    InvalidMetadata,
     NotProducer,
     SessionCorrupted,
     SessionNotFound,
@@ -25,7 +26,7 @@ from .reading.session_view import SessionView
 from .reading.stored_text import stored_text
 from .reading.subscription import Subscription
 
-__all__ = ["LiveStream", "check_buffer"]
+__all__ = ["LiveStream", "check_buffer", "written_metadata"]
 
 T = TypeVar("T")
 
@@ -116,7 +117,7 @@ class LiveStream:
         """
         producer = self._producing("set metadata").producer
         limit = self._engine.config.max_chunk_bytes
-        await producer.set_metadata(metadata_json.encode(self._session_id, value, limit))
+        await producer.set_metadata(written_metadata(self._session_id, value, limit))
 
     async def close(self) -> None:
         """Store what is pending and end the stream as ``finished``.
@@ -282,7 +283,10 @@ class LiveStream:
         value = (await self._info(metadata=True)).metadata
         if type is None or value is None:
             return value
-        return metadata_json.load(self._session_id, value, type)
+        try:
+            return metadata_json.load(value, type)
+        except ValueError as error:
+            raise InvalidMetadata(self._session_id, str(error)) from error
 
     async def text(self) -> str:
         """What is stored now, joined; chunks with an event type are left out.
@@ -321,7 +325,7 @@ class LiveStream:
 
     def _is_mine(self, info: SessionInfo) -> bool:
         """Whether this is the stream that the handle was opened on, by whomever it is produced."""
-        if self._epoch is None:
+        if info.is_foreign:
             return info.generation == self._owner_generation
         return info.epoch == self._epoch
 
@@ -330,3 +334,14 @@ def check_buffer(buffer: int) -> None:
     """:raises ValueError: it is no number of chunks."""
     if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
         raise ValueError(f"buffer must be a number of chunks of at least 1, not {buffer!r}")
+
+
+def written_metadata(session_id: str, value: object, limit: int) -> str:
+    """Metadata as it is stored.
+
+    :raises InvalidMetadata: it is not JSON, over ``limit`` bytes, or nested too deeply.
+    """
+    try:
+        return metadata_json.encode(value, limit)
+    except ValueError as error:
+        raise InvalidMetadata(session_id, str(error)) from error

@@ -106,8 +106,8 @@ def _print_table(infos: list[SessionInfo]) -> None:
         (
             visible(info.session_id),
             f"{info.status} (cancelling)" if info.cancelling and _runs(info) else str(info.status),
-            f"{info.last.offset:,}" if info.epoch is not None else "?",
-            f"{info.bytes:,}" if info.epoch is not None else "?",
+            f"{info.last.offset:,}" if not info.is_foreign else "?",
+            f"{info.bytes:,}" if not info.is_foreign else "?",
             _age(info.created),
             visible(info.owner or ""),
         )
@@ -134,7 +134,7 @@ def _print_facts(info: SessionInfo) -> None:
         ("session", info.session_id),
         ("status", str(info.status)),
         ("generation", info.generation),
-        ("epoch", "none (written by the Go library)" if info.epoch is None else str(info.epoch)),
+        ("epoch", "none (written by the Go library)" if info.is_foreign else str(info.epoch)),
         ("cursor", str(info.last)),
     ]
     if info.error is not None:
@@ -142,7 +142,7 @@ def _print_facts(info: SessionInfo) -> None:
         facts.insert(2, ("error" if info.status is Status.FAILED else "reason", info.error))
     if info.cancelling and _runs(info):
         facts.insert(2, ("cancel", "asked for"))
-    if info.epoch is not None:
+    if not info.is_foreign:
         facts.append(("chunks", f"{info.last.offset:,}"))
         facts.append(("bytes", f"{info.bytes:,}"))
     if info.base:

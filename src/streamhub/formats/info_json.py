@@ -22,7 +22,7 @@ def info_json(info: SessionInfo) -> dict[str, Any]:
         "replaced": info.replaced,
         "epoch": info.epoch,
         "cursor": str(info.last),
-        "chunks": None if info.epoch is None else info.last.offset,
+        "chunks": info.chunks,
         "base": info.base,
         "bytes": info.bytes,
         "lease": info.lease,

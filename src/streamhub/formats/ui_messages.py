@@ -144,7 +144,7 @@ class UIMessages:
 def message_id_of(info: SessionInfo) -> str:
     """The default id of the message that the session holds: one for all of an epoch, so that a
     resumed stream replaces what the client has of it."""
-    return f"msg-{info.generation if info.epoch is None else info.epoch}"
+    return f"msg-{info.stream_id}"
 
 
 def _error_text(status: str, reason: str) -> str:
