@@ -15,7 +15,7 @@ from streamhub import Status
 from .http.serving import served
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ANSWER = ["The ", "lamp ", "turns."]
 
 
