@@ -49,6 +49,20 @@ def test_values_import_nothing_of_ours(module: str) -> None:
     assert imports(module)[0] <= VALUES[module]
 
 
+def test_formats_know_values_alone() -> None:
+    """How a log looks in a dialect is pure: no store, no hub and no framework is known there."""
+    formats = [name for name in modules() if _is_in(name, "formats")]
+    wrong = {
+        (module, imported)
+        for module in formats
+        for imported in imports(module)[0]
+        if imported not in VALUES and not _is_in(imported, "formats")
+    }
+
+    assert "formats.ui_messages" in formats
+    assert set() == wrong
+
+
 def test_stores_know_values_and_no_other_store() -> None:
     """A store imports values, ``stores.base``, and what belongs to that store itself."""
     stores = [name for name in modules() if name.startswith("stores.") and name != DOOR]
