@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+from math import inf
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -29,6 +31,8 @@ class NamedServer(Server):
         super().__init__(name, dialer, **address)
         #: How often it was found to be another server.
         self.moves = 0
+        #: When the newest connection that was made was begun, by the loop's clock.
+        self.met_at = -inf
         self._run_id: bytes | None = None
         self._connects = 0
         #: Which connect was the last to find that server.
@@ -37,7 +41,7 @@ class NamedServer(Server):
 
     async def connect(self) -> Any:
         self._connects += 1
-        number = self._connects
+        number, began = self._connects, asyncio.get_running_loop().time()
         connection = await self._open()
         try:
             run_id = await self._ask_who(connection)
@@ -46,6 +50,7 @@ class NamedServer(Server):
         except BaseException:
             await disconnect(connection)
             raise
+        self.met_at = max(self.met_at, began)
         return connection
 
     async def _open(self) -> Any:

@@ -55,7 +55,8 @@ class OneServer:
         pass
 
     def confirm_soon(self, age: float) -> None:
-        self._start_confirming(age)
+        if self._server.met_at > -inf:
+            self._start_confirming(age)
 
     async def confirm(self, age: float) -> None:
         confirming = self._start_confirming(age)
@@ -70,7 +71,8 @@ class OneServer:
     def _start_confirming(self, age: float) -> asyncio.Task[None] | None:
         if self._confirming is None:
             loop = asyncio.get_running_loop()
-            if loop.time() - self._confirmed_at <= age:
+            # Whatever was connected since has shown it, too.
+            if loop.time() - max(self._confirmed_at, self._server.met_at) <= age:
                 return None
             self._confirmed_at = loop.time()
             self._confirming = loop.create_task(self._confirm(), name="streamhub confirms a name")
