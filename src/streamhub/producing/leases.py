@@ -54,7 +54,7 @@ class Leases:
                 due = loop.time() + self._interval
             nudged, self._nudged = self._nudged, {}
             if not await self._renew([*self._producers] if everybody else [*nudged]):
-                # A transient error costs nobody his claim: all are tried again soon.
+                # A transient error must cost no producer its claim: all are tried again soon.
                 due = min(due, loop.time() + min(self._interval / 2, _LONGEST_RETRY))
 
     async def _renew(self, producers: list[Producer]) -> bool:

@@ -275,7 +275,7 @@ class Producer:
     def apply(self, op: WriteOp, result: WriteResult | Exception) -> None:
         """Take in the answer to an operation, those of ``next_renewal`` included."""
         if isinstance(op, Append) and isinstance(result, Stored) and not self.done:
-            # What comes most by far comes first, and in one call.
+            # Fast path of _take_in: saves the calls of a state machine for nearly every answer.
             self._under_way -= 1
             outbox, end = self._outbox, op.base + len(op.items)
             if end > outbox.stored:

@@ -36,8 +36,8 @@ async def listed_with_metadata(
 ) -> AsyncIterator[SessionInfo]:
     """Those of the sessions that are there and wanted, with their metadata.
 
-    Of what is not wanted no metadata is read, and of the rest no more at once than fits into
-    ``_BYTES_AT_ONCE``: whoever stops in between pays for little that he did not get.
+    Metadata is read of wanted sessions only, and no more at once than fits into
+    ``_BYTES_AT_ONCE``: if the caller stops early, little was read in vain.
 
     :raises StoreUnavailable: a part of the store cannot be reached.
     """

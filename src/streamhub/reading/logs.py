@@ -75,7 +75,7 @@ class CountedLog:
         self._bytes_per_chunk = info.bytes / max(1, info.last.offset)
 
     def forget(self) -> None:
-        """What was read may be another's."""
+        """Drop all pages: they may be those of another generation."""
         self._pages.forget()
         self._joined_pages.forget()
 

@@ -69,7 +69,7 @@ class PageCache:
         self.forget()
 
     def forget(self) -> None:
-        """What has been read, and what is being read, may be another's."""
+        """Drop all pages, those being read too: they may be those of another generation."""
         self._kept: list[_Page] = []
         self._reading: list[_Page] = []
 

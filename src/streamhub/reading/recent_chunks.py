@@ -11,8 +11,8 @@ class RecentChunks:
     """Holds the chunks ``base + 1`` … ``end`` of one term: the newest ``max_chunks`` and up to as
     many again, fewer where they are more than ``max_bytes``, but at least the newest message.
 
-    Every subscriber of the process reads from the same recent by its own cursor; who has fallen
-    out of it reads the log until it is back in.
+    Every subscriber of the process reads from it by a cursor of its own. One that has fallen behind
+    its oldest chunk reads the log until it has caught up.
     """
 
     # With a dict instead, each live message would look at twice as much memory here.

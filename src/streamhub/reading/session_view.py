@@ -50,7 +50,7 @@ class SessionView:
         self.recent = RecentChunks(1, config.max_pending_bytes)
         #: What its subscribers keep for each other, by a key of theirs.
         self.shared: dict[Hashable, Any] = {}
-        #: Brings to who was up to date all that is new to it, or None where it must look itself.
+        #: Gives readers that are up to date the next chunks; None has each look around by itself.
         self.news = Signal[list[Chunk]]()
         self._store = store
         self._config = config
@@ -67,8 +67,8 @@ class SessionView:
     def info_now(self, *, patient: bool = False) -> SessionInfo | None:
         """How the session stands, as far as that is known now.
 
-        :param patient: who asks knows that the session was there, and waits for who may put it
-            back.
+        :param patient: the caller knows that the session was there, and waits for its producer to
+            put it back.
         :raises SessionNotFound: it is gone.
         """
         standing = self.standing
@@ -130,7 +130,7 @@ class SessionView:
     # What the store says.
 
     def _on_event(self, event: LiveEvent) -> None:
-        # What comes most by far comes first, and in one call.
+        # Chunks are nearly all that comes.
         if isinstance(event, Appended):
             end = self.recent.extend(event.term, event.base, event.chunks, event.bytes)
             follows = self.standing.append(event, end, self._time())
@@ -154,7 +154,7 @@ class SessionView:
             self.log = ForeignLog(info.generation, read, self._config)
 
     def _forget(self) -> None:
-        """What is held may be another's."""
+        """Drop all chunks that are held: they may be those of another generation."""
         self.recent.clear()
         self._counted.forget()
 

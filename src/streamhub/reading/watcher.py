@@ -44,7 +44,7 @@ class Watcher:
         self._next = inf
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
-        #: Tails that could not be looked at, and since when.
+        #: Views whose look failed, and since when.
         self._failing: dict[SessionView, float] = {}
         self._backoff = _FIRST_BACKOFF
         self._closed = False

@@ -280,7 +280,7 @@ class RedisStore(BaseStore):
         return found, on_replica
 
     async def _cut_leases(self, session_ids: Sequence[str]) -> None:
-        """Have leases lapse that a clock has moved away. Who cannot do so only reads on."""
+        """Have leases lapse that a clock has moved away, where this user may write."""
         calls = [Call(self._scripts["cut_lease"], (self._keys(one).meta,)) for one in session_ids]
         if calls:
             with suppress(StreamHubError):

@@ -106,10 +106,10 @@ class Cluster:
         self._doubted = True
 
     def confirm_soon(self, age: float) -> None:
-        """Whoever lost a slot refuses what is asked of it."""
+        """Nothing to find out: a node that has lost a slot refuses requests for it."""
 
     async def confirm(self, age: float) -> None:
-        """Whoever lost a slot refuses what is asked of it."""
+        """Nothing to find out: a node that has lost a slot refuses requests for it."""
 
     async def aclose(self) -> None:
         """Nothing goes on between its calls."""

@@ -55,12 +55,12 @@ class Router:
     """Sends each request to the node that has its slot, and again where that node refuses it: the
     slot has moved, is on the move, or its node is gone.
 
-    What follows a refused request in its slot is repeated with it, so that nothing of a session
-    overtakes anything; all requests may be repeated. A node that is silent is unavailable soon to
-    those who are not patient, and at once until it speaks again.
+    A refused request is repeated together with those that follow it in its slot, so that the
+    requests of a session keep their order; all requests may be repeated. A node that has been
+    silent for a while is unavailable to all requests but patient ones until it answers again.
 
     :param retries: try again for a moment where a node is gone, or a slot is on the move; for
-        longer where the one who asks is patient.
+        longer with patient requests.
     """
 
     def __init__(self, cluster: Nodes, *, retries: bool, scripts: Collection[Script] = ()) -> None:
