@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,7 +164,7 @@ async def test_g11_repaired_keys_have_a_ttl(
 async def test_entries_and_record_are_those_of_the_layout(
     redis_hub: Hub, redis_client: Any, session_id: str
 ) -> None:
-    """Ids are <epoch>-<offset>, fields d and e; the record is in the shared words."""
+    """Ids are <term>-<offset>, fields d and e; the record is in the shared words."""
     stream = await claimed(redis_hub, session_id)
     await stream.publish("one")
     await stream.publish("", event="note")
@@ -187,6 +188,28 @@ async def test_entries_and_record_are_those_of_the_layout(
         record[name] for name in (b"status", b"outcome", b"error", b"last", b"metadata")
     )
     assert 2 == await redis_client.xlen(f"{tag}:chunks")
+
+
+async def test_the_map_has_every_field_of_a_record(
+    redis_hub: Hub, redis_client: Any, session_id: str
+) -> None:
+    """docs/architecture.md says of each what it is, and of none that is never there."""
+    page = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text()
+    table = page.partition("| field of the record |")[2].partition("\n\n")[0]
+    said = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)", table, re.MULTILINE))))
+    meta = f"streamhub:{{{session_id}}}:meta"
+
+    first, _ = await redis_hub.register(session_id, owner="a", metadata=1)
+    await first.publish("one")
+    await first.fail("why")
+    second, _ = await redis_hub.register(session_id, lambda: None, takeover="continue")
+    there = set(await redis_client.hkeys(meta))
+    await second.cancel(reason="enough")
+    there |= set(await redis_client.hkeys(meta))
+    await second.close()
+    there |= set(await redis_client.hkeys(meta))
+
+    assert {field.decode() for field in there} == said
 
 
 @pytest.mark.parametrize("session_id", ["a}b", "{x}", "a b*"])
