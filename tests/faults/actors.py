@@ -221,6 +221,7 @@ class Cast:
             if not created or stream.generation is None:
                 return None
             # Nothing is stored yet: the first cursor of this generation tells where it begins.
+            self.record.add(record.Granted(session=session, generation=stream.generation))
             return stream
 
     async def _publish(self, stream: LiveStream, facts: Facts) -> None:

@@ -28,13 +28,18 @@ class Violation(NamedTuple):
         return f"{self.guarantee} is broken in {self.session}: {self.says}"
 
 
-def violations(events: Sequence[record.Event], lease: float) -> list[Violation]:
+def violations(
+    events: Sequence[record.Event], lease: float, *, patience: float = 0.0
+) -> list[Violation]:
     """All that the record proves broken; ``events`` are in the order of their times.
+
+    Where one fault follows another, and on a slow machine, who dies may show ``patience`` seconds
+    later, and the lease of who lives may lapse so long after a fault that lets it lapse.
 
     A session that a fault emptied while nobody, or two at once, could put it back is held to the
     order of what was delivered and to how it ended, and to nothing that no producer promises.
     """
-    history = History(events)
+    history = History(events, patience)
     found = []
     for guarantee, proof in _PROOFS:
         for session in history.sessions.values():
@@ -260,10 +265,11 @@ def _nobody_hangs(session: Session, history: History, lease: float) -> Iterator[
             if not isinstance(event, record.Opened | record.Delivered | record.Resumed):
                 continue
             waited = end - event.at
-            if waited <= lease + _VERDICT_WITHIN:
+            bound = max(lease + _VERDICT_WITHIN, lease + _SHOWS_WITHIN + history.patience)
+            if waited <= bound:
                 continue
             waited -= history.delay(event.at, end, READERS) + history.disturbed(event.at, end)
-            if waited > lease + _VERDICT_WITHIN:
+            if waited > bound:
                 yield f"hanging: {reader} waited for {waited:.1f} s after {event}"
 
 
@@ -282,14 +288,15 @@ def _crashes_show(session: Session, history: History, lease: float) -> Iterator[
         claim = session.claimant(stop.at)
         if claim is None or claim.process != stop.process or _is_over(session, claim, stop.at):
             continue
-        deadline = stop.at + lease + _SHOWS_WITHIN
+        within = lease + _SHOWS_WITHIN + history.patience
+        deadline = stop.at + within
         for window in history.windows:
             # Who cannot reach the store, or writes into one that cannot, learns of it later.
             if window.overlaps(stop.at - lease, deadline):
-                deadline = max(deadline, window.end + lease + _SHOWS_WITHIN)
+                deadline = max(deadline, window.end + within)
         deadline += history.delay(stop.at, deadline, READERS)
         for reader, events in session.readers.items():
-            if _is_open(events, stop.at) and not _has_shown(session, events, stop.at, deadline):
+            if _is_open(events, stop.at) and not _has_shown(session, events, stop, deadline):
                 late = history.end > deadline
                 if late:
                     yield f"{stop.process} died, and {reader} did not hear of it in time"
@@ -311,8 +318,14 @@ def _is_open(events: Sequence[record.Event], at: float) -> bool:
 
 
 def _has_shown(
-    session: Session, events: Sequence[record.Event], since: float, until: float
+    session: Session, events: Sequence[record.Event], stop: record.Stopped, until: float
 ) -> bool:
+    since = stop.at
+    if stop.revives and any(
+        isinstance(event, record.Delivered) and since + 1.0 < event.at <= until for event in events
+    ):
+        # It went on before anybody looked.
+        return True
     return any(
         isinstance(event, record.Raised | record.Ended) and since <= event.at <= until
         for event in events
@@ -323,7 +336,7 @@ def _may_be_lost(session: Session, history: History, at: float, lease: float) ->
     claim = session.claimant(at)
     if claim is None or claim.generation in session.left:
         return True
-    since = at - lease - 2 * _SHOWS_WITHIN
+    since = at - lease - 2 * _SHOWS_WITHIN - history.patience
     # A takeover may have come between the end of the lease and this reader's hearing of it.
     hearing = at - HEARS_WITHIN - history.lag(since, at)
     recent = [one for one in session.claims if one.at <= at]

@@ -17,8 +17,10 @@ from .site import BOUND, LEASE, Child, Site
 
 __all__ = ["FAULTS", "PERSISTENT", "Fault", "inflict"]
 
-#: What a server is started with that keeps its data.
-PERSISTENT = ("--appendonly", "yes", "--appendfsync", "everysec")
+#: What a server is started with that keeps its data. Each write is with the kernel before it is
+#: answered, which outlives the server; waiting for a disk would only hold it up, or, where that is
+#: left to another thread, hold back writes for up to two seconds.
+PERSISTENT = ("--appendonly", "yes", "--appendfsync", "no")
 #: And what makes it load that again at a millisecond a key, answering LOADING meanwhile.
 _SLOWLY = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
 _KEYS_TO_LOAD = 1_000

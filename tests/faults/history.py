@@ -47,6 +47,8 @@ class Session:
     def __init__(self, name: str) -> None:
         self.name = name
         self.claims: list[record.Claimed] = []
+        #: By generation: when it was granted, also to one that published nothing.
+        self.granted: dict[str, float] = {}
         #: What was published, or was about to be, by which generation; and what certainly was.
         self.publishing: dict[str, str] = {}
         self.published: dict[str, record.Published] = {}
@@ -127,7 +129,9 @@ class Session:
 
 
 class History:
-    def __init__(self, events: Sequence[record.Event]) -> None:
+    def __init__(self, events: Sequence[record.Event], patience: float = 0.0) -> None:
+        #: How much later than on a quiet machine, after a single fault, things may be known.
+        self.patience = patience
         self.sessions: dict[str, Session] = {}
         self.windows: list[Window] = []
         self.stops: list[record.Stopped] = []
@@ -197,6 +201,8 @@ class History:
         match event:
             case record.Claimed():
                 session.claims.append(event)
+            case record.Granted():
+                session.granted[event.generation] = event.at
             case record.Publishing():
                 session.publishing[event.data] = event.generation
             case record.Published():
@@ -233,19 +239,27 @@ class History:
             return True
         living = []
         for claim in session.claims:
-            gone = [
-                ended[claim.generation]
-                for ended in (session.fenced, session.left, session.closed)
-                if claim.generation in ended
-            ]
+            # Who is fenced while data is lost has met another one who writes.
+            gone = (
+                claim.generation in session.fenced
+                and session.fenced[claim.generation] <= wipe.start
+            ) or any(
+                ended.get(claim.generation, inf) <= wipe.end
+                for ended in (session.left, session.closed)
+            )
             stop = self.stop_of(claim.process, claim.at, wipe.start)
             dead = stop is not None and not stop.revives
-            if claim.at <= wipe.end and not dead and not any(at <= wipe.end for at in gone):
+            if claim.at <= wipe.end and not dead and not gone:
                 living.append((claim, self._repaired(session, claim, wipe)))
         if len(living) != 1:
             return False
         ((claim, repaired),) = living
-        if any(wipe.start <= one.at <= repaired for one in session.claims if one is not claim):
+        granted = {one.generation: one.at for one in session.claims} | session.granted
+        if any(
+            granted[claim.generation] < at <= repaired
+            for generation, at in granted.items()
+            if generation != claim.generation
+        ):
             return False
         return self.stop_of(claim.process, claim.at, repaired) is None
 

@@ -20,7 +20,7 @@ class LossyRedis(RedisServer):
     def __init__(self) -> None:
         super().__init__(
             arguments=(
-                *("--appendonly", "yes", "--appendfsync", "always"),
+                *("--appendonly", "yes", "--appendfsync", "no"),
                 *("--auto-aof-rewrite-percentage", "0"),
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,16 +20,18 @@ from ..redis_server import RedisServer
 from . import record
 from .actors import Cast, Pause
 from .checker import READERS
-from .site import LEASE, RETRY, Child, Site
+from .site import BOUND, LEASE, RETRY, Child, Site
 
 __all__ = ["SECONDS", "PairSite"]
 
 #: What follows a fault, each on a session whose producer lives and on one whose producer is dead.
 SECONDS = ("nothing", "claimed anew", "continued", "ended", "cancelled", "removed")
 #: Of a reader, so that it is soon far behind.
-_BUFFER = 8
+_BUFFER = 4
 _FAR = 8 * _BUFFER
-_PACE = 0.02
+_PACE = 0.04
+#: However slow the machine is, in seconds.
+_BEGINS_WITHIN = 60.0
 
 
 class PairSite(Site):
@@ -41,10 +44,14 @@ class PairSite(Site):
 
     def __init__(self, server: RedisServer, directory: Path, random: Random) -> None:
         super().__init__(server, directory, streams=0)
+        self.bound = _BEGINS_WITHIN
         self._random = random
         self._second: dict[str, str] = {}
         self._gate = asyncio.Event()
         self._resuming: dict[str, asyncio.Task[None]] = {}
+        #: How much longer than the pace of the producers a reference step took: to read what they
+        #: publish.
+        self.slowness = 1.0
         self._doomed = False
         self._begun: list[asyncio.Event] = []
 
@@ -57,7 +64,11 @@ class PairSite(Site):
         self._victim = await super().child(len(SECONDS))
         for sessions in (living, self._victim.sessions):
             self._second.update(zip(sessions, SECONDS, strict=True))
+        begun = time.monotonic()
         await self.flow(chunks=_FAR)
+        # What this took says how much longer all else may take.
+        self.slowness = max(1.0, (time.monotonic() - begun) / (_FAR * _PACE))
+        self.bound = BOUND * self.slowness
         return self
 
     async def child(self, streams: int = 2) -> Child:

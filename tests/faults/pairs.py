@@ -19,13 +19,17 @@ from streamhub.testing.waiting import until
 from ..redis_server import RedisServer
 from . import record
 from .campaign import server_for
-from .checker import violations
+from .checker import Violation, violations
 from .faults import FAULTS, Fault
 from .losses import Failover, LossyRedis
 from .pair_site import PairSite
 from .site import BOUND, LEASE
 
 __all__ = ["FIRSTS", "LOSSES", "Pair", "broken", "draw", "pair"]
+
+
+#: With what a death shows within a second of its lease, a verdict comes within five.
+_PATIENCE = 4.0
 
 
 class Pair(NamedTuple):
@@ -105,14 +109,14 @@ def draw(seed: int, firsts: Sequence[str] = FIRSTS) -> Iterator[Pair]:
 async def broken(one: Pair) -> list[str]:
     """What is not as it should be; empty when every guarantee held."""
     try:
-        events = await pair(one)
+        found = await pair(one)
     except TimeoutError as error:
         return [f"{one}: {error}"]
-    return [f"{one}: {violation}" for violation in violations(events, LEASE)]
+    return [f"{one}: {violation}" for violation in found]
 
 
-async def pair(one: Pair) -> list[record.Event]:
-    """What was recorded.
+async def pair(one: Pair) -> list[Violation]:
+    """What the record of it proves broken.
 
     :raises TimeoutError: somebody hangs, and the record does not say so.
     """
@@ -129,13 +133,14 @@ async def pair(one: Pair) -> list[record.Event]:
             elif one.again:
                 await _strike(site, one.first, fault, random)
             await site.heard()
+            patience = _PATIENCE * site.slowness
             try:
-                return await site.finish()
+                return violations(await site.finish(), LEASE, patience=patience)
             except TimeoutError:
-                events = site.recorded()
-                if not violations(events, LEASE):
+                found = violations(site.recorded(), LEASE, patience=patience)
+                if not found:
                     raise
-                return events
+                return found
 
 
 def _server(one: Pair) -> RedisServer:

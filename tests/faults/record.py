@@ -25,6 +25,7 @@ __all__ = [
     "Event",
     "Failed",
     "Fenced",
+    "Granted",
     "Healed",
     "Keys",
     "Lagged",
@@ -63,12 +64,17 @@ class _OfProducer(_OfSession, frozen=True, tag=True, kw_only=True):
 
 
 class Claimed(_OfProducer, frozen=True, tag=True, kw_only=True):
-    """``register`` granted the session to a producer in the process ``process``. ``term`` is the
+    """A producer in the process ``process`` has published its first chunk. ``term`` is the
     first half of the cursors that it writes under, here and below."""
 
     term: int
     base: int
     process: str
+
+
+class Granted(_OfProducer, frozen=True, tag=True, kw_only=True):
+    """``register`` granted the session; where it begins is known with its first chunk, if one
+    comes."""
 
 
 class Publishing(_OfProducer, frozen=True, tag=True, kw_only=True):
@@ -218,6 +224,7 @@ class Stored(_OfSession, frozen=True, tag=True, kw_only=True):
 
 Event = (
     Claimed
+    | Granted
     | Publishing
     | Published
     | Acknowledged

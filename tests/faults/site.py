@@ -69,6 +69,8 @@ class Site:
         self.record = Record()
         #: What the fault at work concerns; none means all sessions.
         self.concerned: tuple[str, ...] = ()
+        #: Within which everything here goes on or ends, unless it hangs.
+        self.bound = BOUND
         self._streams = streams
         self._names = 0
         self._leaving = False
@@ -185,7 +187,7 @@ class Site:
             )
 
         try:
-            await until(flows, BOUND)
+            await until(flows, self.bound)
         except TimeoutError:
             now = self._count()
             stuck = [
@@ -193,7 +195,7 @@ class Site:
                 for reader, count in before.items()
                 if reader[0] in wanted and now[reader] < count + chunks
             ]
-            raise TimeoutError(f"no chunks came to {stuck[:8]} within {BOUND:g} s") from None
+            raise TimeoutError(f"no chunks came to {stuck[:8]} within {self.bound:g} s") from None
 
     async def finish(self) -> list[record.Event]:
         """Close all streams, wait for all readers, look at what is stored; what was recorded.
@@ -205,7 +207,7 @@ class Site:
         for child in self._children:
             with suppress(ConnectionError):
                 await child.process.send("stop")
-        ended, hanging = await asyncio.wait(self._actors, timeout=BOUND)
+        ended, hanging = await asyncio.wait(self._actors, timeout=self.bound)
         await self._look_at_keys()
         for session in self._sessions:
             await self._look_at_store(session)
@@ -213,7 +215,7 @@ class Site:
             raise TimeoutError(f"these never ended: {[task.get_name() for task in hanging]}")
         for task in ended:
             task.result()
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(self.bound):
             for child in self._children:
                 await child.process.wait()
         return self.recorded()

@@ -436,6 +436,24 @@ def test_a_fault_that_lasts_delays_the_verdict() -> None:
         assert hangs == len([line for line in told(waited) if "hang" in line])
 
 
+def test_patience_is_given_to_what_may_come_later() -> None:
+    """Where several faults follow each other, or the machine is slow: to the death that shows, to
+    the lapse of a living producer, and to the verdict; no longer than that."""
+    late = sorted(later(3.0), key=lambda event: event.at)
+    lapsed = [
+        *with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH + 3, 5))),
+        *fault(0.5, 0.6, lapses=True),
+    ]
+    lapsed.sort(key=lambda event: event.at)
+    waits = [event for event in LOST_TAIL if event.at < 2.5]
+    waits = [*sorted(waits, key=lambda event: event.at), record.Keys(at=9.0, count=2)]
+    for events in (late, lapsed, waits):
+        assert [] != [one for one in violations(events, LEASE) if one.guarantee == "G8"]
+        assert [] == [
+            one for one in violations(events, LEASE, patience=6.0) if one.guarantee == "G8"
+        ]
+
+
 def test_a_violation_says_where_and_what() -> None:
     """The first ones are in the message of the assertion, with their facts."""
     _, events = BAD["a chunk is skipped"]

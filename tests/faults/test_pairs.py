@@ -14,7 +14,7 @@ from .pairs import FIRSTS, LOSSES, Pair, broken
 pytestmark = pytest.mark.slow
 
 #: So many at a time: they wait more than they compute.
-_AT_ONCE = 3
+_AT_ONCE = 2
 
 
 def _of(family: str) -> list[str]:
