@@ -60,9 +60,6 @@ class Keys:
         self.live = f"{{{session_id}}}:live"
 
 
-# -- round trip: one awaited script call per chunk, one connection per stream ----------------
-
-
 async def round_trip(url: str, *, streams: int, chunks: int) -> Figures:
     logs = [Keys(name(number)) for number in range(streams)]
     async with connected(url) as client:
@@ -129,9 +126,6 @@ async def _clients(url: str, logs: list[Keys]) -> list[Any]:
     return clients
 
 
-# -- reader each: one connection per subscriber, with a blocking read ------------------------
-
-
 async def subscribe(url: str, *, subscribers: int, chunks: int) -> Figures:
     """Follow the streams of ``produce``, ``subscribers`` of each."""
     names = (await announced(url)).split()
@@ -193,9 +187,6 @@ async def idle(url: str, *, sessions: int, seconds: float) -> Figures:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(client.aclose() for client in clients))
     return {"commands_per_s": rate, "connections": connections}
-
-
-# -- bare: the least that this client and this server can do ---------------------------------
 
 
 async def batches(url: str, *, streams: int, chunks: int) -> Figures:

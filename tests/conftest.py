@@ -72,9 +72,6 @@ def session_id() -> str:
     return f"chat:{uuid4().hex}"
 
 
-# -- Redis -----------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """The server that this worker's tests share. Take ``make_redis`` to stop or freeze one."""
@@ -130,9 +127,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates.write(tmp_path_factory.mktemp("certificates"))
 
 
-# -- hubs ------------------------------------------------------------------------------------
-
-
 @pytest.fixture(params=EVERY_BACKEND)
 def new_hub(request: pytest.FixtureRequest) -> NewHub:
     """Each store in turn; ``parametrize("new_hub", ["redis"], indirect=True)`` picks one."""
@@ -155,9 +149,6 @@ async def make_hub(new_hub: NewHub) -> AsyncIterator[MakeHub]:
 @pytest.fixture
 def hub(make_hub: MakeHub) -> Hub:
     return make_hub()
-
-
-# -- processes -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -193,9 +184,6 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
 
         yield start
     assert [] == [process.stderr for process in started if "Traceback" in process.stderr]
-
-
-# -- browsers --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")

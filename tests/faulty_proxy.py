@@ -76,8 +76,6 @@ class FaultyProxy:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
-    # -- faults ------------------------------------------------------------------------------
-
     def lose_answer_to(self, marker: bytes) -> asyncio.Event:
         """Cut the connection instead of answering the next request that holds ``marker``.
 
@@ -134,8 +132,6 @@ class FaultyProxy:
         self._resets.clear()
         self._marker = None
 
-    # -- life --------------------------------------------------------------------------------
-
     def lead_to(self, port: int) -> None:
         """Connections that are made from now on are to another server."""
         self._target = port
@@ -177,8 +173,6 @@ class FaultyProxy:
                 link.server.close()
                 self._links.pop(link, None)
             self._tasks.discard(task)
-
-    # -- what passes -------------------------------------------------------------------------
 
     async def _serve(
         self, link: _Link, client: asyncio.StreamReader, server: asyncio.StreamReader

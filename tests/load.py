@@ -117,8 +117,6 @@ class Load:
             *(max(pair) for pair in zip(live[2:], late[2:], strict=True)),
         )
 
-    # -- those who act -----------------------------------------------------------------------
-
     async def _claim(self, session: str) -> LiveStream:
         stream, created = await self.producing.register(session)
         assert created
@@ -152,8 +150,6 @@ class Load:
             await self._delivered.wait_for(
                 lambda: all(len(self.received[one]) >= count for one, count in wanted.items())
             )
-
-    # -- what came of it ---------------------------------------------------------------------
 
     def _first_after(self, session: str) -> float:
         new = {data for at, data in self.published[session] if at > self._fault_at}

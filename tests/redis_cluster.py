@@ -78,8 +78,6 @@ class RedisCluster:
         hosts = ",".join(f"{HOST}:{node.port}" for node in self.nodes[:2])
         return f"{scheme}+cluster://{login}{hosts}"
 
-    # -- who has what ------------------------------------------------------------------------
-
     def owner(self, slot: int) -> RedisServer:
         """The node that has the slot now, by the word of one that runs."""
         for asked in self._running():
@@ -119,8 +117,6 @@ class RedisCluster:
             if len(whole) < len(running):
                 return False
         return True
-
-    # -- what happens to it ------------------------------------------------------------------
 
     def begin_move(self, slot: int, target: RedisServer) -> RedisServer:
         """Open the slot for its move to ``target``; answers who has it still."""
@@ -175,8 +171,6 @@ class RedisCluster:
             with suppress(TimeoutError):
                 return until(is_demoted, _HANDING_OVER)
         raise TimeoutError(f"{replica} did not take over from {primary}")
-
-    # -- life --------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         try:

@@ -53,8 +53,6 @@ def rights(*lines: list[str]) -> set[str]:
     return {word[1:] for line in lines for word in line if word.startswith("+")}
 
 
-# -- everything that hubs do -----------------------------------------------------------------
-
 #: All on one slot, and with it on one node.
 CHAT, QUIET, GONE, GO = (f"s}}{name}" for name in ("chat", "quiet", "gone", "go"))
 
@@ -229,9 +227,6 @@ async def test_sentinel_takes_two_rights_more() -> None:
         async with Hub.from_url(f"redis+sentinel://{login}{hosts}?{query}") as hub:
             with pytest.raises(StoreAuthenticationFailed, match="role"):
                 await hub.get("chat")
-
-
-# -- certificates ----------------------------------------------------------------------------
 
 
 def with_certificate(url: str, certificates: Certificates) -> str:

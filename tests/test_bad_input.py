@@ -30,9 +30,6 @@ SOON = 10.0
 PASSWORD = "s3cr3t-pass"
 
 
-# -- values ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "session_id",
     ["", "x" * 513, "é" * 257, "a\nb", "a\0b", "\x7f", "\x9f", "\ud800", None, 7, b"bytes"],
@@ -223,9 +220,6 @@ async def test_active_takes_several_ids(hub: Hub, session_id: str) -> None:
     with pytest.raises(TypeError, match=session_id):
         await hub.active(session_id)
     assert {session_id} == await hub.active([session_id])
-
-
-# -- URLs ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,6 @@ async def test_tls_against_a_plaintext_server_is_unavailable(redis_server: Redis
     await assert_refused(f"{url}?socket_timeout=0.5", StoreUnavailable)
 
 
-# -- rights ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("login", ["", ":wrong@", f"nobody:{PASSWORD}@"])
 async def test_a_wrong_password_is_an_authentication_error(
     make_redis: Callable[..., RedisServer], login: str, caplog: pytest.LogCaptureFixture
@@ -177,9 +174,6 @@ async def test_chunks_of_a_user_without_rights_on_channels_are_stored_and_read(
     assert Status.FINISHED == subscription.status
 
 
-# -- limits ----------------------------------------------------------------------------------
-
-
 @pytest.mark.slow
 async def test_a_stream_that_breaks_the_connection_each_time_harms_no_other(
     make_redis: Callable[..., RedisServer],
@@ -208,9 +202,6 @@ async def _publish_too_much(stream: LiveStream, config: HubConfig) -> None:
     await stream.publish("x" * config.max_chunk_bytes)
     with pytest.raises(StoreUnavailable):
         await stream.flush()
-
-
-# -- replicas --------------------------------------------------------------------------------
 
 
 async def test_a_read_only_replica_is_read_and_not_written(

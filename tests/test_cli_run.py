@@ -14,8 +14,6 @@ from .cli_process import cli, follow, start_cli
 
 pytestmark = pytest.mark.slow
 
-# -- streaming -------------------------------------------------------------------------------
-
 
 async def test_output_is_streamed_as_it_comes(redis_url: str, session_id: str) -> None:
     """What the command prints is readable elsewhere while it goes on, and is shown too."""
@@ -113,9 +111,6 @@ async def test_metadata_that_is_not_json(redis_url: str, session_id: str) -> Non
         assert await hub.get(session_id) is None
 
 
-# -- how it ends -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("command", "code", "error"),
     [
@@ -161,9 +156,6 @@ async def test_a_command_that_cannot_be_executed(
     assert (126, 1) == (ended.code, len(ended.err.splitlines()))
     async with Hub.from_url(redis_url) as hub:
         assert Status.FAILED == await (await follow(hub, session_id)).wait()
-
-
-# -- whose session it is ---------------------------------------------------------------------
 
 
 async def test_a_session_of_somebody_else(redis_url: str, session_id: str, tmp_path: Path) -> None:

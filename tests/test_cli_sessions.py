@@ -19,9 +19,6 @@ KEYS = {
 }
 
 
-# -- ls --------------------------------------------------------------------------------------
-
-
 async def test_ls_lists_running_sessions_first(redis_url: str) -> None:
     """Without a terminal, ls prints a header and a row per session between tabs, in order."""
     async with Hub.from_url(redis_url) as hub:
@@ -76,9 +73,6 @@ async def test_ls_cannot_be_made_to_steer_the_terminal(redis_url: str) -> None:
     assert r"al\x1b[2Jice\n" in ended.out
 
 
-# -- show ------------------------------------------------------------------------------------
-
-
 async def test_show(redis_url: str, session_id: str) -> None:
     """show prints how the session stands, with its metadata, or all of it as one JSON object."""
     async with Hub.from_url(redis_url) as hub:
@@ -122,9 +116,6 @@ async def test_show_of_an_active_session(redis_url: str, session_id: str) -> Non
     assert 0 < info["lease"] <= 15
 
 
-# -- cancel ----------------------------------------------------------------------------------
-
-
 async def test_cancel_waits_for_the_end(redis_url: str, session_id: str) -> None:
     """cancel --wait returns once the producer has stopped, and says so."""
     async with Hub.from_url(redis_url) as hub:
@@ -160,9 +151,6 @@ async def test_cancel_of_a_session_that_has_ended(redis_url: str, session_id: st
         ended = await cli("cancel", session_id, url=redis_url)
         assert (0, f"'{session_id}' had already ended: finished\n") == (ended.code, ended.out)
         assert Status.FINISHED == (await stream.info()).status
-
-
-# -- rm --------------------------------------------------------------------------------------
 
 
 async def test_rm(redis_url: str, session_id: str) -> None:

@@ -195,9 +195,6 @@ async def test_too_much_text_ends_the_command(redis_url: str, session_id: str) -
     assert "StreamTooLarge" in str(info.error)
 
 
-# -- where it is shown -----------------------------------------------------------------------
-
-
 async def test_a_closed_standard_output_does_not_end_the_stream(
     redis_url: str, session_id: str
 ) -> None:

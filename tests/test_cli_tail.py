@@ -47,9 +47,6 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-# -- what is written -------------------------------------------------------------------------
-
-
 async def test_text_is_written_byte_for_byte(redis_url: str, session_id: str) -> None:
     """Standard output gets the text and nothing else; how it ended goes to standard error."""
     async with Hub.from_url(redis_url) as hub:
@@ -164,9 +161,6 @@ async def test_an_outage_of_the_store(
         assert "cannot be reached" in ended.err
 
 
-# -- how it ended ----------------------------------------------------------------------------
-
-
 async def test_a_failed_stream(redis_url: str, session_id: str) -> None:
     """The producer's error is the last line, and the exit code is 1."""
     async with Hub.from_url(redis_url) as hub:
@@ -235,9 +229,6 @@ async def test_cursors_that_do_not_fit(redis_url: str, session_id: str) -> None:
         ended = await cli("tail", session_id, "--after", after, url=redis_url)
         assert (code, "") == (ended.code, ended.out)
         assert 1 == len(ended.err.splitlines())
-
-
-# -- interrupted -----------------------------------------------------------------------------
 
 
 async def interrupted(process: CliProcess) -> tuple[str, str, int]:

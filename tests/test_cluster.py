@@ -48,9 +48,6 @@ def sessions_on(cluster: RedisCluster, node: RedisServer, count: int) -> list[st
     raise LookupError(f"{node} has no slots")
 
 
-# -- channels --------------------------------------------------------------------------------
-
-
 @sharded
 async def test_messages_stay_with_the_node_that_has_the_session(
     redis_cluster: RedisCluster, cluster_url: str
@@ -144,9 +141,6 @@ async def test_g3_an_old_cluster_tells_on_plain_channels(old_cluster: RedisClust
             assert Status.CANCELLED == await reader.cancel(wait=BOUND)
 
 
-# -- clients and addresses -------------------------------------------------------------------
-
-
 async def test_a_client_of_the_cluster_can_be_handed_in(
     redis_cluster: RedisCluster, cluster_url: str
 ) -> None:
@@ -217,9 +211,6 @@ async def test_a_node_that_is_in_no_cluster_is_unavailable() -> None:
                 await hub.get("chat")
 
 
-# -- what it costs ---------------------------------------------------------------------------
-
-
 def commands(cluster: RedisCluster) -> dict[str, int]:
     """How often all nodes have carried out each command since the last time."""
     calls: dict[str, int] = {}
@@ -282,9 +273,6 @@ async def test_g13_an_idle_subscriber_costs_about_a_look_a_lease(
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
-
-
-# -- nodes that are gone ---------------------------------------------------------------------
 
 
 @pytest.fixture

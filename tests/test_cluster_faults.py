@@ -46,9 +46,6 @@ def load_on(cluster: RedisCluster, options: str = "") -> Load:
     return Load(open_hub, SESSIONS)
 
 
-# -- failovers -------------------------------------------------------------------------------
-
-
 async def test_g7_a_failover_under_load_loses_nothing(replicated: RedisCluster) -> None:
     """A primary is killed, and its replica takes over: its sessions are found there."""
     async with load_on(replicated) as load:
@@ -101,9 +98,6 @@ async def test_a_primary_that_was_frozen_is_left(replicated: RedisCluster) -> No
         await load.flow()
         figures = await load.finish()
     assert figures.is_whole, figures
-
-
-# -- slots that move -------------------------------------------------------------------------
 
 
 async def test_slots_that_move_under_load_lose_nothing(cluster: RedisCluster) -> None:

@@ -35,9 +35,6 @@ async def stage(redis_server: RedisServer, redis_url: str) -> AsyncIterator[Stag
         yield stage
 
 
-# -- the record ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "field", ["epoch", "last", "lease", "bytes", "terms", "granted", "created"]
 )
@@ -178,9 +175,6 @@ async def test_keys_of_another_type_are_corrupted(stage: Stage, key: str) -> Non
     assert ["1", "2"] == [chunk.data async for chunk in subscription]
 
 
-# -- the log ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("ahead", [False, True], ids=["last entry gone", "entry too far ahead"])
 async def test_g7_a_log_that_takes_no_next_entry_is_mended(stage: Stage, ahead: bool) -> None:
     """The record fits the entries, but Redis remembers a later id: all chunks are put back."""
@@ -234,8 +228,6 @@ async def test_a_log_that_is_lost_again_each_time_is_given_up() -> None:
     with pytest.raises(SessionCorrupted, match="mended"):
         await producer.flush()
 
-
-# -- the channels ----------------------------------------------------------------------------
 
 _GARBAGE = [
     b"",

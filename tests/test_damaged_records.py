@@ -179,9 +179,6 @@ async def test_damaged_records_are_left_out_of_a_listing_on_the_command_line(sta
     assert "damaged" in shown.err
 
 
-# -- claiming --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("takeover", get_args(Takeover))
 async def test_a_claim_over_a_damaged_record_is_whole_or_changes_nothing(
     stage: Stage, takeover: Takeover
@@ -235,8 +232,6 @@ async def at_once(work: Callable[..., Awaitable[T]], cases: Iterable[tuple[Any, 
 async def everything(client: Any, name: str) -> list[Any]:
     return [await client.hgetall(meta(name)), await client.xrange(chunks(name))]
 
-
-# -- removing --------------------------------------------------------------------------------
 
 Put = Callable[[Any, str], Awaitable[Any]]
 

@@ -60,9 +60,6 @@ async def findings(url: str) -> dict[str, Finding]:
     return gravest
 
 
-# -- servers ---------------------------------------------------------------------------------
-
-
 async def test_a_plain_server_has_no_problem(redis_url: str) -> None:
     """Every subject is spoken of, and nothing is left behind."""
     found = await findings(redis_url)
@@ -149,9 +146,6 @@ async def test_who_cannot_be_reached_raises(make_redis: MakeRedis) -> None:
         await check_up(server.url)
 
 
-# -- rights ----------------------------------------------------------------------------------
-
-
 async def user(server: RedisServer, *rules: str) -> str:
     """The URL of a user with these rights."""
     client: Any = redis.asyncio.Redis.from_url(server.url)
@@ -214,9 +208,6 @@ def test_every_command_of_the_scripts_is_asked_about() -> None:
     assert set() == called - {str(one[0]) for one in needed(keys, "streamhub:", sharded=True)}
 
 
-# -- more than one server --------------------------------------------------------------------
-
-
 @pytest.mark.slow
 async def test_every_primary_of_a_cluster_is_examined(cluster_url: str) -> None:
     """Each says of itself how it is, and carries a session of its own from end to end."""
@@ -250,9 +241,6 @@ async def test_the_master_that_sentinels_name_is_examined(watched: Watched) -> N
 
     assert 0 == ended.code, ended.out
     assert ("is a primary", "ok") == (told["role"]["found"], told["self-test"]["level"])
-
-
-# -- the command -----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -303,8 +291,6 @@ async def test_a_table_on_a_terminal(redis_url: str) -> None:
     assert "self-test" in terminal.screen
     assert "\x1b[" in terminal.screen
 
-
-# -- answers that no server here gives ------------------------------------------------------------
 
 FINE = Facts(
     latency=0.0002,

@@ -55,9 +55,6 @@ def url_of(server: ServerProcess | Port, session_id: str) -> str:
     return f"{server.url}/sessions/{session_id}/stream"
 
 
-# -- curl ------------------------------------------------------------------------------------
-
-
 async def curl(*arguments: str) -> Process:
     program = os.environ.get("CURL", "curl")
     return await asyncio.create_subprocess_exec(
@@ -154,9 +151,6 @@ async def test_curl_cancels(server: ServerProcess, stream: LiveStream, session_i
     assert Status.CANCELLED == (await stream.info()).status
 
 
-# -- httpx -----------------------------------------------------------------------------------
-
-
 async def events_of(url: str, after: str = "") -> AsyncGenerator[Event, None]:
     """The events of one response, as httpx delivers them; ends with the response."""
     parser = EventParser()
@@ -215,8 +209,6 @@ async def test_g3_httpx_survives_a_killed_server(
     assert ["<1>", "<2>", "<3>"] == [event.data for event in seen[:-1]]
     assert "end" == seen[-1].event
 
-
-# -- openai ----------------------------------------------------------------------------------
 
 #: Speaks the streaming part of OpenAI's chat API. Answers with the words of the question, or with
 #: words without end if there are none; says on its output when a client has left.

@@ -53,9 +53,6 @@ async def assert_bounded(client: Any, session_id: str, *kinds: str) -> None:
     assert [] == [(key, ttl) for key, ttl in found.items() if not 0 < ttl <= longest]
 
 
-# -- every key has a TTL ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("end", ["finished", "failed", "cancelled"])
 async def test_g11_a_session_has_a_ttl_from_its_claim_to_its_end(
     redis_hub: Hub, redis_client: Any, session_id: str, end: str
@@ -156,9 +153,6 @@ async def test_g11_repaired_keys_have_a_ttl(
     await stream.flush()
     assert "12" == await stream.text()
     await assert_bounded(redis_client, session_id, "meta", "chunks")
-
-
-# -- names and contents ----------------------------------------------------------------------
 
 
 async def test_entries_and_record_are_those_of_the_layout(
@@ -272,9 +266,6 @@ async def test_scripts_are_called_by_sha_and_declare_every_key(
         elif client == "lua":
             assert set(named.findall(command)) <= declared, line
     assert any(line.startswith("lua ") for line in seen)
-
-
-# -- session ids -----------------------------------------------------------------------------
 
 
 async def test_every_legal_session_id_is_a_session_of_its_own(make_hub: MakeHub) -> None:

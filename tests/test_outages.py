@@ -197,9 +197,6 @@ async def test_g5_a_chunk_that_is_larger_than_the_buffer_is_published(stage: Sta
     assert "".join(data) == await stream.text()
 
 
-# -- servers that take no writes -------------------------------------------------------------
-
-
 async def _needs_replicas(client: Any) -> None:
     await client.config_set("min-replicas-to-write", 1)
 

@@ -108,9 +108,6 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     }
 
 
-# -- what the repository says of the package -------------------------------------------------
-
-
 def test_the_package_knows_its_version() -> None:
     """As it is installed; ``import streamhub`` alone does not look it up."""
     program = "import streamhub, sys; print('importlib.metadata' in sys.modules)"
@@ -183,9 +180,6 @@ def test_a_version_without_notes_is_refused(copy: Path) -> None:
 
     assert 1 == released.returncode
     assert f"## [{PROJECT['version']}]" in released.stderr
-
-
-# -- the workflows ---------------------------------------------------------------------------
 
 
 def _yaml(path: Path) -> Any:

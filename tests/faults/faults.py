@@ -67,9 +67,6 @@ async def inflict(site: Site, fault: Fault, random: Random) -> None:
         await site.flow()
 
 
-# -- the network -----------------------------------------------------------------------------
-
-
 _KINDS: tuple[Kind | None, ...] = (None, "pubsub", "writer")
 
 
@@ -136,9 +133,6 @@ async def _throttle(proxies: Sequence[FaultyProxy], kind: Kind | None) -> None:
     await asyncio.sleep(LEASE)
     for proxy in proxies:
         proxy.heal()
-
-
-# -- the server ------------------------------------------------------------------------------
 
 
 @_fault("server", wipes=True)
@@ -309,9 +303,6 @@ _loss_of_keys("logs deleted", "chunks")
 _loss_of_keys("all keys deleted", "meta", "chunks")
 _loss_of_keys("records expired", "meta", expire=True)
 _loss_of_keys("logs expired", "chunks", expire=True)
-
-
-# -- processes -------------------------------------------------------------------------------
 
 
 @_fault("process")

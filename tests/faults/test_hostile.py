@@ -149,9 +149,6 @@ async def test_metadata_of_every_shape_is_what_it_was(stage: Stage) -> None:
     assert (METADATA[-1], Status.ACTIVE) == (await stream.metadata(), (await stream.info()).status)
 
 
-# -- what others have put under our keys -----------------------------------------------------
-
-
 async def _epoch(stage: Stage) -> int:
     return int(await stage.client.hget(meta("broken"), "epoch"))
 

@@ -82,8 +82,6 @@ class Producing(Stage):
         assert session.record is not None
         self.handles.append(Handle(session_id, instance, stream, session.record.terms.epoch))
 
-    # -- writing -------------------------------------------------------------------------------
-
     @precondition(lambda self: self.productions)
     @rule(
         data=st.data(), items=items_to_publish, loses_answer=st.sampled_from([False] * 7 + [True])
@@ -157,8 +155,6 @@ class Producing(Stage):
             if self.sessions[production.session_id].store(production.model) is Verdict.STORED:
                 self._stop_if_cancelled(production)
 
-    # -- processes that stand still, die, or leave ---------------------------------------------
-
     @rule(at=st.integers(0, HUBS - 1), what=st.sampled_from(["stall", "stall", "crash", "leave"]))
     def process(self, at: int, what: str) -> None:
         instance = self.instances[at]
@@ -204,8 +200,6 @@ class Producing(Stage):
                 if pending and session.store(production.model) is Verdict.STORED:
                     self._stop_if_cancelled(production)
             self.the_store_holds_what_the_model_says()
-
-    # -- parts ---------------------------------------------------------------------------------
 
     async def _publish(
         self, production: Production, items: list[Item], *, flush: bool = False

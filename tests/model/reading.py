@@ -97,8 +97,6 @@ class Reading(Stage):
         else:
             _check_end(record, error, subscription)
 
-    # -- subscriptions that stay open ----------------------------------------------------------
-
     @rule(data=st.data(), session_id=_sessions, buffer=st.sampled_from([1, 256]))
     def subscribe(self, data: st.DataObject, session_id: str, buffer: int) -> None:
         """Read the first chunks, and stay."""
@@ -156,8 +154,6 @@ class Reading(Stage):
     # Under another name, too, it comes more often.
     follow_more = follow
 
-    # -- cancelling, removing ------------------------------------------------------------------
-
     @rule(data=st.data(), session_id=_sessions, reason=st.sampled_from([None, "", "enough", "x"]))
     def cancel_or_remove(self, data: st.DataObject, session_id: str, reason: str | None) -> None:
         """By any handle on any hub, of whatever age: only its own stream is cancelled (G9)."""
@@ -168,8 +164,6 @@ class Reading(Stage):
             handle = self.pick(data, self.handles[-4:])
             status = self.sessions[handle.session_id].cancel(handle.epoch, reason)
             assert status == self.run(handle.stream.cancel(reason=reason))
-
-    # -- what befalls the store ----------------------------------------------------------------
 
     @rule(session_id=_sessions, what=st.sampled_from(["all", "meta", "chunks", "chunks"]))
     def lose(self, session_id: str, what: str) -> None:

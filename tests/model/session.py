@@ -127,8 +127,6 @@ class Session:
         unfinished = record.standing is Status.LOST and record.cancelling
         return None if went_back or unfinished else record
 
-    # -- claiming ----------------------------------------------------------------------------
-
     def grants(self, takeover: str) -> bool:
         """Whether somebody who claims it now gets it (G1)."""
         if self.record is None:
@@ -176,8 +174,6 @@ class Session:
         self._put(producer.record())
         return producer
 
-    # -- writing -----------------------------------------------------------------------------
-
     def holds(self, producer: Producer) -> bool:
         """Whether all is there that the producer has stored."""
         record = self.record
@@ -218,8 +214,6 @@ class Session:
             producer.over = Verdict.CLOSED
         return verdict
 
-    # -- from anywhere -----------------------------------------------------------------------
-
     def cancel(self, epoch: int, reason: str | None) -> Status:
         """The answer to a cancel of the stream of this epoch (G9)."""
         record = self.record
@@ -250,8 +244,6 @@ class Session:
         if record is not None and record.standing is Status.LOST and record.cancelling:
             record.end(Status.CANCELLED)
 
-    # -- what happens to the store -----------------------------------------------------------
-
     def lapse(self) -> None:
         """A lease passes in which nobody renewed."""
         if self.record is not None and self.record.status is Status.ACTIVE:
@@ -266,8 +258,6 @@ class Session:
         self.record, self.buried = record, buried
         if record is not None:
             self._put(record)
-
-    # -- parts -------------------------------------------------------------------------------
 
     def _put(self, record: Record) -> None:
         self.record = record

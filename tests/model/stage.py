@@ -113,8 +113,6 @@ class Stage(RuleBasedStateMachine):
         self.runner.close()
         self.world.close()
 
-    # -- processes -----------------------------------------------------------------------------
-
     def replace(self, at: int) -> None:
         """The process ends; another takes its place."""
         instance = self.instances[at]
@@ -137,8 +135,6 @@ class Stage(RuleBasedStateMachine):
     def _start(self) -> Instance:
         gate = Gate(self.world.open())
         return Instance(Hub(gate, config=CONFIG), gate)
-
-    # -- steps ---------------------------------------------------------------------------------
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         async def bounded() -> T:
@@ -186,8 +182,6 @@ class Stage(RuleBasedStateMachine):
             if record.status is Status.CANCELLED:
                 epoch, generation = record.terms.epoch, record.generation
                 self.run(self._observer.cancel(session_id, generation=generation, epoch=epoch))
-
-    # -- the comparison ------------------------------------------------------------------------
 
     @invariant()
     def the_store_holds_what_the_model_says(self) -> None:
