@@ -152,7 +152,7 @@ def results(
             each: Sequence[Any] = [answer] * len(ops)
         else:
             each = answer if isinstance(ops[0], Append) else [answer]
-        # Nearly all of them are chunks that were stored.
+        # Fast path of ``result``: saves two calls for nearly every operation.
         found += [
             Stored(one, cancelling=False) if type(one) is int else result(op, one)
             for op, one in zip(ops, each, strict=True)

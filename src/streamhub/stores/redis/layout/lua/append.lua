@@ -17,8 +17,9 @@ local function append(meta, chunks, gen, message, live)
   local _, term, base, _, bytes, items = read(message, 5, 1)
   local f = redis.call('HMGET', meta, 'gen', 'status', 'term', 'last', 'lease', 'cancel')
   local stored_last, lease, cancelling = base, tonumber(f[5]), false
-  -- Nearly always all is as its producer left it, and the record need not be made. That `claim` is
-  -- its generation, too, is not looked at: nobody else knows it.
+  -- Fast path of `load` and `refusal`: saves the making of a record wherever its producer has left
+  -- all as it is now, which is nearly always. `claim` is not looked at: nobody else knows the
+  -- generation.
   if not (f[1] == gen and f[2] == 'active' and f[3] == term and tonumber(f[4]) == base
     and lease and not f[6])
   then
