@@ -12,7 +12,7 @@ from typing import Any
 
 from redis import Redis
 
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 from .cases import LINGERS, Group, Sizes, groups, warm_up
 from .picture import svg

@@ -17,14 +17,14 @@ from playwright.async_api import Browser, Page
 
 from streamhub import Hub, HubConfig
 
-from . import chromium
-from .backends import BACKENDS, EVERY_BACKEND, NewHub
-from .certificates import Certificates
-from .child_processes import PythonProcess
-from .chromium import Pages
-from .http_server import Port, ServerProcess
-from .redis_cluster import RedisCluster
-from .redis_server import RedisServer
+from .support import chromium
+from .support.backends import BACKENDS, EVERY_BACKEND, NewHub
+from .support.certificates import Certificates
+from .support.child_processes import PythonProcess
+from .support.chromium import Pages
+from .support.http_server import Port, ServerProcess
+from .support.redis_cluster import RedisCluster
+from .support.redis_server import RedisServer
 
 # Where they run in the background, every program that tests start would ignore these signals.
 for one, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

@@ -12,11 +12,11 @@ from playwright.async_api import Page, Response
 
 from streamhub import Hub, LiveStream
 
-from ..chromium import Pages
 from ..conftest import RunPython, Serve
-from ..faulty_proxy import FaultyProxy
-from ..http_server import Port
-from ..programs import PRODUCE
+from ..support.chromium import Pages
+from ..support.faulty_proxy import FaultyProxy
+from ..support.http_server import Port
+from ..support.programs import PRODUCE
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ from playwright.async_api import Page, Response, expect
 
 from streamhub import Hub, HubConfig, Status
 
-from ..chromium import Pages
 from ..conftest import RunPython, Serve
-from ..http_server import Port, ServerProcess
+from ..support.chromium import Pages
+from ..support.http_server import Port, ServerProcess
 from .bundles import PACKAGES, bundle
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from ..cli_process import CliProcess, start_cli
+from ..support.cli_process import CliProcess, start_cli
 
 __all__ = ["BOUND", "MODES", "Demo", "Read", "gone", "running"]
 

@@ -13,7 +13,7 @@ from streamhub.demo.conversation import conversation
 from streamhub.demo.model_server import MODEL, text_for, tokens
 
 from ..conftest import RunPython, Serve
-from ..http_server import ServerProcess
+from ..support.http_server import ServerProcess
 from .running_demo import MODES, running
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from playwright.async_api import Locator, Page, Route, expect
 
 from streamhub.demo.model_server import text_for
 
-from ..chromium import Pages
+from ..support.chromium import Pages
 from .running_demo import BOUND, MODES, Demo, running
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ..cli_process import cli
+from ..support.cli_process import cli
 from .running_demo import MODES, Demo, running
 
 pytestmark = pytest.mark.slow

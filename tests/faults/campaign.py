@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from ..redis_server import RedisServer
+from ..support.redis_server import RedisServer
 from . import record
 from .faults import FAULTS, PERSISTENT, Fault, inflict
 from .site import Site

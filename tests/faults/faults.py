@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from streamhub.testing.waiting import until
 
-from ..faulty_proxy import FaultyProxy, Kind
-from ..redis_server import HOST
+from ..support.faulty_proxy import FaultyProxy, Kind
+from ..support.redis_server import HOST
 from . import record
 from .site import BOUND, LEASE, Child, Site
 

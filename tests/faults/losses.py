@@ -9,7 +9,7 @@ import redis.asyncio
 
 from streamhub.testing.waiting import until
 
-from ..redis_server import RedisServer
+from ..support.redis_server import RedisServer
 
 __all__ = ["Failover", "LossyRedis"]
 

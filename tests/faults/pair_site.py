@@ -16,7 +16,7 @@ import redis.asyncio
 from streamhub import Cursor, Hub
 from streamhub.testing.waiting import until
 
-from ..redis_server import RedisServer
+from ..support.redis_server import RedisServer
 from . import record
 from .actors import Cast, Pause
 from .checker import READERS

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from streamhub.testing.waiting import until
 
-from ..redis_server import RedisServer
+from ..support.redis_server import RedisServer
 from . import record
 from .campaign import server_for
 from .checker import Violation, violations

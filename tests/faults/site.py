@@ -19,9 +19,9 @@ from redis.exceptions import RedisError
 from streamhub import Hub, HubConfig
 from streamhub.testing.waiting import until
 
-from ..child_processes import PythonProcess
-from ..faulty_proxy import FaultyProxy
-from ..redis_server import RedisServer
+from ..support.child_processes import PythonProcess
+from ..support.faulty_proxy import FaultyProxy
+from ..support.redis_server import RedisServer
 from . import record
 from .actors import Cast
 from .checker import READERS

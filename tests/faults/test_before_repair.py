@@ -14,11 +14,11 @@ from streamhub import Chunk, Cursor, HubConfig, LiveStream, SessionNotFound, Sub
 from streamhub.http import create_app
 from streamhub.testing.waiting import until
 
-from ..cli_process import start_cli
 from ..http.conftest import Open, open_client
 from ..http.serving import follow, path_of
-from ..redis_server import RedisServer
-from ..redis_stage import BOUND, Stage, chunks, claimed, meta, taken
+from ..support.cli_process import start_cli
+from ..support.redis_server import RedisServer
+from ..support.redis_stage import BOUND, Stage, chunks, claimed, meta, taken
 
 __all__ = ["open_client"]
 

@@ -12,10 +12,10 @@ import redis.asyncio
 from streamhub import Hub, HubConfig, LiveStream, ProducerLost, Status
 from streamhub.testing.waiting import until
 
-from ..child_processes import PythonProcess
 from ..conftest import RunPython
-from ..programs import LEASE, PRODUCE
-from ..redis_stage import claimed, meta, taken
+from ..support.child_processes import PythonProcess
+from ..support.programs import LEASE, PRODUCE
+from ..support.redis_stage import claimed, meta, taken
 
 pytestmark = pytest.mark.slow
 

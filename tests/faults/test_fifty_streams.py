@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..redis_server import RedisServer
+from ..support.redis_server import RedisServer
 from . import record
 from .checker import assert_holds
 from .history import History

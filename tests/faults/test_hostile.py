@@ -1,7 +1,7 @@
 """Hostile values, on streams beside others: chunks, ids, cursors, metadata and raw Redis contents.
 
-What is refused at the door is in ``tests/test_bad_input.py``, damaged records and garbage on the
-channels in ``tests/test_damage.py``, sizes in ``tests/test_values.py``.
+What is refused at the door is in ``tests/core/test_bad_input.py``, damaged records and garbage on
+the channels in ``tests/redis/test_damage.py``, sizes in ``tests/core/test_values.py``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from streamhub import (
     StreamReplaced,
 )
 
-from ..redis_server import RedisServer
-from ..redis_stage import BOUND, Stage, assert_whole, chunks, claimed, meta, opened, taken
+from ..support.redis_server import RedisServer
+from ..support.redis_stage import BOUND, Stage, assert_whole, chunks, claimed, meta, opened, taken
 
 MiB = 1024 * 1024
 SHAPES = [

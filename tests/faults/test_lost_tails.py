@@ -25,13 +25,13 @@ from streamhub import (
 from streamhub.http import create_app
 from streamhub.testing.waiting import until
 
-from ..child_processes import PythonProcess
-from ..cli_process import cli
 from ..conftest import RunPython
 from ..http.conftest import Open, open_client
 from ..http.serving import lines, path_of
-from ..programs import LEASE, PRODUCE
-from ..redis_stage import BOUND, Stage, taken
+from ..support.child_processes import PythonProcess
+from ..support.cli_process import cli
+from ..support.programs import LEASE, PRODUCE
+from ..support.redis_stage import BOUND, Stage, taken
 from .clients import event_source, reader
 from .losses import LossyRedis
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from streamhub import Hub
 from streamhub.http import create_app
 
-from ..backends import BACKENDS, NewHub
+from ..support.backends import BACKENDS, NewHub
 from .serving import served
 
 

@@ -14,7 +14,7 @@ from streamhub import Hub, HubConfig, LiveStream
 from streamhub.http import create_app
 
 from ..conftest import MakeHub
-from ..redis_stage import chunks
+from ..support.redis_stage import chunks
 from .conftest import Open
 from .serving import events, follow, lines, path_of, stored
 

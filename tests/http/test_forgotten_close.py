@@ -10,9 +10,9 @@ import pytest
 from streamhub import Hub
 from streamhub.testing.waiting import until, within
 
-from ..child_processes import PythonProcess
 from ..conftest import RunPython
-from ..http_server import Port
+from ..support.child_processes import PythonProcess
+from ..support.http_server import Port
 
 _APP = """
 import asyncio, sys

@@ -16,8 +16,8 @@ from streamhub import HubConfig
 from streamhub.http import SSEResponse, UIMessageStreamResponse, create_app
 from streamhub.testing.waiting import until, within
 
-from ..redis_server import RedisServer
-from ..redis_stage import Stage, claimed
+from ..support.redis_server import RedisServer
+from ..support.redis_stage import Stage, claimed
 from .conftest import Open
 from .serving import events, follow, lines, path_of, stored
 

@@ -14,7 +14,7 @@ from streamhub import Hub, Status
 from streamhub.http.server import guarded, is_loopback, listen
 from streamhub.testing.waiting import PATIENCE
 
-from ..cli_process import CliProcess, cli, start_cli
+from ..support.cli_process import CliProcess, cli, start_cli
 from .conftest import Open
 from .serving import follow, path_of, raw_request, stored
 

@@ -12,7 +12,7 @@ import pytest
 from streamhub.testing.waiting import PATIENCE
 
 from ..conftest import Serve
-from ..http_server import ServerProcess
+from ..support.http_server import ServerProcess
 from .serving import Followed, events, raw_request
 
 #: As in the README: a hub in memory, a source that never ends by itself unless it is told to by a

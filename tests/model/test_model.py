@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
-from ..redis_server import RedisServer
+from ..support.redis_server import RedisServer
 from .producing import Producing, items_to_publish
 from .reading import Reading
 from .session import Item

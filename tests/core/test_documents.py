@@ -1,0 +1,144 @@
+"""The examples of the README and of the pages in docs, run as they stand there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from streamhub import Status
+
+from ..http.serving import served
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ANSWER = ["The ", "lamp ", "turns."]
+
+
+class _Model:
+    """What the examples leave to the reader: something that streams text."""
+
+    def __init__(self) -> None:
+        self.endless = False
+
+    async def stream(self, prompt: str) -> AsyncIterator[str]:
+        for token in ANSWER:
+            yield token
+        while self.endless:
+            yield "…"
+
+
+def _run(page: str) -> dict[str, Any]:
+    """The names that the page's Python defines, on a hub in memory."""
+    names: dict[str, Any] = {"model": _Model()}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    code = "\n".join(blocks).replace("redis://localhost:6379/0", "memory://")
+    exec(compile(code, page, "exec"), names)
+    return names
+
+
+@pytest.fixture
+async def example() -> AsyncIterator[dict[str, Any]]:
+    """What the README's Python defines."""
+    names = _run("README.md")
+    yield names
+    await names["hub"].aclose()
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application of the page on HTTP."""
+    names = _run("docs/http.md")
+    async with served(names["app"]) as url, httpx.AsyncClient(base_url=url) as client:
+        yield client
+    await names["hub"].aclose()
+
+
+async def test_a_reader_gets_the_answer(example: dict[str, Any]) -> None:
+    """What ``ask`` produces, ``read`` yields."""
+    await example["ask"]("1", "Why?")
+
+    assert ANSWER == [data async for _, data in example["read"]("1")]
+
+
+async def test_a_reader_resumes_at_its_cursor(example: dict[str, Any]) -> None:
+    """``read`` goes on after the cursor that it yielded."""
+    await example["ask"]("1", "Why?")
+    cursors = [cursor async for cursor, _ in example["read"]("1")]
+
+    assert ANSWER[1:] == [data async for _, data in example["read"]("1", cursors[0])]
+
+
+async def test_the_long_form_sets_metadata_and_event(example: dict[str, Any]) -> None:
+    """``ask_with_sources`` leaves the prompt in the metadata, and the sources out of the text."""
+    await example["ask_with_sources"]("1", "Why?")
+    stream = await example["hub"].get("chat:1")
+
+    assert {"prompt": "Why?"} == await stream.metadata()
+    assert "".join(ANSWER) == await stream.text()
+    assert "sources" == [chunk.event async for chunk in stream.subscribe()][-1]
+
+
+async def test_anyone_stops_an_answer(example: dict[str, Any]) -> None:
+    """``stop`` ends an answer that has no end of its own."""
+    example["model"].endless = True
+    await example["ask"]("1", "Why?")
+    await example["stop"]("1")
+    stream = await example["hub"].get("chat:1")
+
+    assert Status.CANCELLED == (await stream.info()).status
+
+
+async def test_the_readme_serves_a_chat(example: dict[str, Any]) -> None:
+    """The few lines for useChat stream an answer, and the route below them follows it."""
+    async with served(example["app"]) as url, httpx.AsyncClient(base_url=url) as client:
+        posted = await client.post("/api/chat", json={"id": "1", "messages": []})
+        followed = await client.get("/chats/1/events")
+
+    assert ["finish"] == re.findall(r'{"type":"(finish)"}', posted.text)
+    assert ANSWER == re.findall(r"data: (?!{)(.*)\n", followed.text)
+
+
+async def test_the_page_on_http_begins_and_follows(web: httpx.AsyncClient) -> None:
+    """Its first two routes begin an answer and follow it to its end."""
+    begun = await web.post("/answers/1", params={"prompt": "Why?"})
+    followed = await web.get("/answers/1/events")
+
+    assert {"begun": True} == begun.json()
+    assert ANSWER == re.findall(r"data: (?!{)(.*)\n", followed.text)
+    assert "event: end" in followed.text
+
+
+async def test_the_page_on_http_keeps_users_apart(web: httpx.AsyncClient) -> None:
+    """Its mounted application shows nobody a session that is not his."""
+    await web.post("/answers/1", params={"prompt": "Why?"})
+    listed = await web.get("/hub/sessions", headers={"x-user": "user:7"})
+    asked = await web.get("/hub/sessions/answer:1", headers={"x-user": "user:7"})
+
+    assert {"sessions": []} == listed.json()
+    assert 404 == asked.status_code
+
+
+async def test_the_page_on_http_serves_a_chat(web: httpx.AsyncClient) -> None:
+    """Its chat routes stream what ``answer`` yields."""
+    posted = await web.post("/api/chat", json={"id": "1", "messages": []})
+
+    assert ANSWER == re.findall(r'"delta":"(.*?)"', posted.text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link and picture of a page names a file that is there."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+
+    assert [] == [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_installs_the_bare_name(page: Path) -> None:
+    """The name streamhub on the package index is another project's."""
+    assert [] == re.findall(r"pip install \"?streamhub(?!-llm)", page.read_text())

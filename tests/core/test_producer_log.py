@@ -1,0 +1,139 @@
+"""What an operator can read of a producer's life, at INFO of the logger ``streamhub``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from streamhub import HubConfig, LiveStream, ProducerFenced, SessionCorrupted, Status
+from streamhub.testing.waiting import within
+
+from ..conftest import MakeHub
+from ..support.redis_server import RedisServer
+from ..support.redis_stage import BOUND, Stage, chunks, claimed, meta
+
+SECRET = "a word of the answer"
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The lines since the last call, without the names of session and generation. All of them are
+    at INFO, and none holds what was published."""
+    caplog.set_level(logging.INFO, logger="streamhub")
+
+    def lines() -> list[str]:
+        records = [one for one in caplog.records if one.name == "streamhub"]
+        assert {logging.INFO} >= {one.levelno for one in records}
+        assert SECRET not in caplog.text
+        messages = [re.sub(r"^session '.*?'( of [0-9a-f-]{36})?: ", "", m) for m in caplog.messages]
+        caplog.clear()
+        return [re.sub(r"[0-9a-f-]{36}", "GENERATION", line) for line in messages]
+
+    return lines
+
+
+async def test_the_life_of_a_stream_is_told(
+    make_hub: MakeHub, session_id: str, told: Callable[[], list[str]]
+) -> None:
+    """A claim, the cancel, the end, who replaces it, and a hub that leaves it to others."""
+    first, second = make_hub(), make_hub()
+    stream, _ = await first.register(session_id)
+    await stream.publish(SECRET)
+    await stream.flush()
+    assert ["claimed by GENERATION"] == told()
+    assert Status.CANCELLED is await stream.cancel(wait=BOUND)
+    assert ["a cancel was asked for", "ended as cancelled at offset 1"] == told()
+
+    stream, _ = await second.register(session_id, takeover="continue")
+    await stream.publish(SECRET)
+    await second.aclose()
+    assert [
+        "GENERATION continues after chunk 1 of GENERATION",
+        "released at offset 2",
+    ] == told()
+
+
+async def test_a_removal_is_told(
+    make_hub: MakeHub, session_id: str, told: Callable[[], list[str]]
+) -> None:
+    """Nothing comes back: the producer learns of it when it tries to put its claim back."""
+    hub = make_hub(HubConfig(lease=0.6))
+    stream, _ = await hub.register(session_id)
+    assert await hub.remove(session_id)
+    with pytest.raises(ProducerFenced):
+        await stream.publish(SECRET)
+        await within(stream.flush())
+    assert [
+        "claimed by GENERATION",
+        "is gone from the store; it is to be put back",
+        "fenced, because the session was removed, at offset 0",
+    ] == told()
+
+
+@pytest.fixture
+async def stage(make_redis: Callable[[], RedisServer]) -> AsyncIterator[Stage]:
+    async with asyncio.timeout(2 * BOUND), Stage(make_redis()) as stage:
+        yield stage
+
+
+async def _publish(stream: LiveStream) -> None:
+    await stream.publish(SECRET)
+    await stream.flush()
+
+
+async def test_a_fence_tells_who_has_the_session_now(
+    stage: Stage, told: Callable[[], list[str]]
+) -> None:
+    """The generation that claimed it when the lease had run out."""
+    first, second = (stage.hub(HubConfig(lease=60.0)) for _ in range(2))
+    stale = await claimed(first, "chat")
+    await stage.client.hset(meta("chat"), "lease", "1")
+    told()
+    await claimed(second, "chat")
+    with pytest.raises(ProducerFenced):
+        await _publish(stale)
+    assert ["GENERATION replaces GENERATION", "fenced by GENERATION at offset 0"] == told()
+
+
+async def test_losses_and_repairs_are_told(stage: Stage, told: Callable[[], list[str]]) -> None:
+    """What was lost, and how much of it was left when it was put back."""
+    stream = await claimed(stage.hub(HubConfig(lease=60.0)), "chat")
+    for _ in range(3):
+        await _publish(stream)
+    told()
+
+    await stage.client.flushall()
+    await _publish(stream)
+    lost, put_back = told()
+    assert "is gone from the store; it is to be put back" == lost
+    assert "put back, where 0 of 4 chunks were left" == put_back
+
+    entries = await stage.client.xrange(chunks("chat"))
+    await stage.client.xdel(chunks("chat"), entries[1][0])
+    await _publish(stream)
+    lost, put_back = told()
+    assert "has lost chunks; it is to be put back" == lost
+    assert "put back, where 0 of 5 chunks were left" == put_back
+
+    await stream.close()
+    assert ["ended as finished at offset 5"] == told()
+
+
+async def test_giving_up_is_told_with_its_reason(
+    stage: Stage, told: Callable[[], list[str]]
+) -> None:
+    """Whoever publishes is told by an error; the log says it where nobody does."""
+    stream = await claimed(stage.hub(HubConfig(lease=60.0)), "chat")
+    await _publish(stream)
+    told()
+    await stage.client.delete(chunks("chat"))
+    await stage.client.set(chunks("chat"), "a string", px=60_000)
+    with pytest.raises(SessionCorrupted):
+        await _publish(stream)
+    (line,) = told()
+    assert line.startswith("given up (session 'chat'")
+    assert line.endswith("at offset 1")

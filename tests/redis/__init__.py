@@ -1,0 +1,1 @@
+"""The store in Redis: one server, Sentinel, Cluster, and what befalls them."""
