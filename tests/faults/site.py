@@ -272,7 +272,7 @@ class Site:
         async def are_read() -> bool:
             return sessions <= {session for session, _ in self._count()}
 
-        await until(are_read, BOUND)
+        await until(are_read, self.bound)
 
     async def _watch_keys(self) -> None:
         # The client may turn a cancellation into an error of its connection.
