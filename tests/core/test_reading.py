@@ -393,3 +393,18 @@ async def test_subscriptions_share_what_one_has_made(hub: Hub, session_id: str) 
 
     assert things[0] is things[1]
     assert things[0] is not things[2]
+
+
+async def test_g10_large_chunks_are_read_one_by_one(session_id: str) -> None:
+    """A reader that does not go on has one of them in memory, and not as many as a page of small
+    ones holds."""
+    store = Counting()
+    config = HubConfig(max_pending_bytes=64 * 1024)
+    async with Hub(store, config=config) as hub:
+        await produce(hub, session_id, *["x" * 32 * 1024] * 20)
+        reader = await hub.get(session_id)
+        assert reader is not None
+        async with reader.subscribe() as chunks:
+            await anext(chunks)
+            await anext(chunks)
+            assert [(0, 1), (1, 1)] == store.parts

@@ -64,6 +64,7 @@ class PageCache:
         self._read_store = read
         self._row = row or _whole
         self._entered_anywhere = row is not None
+        self._keeps = _KEPT
         self._spawn = spawn
         self._give_up_after = give_up_after
         self.forget()
@@ -87,7 +88,9 @@ class PageCache:
         if page is None:
             page = self._begin(offset - offset % size, offset, terms, size, end)
         page.ahead = False
-        if self._read_ahead(page, terms, size, end) and page.chunks is not None:
+        # Where one chunk fills a page, nothing is kept for others, and nothing read for later.
+        self._keeps = _KEPT if size > 1 else 1
+        if size > 1 and self._read_ahead(page, terms, size, end) and page.chunks is not None:
             # It begins when this reader, who has all that it wants, lets go.
             await asyncio.sleep(0)
         chunks = page.chunks
@@ -152,8 +155,8 @@ class PageCache:
         if chunks and len(self._row(chunks, start)) == len(chunks):
             page.chunks, page.stop = chunks, chunks[-1].cursor.offset
             kept[:] = [*(one for one in kept if one.start != start), page]
-            if len(kept) > _KEPT:
-                kept.remove(next(one for one in kept if not one.ahead))
+            while len(kept) > self._keeps:
+                kept.remove(next((one for one in kept if not one.ahead), kept[0]))
         return chunks
 
 
