@@ -182,8 +182,9 @@ class LiveStream:
 
         :param after: a cursor (``Cursor`` or its text), None for the start, ``"now"`` for what
             comes from now on.
-        :param batch_replay: join what is already stored into one chunk; chunks with an event
-            type stay single, in their place.
+        :param batch_replay: join what is already stored into one chunk, or where it is more than
+            ``max_pending_bytes``, into several of about that size; chunks with an event type stay
+            single, in their place.
         :param buffer: how many live chunks may wait for this subscriber before it goes back to
             reading the store.
         :raises InvalidCursor: ``after`` is malformed. What iteration raises: see
