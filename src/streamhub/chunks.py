@@ -164,6 +164,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
     #: Seconds until ownership lapses; None once the session has ended.
     lease: float | None = None
     #: The lease as it is stored; only whether it has changed means anything: it was renewed then.
+    #: None from a store that cannot tell.
     lease_mark: int | None = None
     #: What ``register(owner=…)`` was given.
     owner: str | None = None

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 
 WAIT = 30.0
 KEYS = {
-    *("session_id", "status", "generation", "epoch", "cursor", "chunks", "base", "bytes"),
-    *("lease", "owner", "created", "error", "cancelling", "metadata"),
+    *("session_id", "status", "generation", "replaced", "epoch", "cursor", "chunks", "base"),
+    *("bytes", "lease", "owner", "created", "error", "cancelling", "metadata"),
 }
 
 
@@ -94,6 +94,7 @@ async def test_show(redis_url: str, session_id: str) -> None:
         "session_id": session_id,
         "status": "failed",
         "generation": generation,
+        "replaced": None,
         "epoch": epoch,
         "cursor": str(cursor),
         "chunks": 1,

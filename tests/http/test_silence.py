@@ -152,6 +152,6 @@ async def test_a_client_that_reads_slowly_is_not_interrupted(
         await within(over.wait())
 
         assert 2 == sent[0].count(b"data: ")
+        # As a server does that shuts down: the response ends, and nothing is raised into its log.
         serving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await within(serving)
+        await within(serving)

@@ -297,7 +297,8 @@ class Standing:
     def _believed(self, found: SessionInfo, now: float) -> SessionInfo:
         """The session with its lapse as this process has it: by no clock but its own."""
         before = self.known
-        renewed = before is None or before.lease_mark != found.lease_mark
+        unmarked = found.lease_mark is None
+        renewed = before is None or unmarked or before.lease_mark != found.lease_mark
         if renewed:
             self._lapses = now + (found.lease or 0.0)
         elif found.status is Status.ACTIVE and found.lease is not None:
