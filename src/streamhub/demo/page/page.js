@@ -80,7 +80,6 @@ const running = () => (newest() && !newest().over ? newest() : null);
 // -- what happened --------------------------------------------------------------------------------
 
 function onNews(answer, news) {
-  const at = (offset) => `${answer.facts.epoch}-${offset}`;
   switch (news.type) {
     case "drawn":
       stayAtEnd(false);
@@ -91,7 +90,7 @@ function onNews(answer, news) {
       hurry();
       break;
     case "producer":
-      if (news.before) log("good", `${capital(news.name)} goes on after chunk ${news.after}, under the next cursor of the same epoch.`);
+      if (news.before) log("good", `${capital(news.name)} goes on after chunk ${news.after}, under the next offset of a new term.`);
       else log("info", `${capital(news.name)} has claimed the session ${answer.session}.`);
       break;
     case "replayed":
@@ -101,7 +100,7 @@ function onNews(answer, news) {
       log("bad", `Connection lost after chunk ${news.after}. The browser connects again by itself.`);
       break;
     case "resumed":
-      log("good", `Connected again with Last-Event-ID: ${at(news.after)}. ${news.missed ? `${plural(news.missed, "missed chunk")} made up for` : "Nothing was missed"}.`);
+      log("good", `Connected again after chunk ${news.after}. ${news.missed ? `${plural(news.missed, "missed chunk")} made up for` : "Nothing was missed"}.`);
       break;
     case "state":
       onState(answer);
