@@ -198,8 +198,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--fault", action="append", default=[], help="with --table or --pairs: only this one"
     )
     options = parser.parse_args(arguments)
-    # What the hubs say of the faults that they meet would hide what matters here.
-    logging.getLogger("streamhub").setLevel(logging.ERROR)
     known = FIRSTS if options.pairs else tuple(FAULTS)
     for name in options.fault:
         if name not in known:
@@ -213,4 +211,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # What the hubs say of the faults that they meet would hide what matters here.
+    logging.getLogger("streamhub").setLevel(logging.ERROR)
     sys.exit(main())
