@@ -151,6 +151,7 @@ class Hub:
         if isinstance(answer, Refused):
             return _reader(engine, answer.info), False
         claim = answer.producer.claim
+        engine.watcher.learn(session_id, claim.generation)
         stream = LiveStream(
             engine,
             session_id,
@@ -338,6 +339,7 @@ def _check_store(store: object) -> None:
 
 
 def _reader(engine: Engine, info: SessionInfo) -> LiveStream:
+    engine.watcher.learn(info.session_id, info.generation)
     return LiveStream(engine, info.session_id, owner_generation=info.generation, epoch=info.epoch)
 
 

@@ -88,6 +88,8 @@ INPUTS: dict[str, Callable[[Run], object]] = {
     "claim": lambda run: run.standing.change(Claimed(TERM + 9, 3, LEASE, "g2"), run.now),
     "removal": lambda run: run.standing.change(Removed(), run.now),
     "disconnect": lambda run: run.standing.change(Unsynced(), run.now),
+    "learn": lambda run: run.standing.learn("g1", run.now),
+    "learn of another": lambda run: run.standing.learn("g2", run.now),
     "connect": lambda run: run.standing.change(Synced(), run.now),
     "distrust": lambda run: run.standing.distrust(run.now),
 }

@@ -105,6 +105,11 @@ class SessionView:
 
     # For the watcher.
 
+    def learn(self, generation: str) -> None:
+        """Somebody else has claimed the session, or found it under this generation."""
+        self.standing.learn(generation, self._time())
+        self._schedule(self)
+
     def end_look(self, found: SessionInfo | SessionCorrupted | None) -> None:
         """Take in what a look found."""
         standing = self.standing

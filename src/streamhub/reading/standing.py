@@ -30,6 +30,8 @@ goes on whenever those who wait have to look around.
     an end             KNOWN (ended)     no look
     a claim, removal,  doubted           look at once; chunks that are held may be another's
       (un)synced
+    somebody else      doubted, if it    look at once; a look under way that does not find it so
+      found it         is news           is overtaken
 
 While it is doubted, what was known is not told to anybody. There are two deadlines. ``_asked`` is
 when somebody wants a look: it only comes nearer, until a look begins that answers it. ``_verdict``
@@ -86,7 +88,7 @@ class Standing:
         "_heard", "trusted", "_term", "end", "_grown", "_verdict", "_lapses", "turn",
         "_asked", "_looking", "_pending", "_info", "known", "_lease", "_overtaken", "_removed",
         "_synced", "_was_synced", "_distrust_until", "_lapsed_since", "_away_since", "_poll",
-        "state", "failure", "begun", "answered", "to_end",
+        "_learned", "state", "failure", "begun", "answered", "to_end",
     )  # fmt: skip
 
     def __init__(self, lease: float, now: float) -> None:
@@ -116,6 +118,8 @@ class Standing:
         self._looking = False
         # Since the look began: events that it may not know of, and signs of life.
         self._overtaken = self._heard = False
+        #: The generation under which somebody else has found the session since.
+        self._learned: str | None = None
         self._removed = self._synced = self._was_synced = False
         self._distrust_until = 0.0
         self._lapsed_since = inf
@@ -165,6 +169,7 @@ class Standing:
         self.begun += 1
         self._pending, self._asked = self._asked, inf
         self._overtaken = self._heard = False
+        self._learned = None
 
     def look_failed(self, again_at: float) -> None:
         """Nothing was learned: what it was to answer is asked again."""
@@ -182,7 +187,7 @@ class Standing:
         """
         self._looking, self._pending = False, inf
         lost = isinstance(found, SessionInfo) and found.status is Status.LOST
-        if self._overtaken or (lost and self._heard):
+        if self._overtaken or (lost and self._heard) or self._is_older(found):
             self.ask(now)
             return False
         self.answered = self.begun
@@ -193,6 +198,18 @@ class Standing:
         if found is None or self._went_back(found):
             return self._miss(found, now, heard)
         return self._find(found, now, heard)
+
+    def learn(self, generation: str, now: float) -> None:
+        """Somebody else has claimed the session or found it so: its handle is not to be told what
+        was known before that."""
+        self._learned = generation
+        if self.trusted and (self._info is None or self._info.generation != generation):
+            self.trusted = False
+            self.turn += 1
+            if self._looking:
+                self._pending = min(self._pending, now)
+            else:
+                self.ask(now)
 
     def fail(self, failure: StreamHubError) -> None:
         """Nothing can be known of the session any more."""
@@ -267,6 +284,12 @@ class Standing:
         self.trusted = False
         self.turn += 1
         self.ask(now)
+
+    def _is_older(self, found: SessionInfo | SessionCorrupted | None) -> bool:
+        """Whether a look may have been answered before somebody else found the session."""
+        if self._learned is None or isinstance(found, SessionCorrupted):
+            return False
+        return found is None or found.generation != self._learned
 
     def _is_put_back(self, event: Appended) -> bool:
         """Whether these are chunks of an earlier term, which the producer puts back."""

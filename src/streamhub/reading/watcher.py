@@ -70,6 +70,13 @@ class Watcher:
         view.recent.max_chunks = max(view.recent.max_chunks, buffer)
         return view
 
+    def learn(self, session_id: str, generation: str) -> None:
+        """A handle is given out on a session that was claimed, or found, under this generation.
+        Whoever uses it is not to hear what its view has known before that."""
+        view = self._views.get(session_id)
+        if view is not None:
+            view.learn(generation)
+
     def detach(self, view: SessionView) -> None:
         view.references -= 1
         if view.references == 0:
