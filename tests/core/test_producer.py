@@ -20,8 +20,8 @@ from streamhub.stores.base import (
     Append,
     Behind,
     Claim,
-    End,
     Fenced,
+    Finish,
     Gone,
     Granted,
     HasHoles,
@@ -65,8 +65,8 @@ async def test_the_end_and_the_release_come_after_every_chunk(way: str) -> None:
     await asyncio.sleep(0)
 
     stored, ops = 0, producer.next_ops()
-    while not isinstance(ops[-1], End | Release):
-        assert not any(isinstance(op, End | Release) for op in ops)
+    while not isinstance(ops[-1], Finish | Release):
+        assert not any(isinstance(op, Finish | Release) for op in ops)
         stored += sum(last - base for base, last in ranges(ops))
         carry_out(producer, ops)
         ops = producer.next_ops()
@@ -110,7 +110,7 @@ async def test_all_else_waits_for_the_chunks_that_are_under_way() -> None:
     carry_out(producer, chunks[:1])
     assert [] == producer.next_ops()
     carry_out(producer, chunks[1:])
-    assert [SetMetadata, End] == [type(op) for op in producer.next_ops()]
+    assert [SetMetadata, Finish] == [type(op) for op in producer.next_ops()]
     for task in (setting, ending):
         task.cancel()
 

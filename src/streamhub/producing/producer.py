@@ -19,8 +19,8 @@ from ..signals import Signal
 from ..stores.base import (
     Append,
     Behind,
-    End,
     Fenced,
+    Finish,
     Granted,
     Over,
     Release,
@@ -265,7 +265,7 @@ class Producer:
             return
         match self._state.last_write:
             case LastWrite.END:
-                ops.append(End(self.claim, outbox.sent, *self._state.outcome))
+                ops.append(Finish(self.claim, outbox.sent, *self._state.outcome))
             case LastWrite.RELEASE:
                 ops.append(Release(self.claim, outbox.sent))
 

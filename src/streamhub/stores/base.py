@@ -25,9 +25,9 @@ __all__ = [
     "CancelRequested",
     "Claim",
     "Claimed",
-    "End",
     "Ended",
     "Fenced",
+    "Finish",
     "Gone",
     "Granted",
     "HasHoles",
@@ -137,7 +137,7 @@ class Release(msgspec.Struct, frozen=True, gc=False):
     last: int
 
 
-class End(msgspec.Struct, frozen=True, gc=False):
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """End the session, once its log reaches ``last``.
 
     A session whose cancel was asked for before ends as ``CANCELLED``, whatever ``status`` says.
@@ -163,7 +163,7 @@ class Restore(msgspec.Struct, frozen=True, gc=False):
     metadata: str | None
 
 
-WriteOp = Append | SetMetadata | Renew | Release | End | Restore
+WriteOp = Append | SetMetadata | Renew | Release | Finish | Restore
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -200,7 +200,7 @@ class Fenced(msgspec.Struct, frozen=True, gc=False):
 
 
 class Over(msgspec.Struct, frozen=True, gc=False):
-    """The session has ended as ``status``; after an ``End`` this is the success."""
+    """The session has ended as ``status``; after a ``Finish`` this is the success."""
 
     status: Status
 

@@ -21,9 +21,9 @@ from .base import (
     CancelRequested,
     Claim,
     Claimed,
-    End,
     Ended,
     Fenced,
+    Finish,
     Gone,
     Granted,
     LiveEvent,
@@ -254,7 +254,7 @@ class MemoryStore(BaseStore):
             case Release():
                 record.lease_until = 0.0
                 record.expires = now + claim.retention
-            case End():
+            case Finish():
                 if len(record.log) < op.last:
                     return Behind(len(record.log))
                 record.end(now, op.status, op.error)

@@ -8,8 +8,8 @@ from ...chunks import Cursor, Status
 from ...stores.base import (
     Append,
     Behind,
-    End,
     Fenced,
+    Finish,
     Gone,
     Over,
     Renew,
@@ -36,7 +36,7 @@ class EndTests(Scene):
         claimed = await claim(store, session)
         await append(store, claimed, ["a"])
         error = "ValueError: broke\n\0é" if status is Status.FAILED else None
-        assert Over(status) == await write(store, End(claimed, 1, status, error))
+        assert Over(status) == await write(store, Finish(claimed, 1, status, error))
         info = await look(other, session)
         assert (status, error, None) == (info.status, info.error, info.lease)
         assert Cursor(claimed.epoch, 1) == info.last
@@ -48,7 +48,7 @@ class EndTests(Scene):
         """An end waits for the chunk that it follows; until then the session is active."""
         claimed = await claim(store, session)
         await append(store, claimed, ["a"])
-        finish = End(claimed, last=3, status=Status.FINISHED)
+        finish = Finish(claimed, last=3, status=Status.FINISHED)
         assert Behind(1) == await write(store, finish)
         assert Status.ACTIVE is (await look(store, session)).status
         await append(store, claimed, ["b", "c"], after=["a"])
@@ -63,7 +63,7 @@ class EndTests(Scene):
         claimed = await claim(store, session)
         error = "first" if first is Status.FAILED else None
         await end(store, claimed, first, error=error)
-        assert Over(first) == await write(store, End(claimed, 0, second, "second"))
+        assert Over(first) == await write(store, Finish(claimed, 0, second, "second"))
         info = await look(store, session)
         assert (first, error) == (info.status, info.error)
 
@@ -73,7 +73,7 @@ class EndTests(Scene):
         """A stalled producer may still bring its answer to its end."""
         claimed = await claim(store, session)
         await lose(store, claimed)
-        assert Over(Status.FINISHED) == await write(store, End(claimed, 0, Status.FINISHED))
+        assert Over(Status.FINISHED) == await write(store, Finish(claimed, 0, Status.FINISHED))
 
     async def test_a_cancel_marks_an_active_session(
         self, store: Store, other: Store, session: str
@@ -100,7 +100,7 @@ class EndTests(Scene):
         """A session whose cancel was asked for ends as cancelled, without an error."""
         claimed = await claim(store, session)
         await store.cancel(session, generation=claimed.generation, epoch=claimed.epoch)
-        assert Over(Status.CANCELLED) == await write(store, End(claimed, 0, status, "broke"))
+        assert Over(Status.CANCELLED) == await write(store, Finish(claimed, 0, status, "broke"))
         info = await look(store, session)
         assert (Status.CANCELLED, None) == (info.status, info.error)
 
@@ -142,7 +142,7 @@ class EndTests(Scene):
             await other.cancel(
                 session, generation=claimed.generation, epoch=claimed.epoch, reason=reason
             )
-        await write(store, End(claimed, 0, Status.FAILED, "broke"))
+        await write(store, Finish(claimed, 0, Status.FAILED, "broke"))
         info = await look(store, session)
         assert (Status.CANCELLED, "too long: é\n") == (info.status, info.error)
 
@@ -229,7 +229,7 @@ class EndTests(Scene):
         assert await append(store, claimed, ["b"], after=["a"]) in refused
         assert await write(store, SetMetadata(claimed, "1")) in refused
         assert await write(store, Renew(claimed, last=1)) in refused
-        assert await write(store, End(claimed, 1, Status.FINISHED)) in refused
+        assert await write(store, Finish(claimed, 1, Status.FINISHED)) in refused
         assert Fenced(None) == await write(store, Restore(claimed, metadata=None))
         assert [None] == await store.look([session])
         assert [] == await read(store, claimed)

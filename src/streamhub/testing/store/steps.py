@@ -8,7 +8,7 @@ from ...chunks import Chunk, Item, SessionInfo, Status
 from ...stores.base import (
     Append,
     Claim,
-    End,
+    Finish,
     Granted,
     Over,
     Refused,
@@ -111,7 +111,7 @@ async def end(
     if status is Status.LOST:
         await lose(store, claim, last=last)
     else:
-        answer = await write(store, End(claim, last=last, status=status, error=error))
+        answer = await write(store, Finish(claim, last=last, status=status, error=error))
         assert Over(status) == answer
 
 

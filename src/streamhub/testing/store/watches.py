@@ -9,8 +9,8 @@ from ...stores.base import (
     Appended,
     CancelRequested,
     Claimed,
-    End,
     Ended,
+    Finish,
     LiveEvent,
     Removed,
     Store,
@@ -105,7 +105,7 @@ class WatchTests(Scene):
         watch, recorder = await _watching(other, session)
         items = [f"{n} " for n in range(200)]
         ops = [to_append(claimed, items[n : n + 2], after=items[:n]) for n in range(0, 200, 2)]
-        await store.write([*ops, End(claimed, last=200, status=Status.FINISHED)])
+        await store.write([*ops, Finish(claimed, last=200, status=Status.FINISHED)])
         await recorder.wait(Ended)
         watch.close()
         told = [chunk.data for event in recorder.of(Appended) for chunk in event.chunks]
@@ -121,7 +121,7 @@ class WatchTests(Scene):
         await append(store, claimed, ["a"])
         watch, recorder = await _watching(other, session)
         error = "broke: é" if status is Status.FAILED else None
-        await write(store, End(claimed, 1, status, error))
+        await write(store, Finish(claimed, 1, status, error))
         event = await recorder.wait(Ended)
         watch.close()
         assert Ended(claimed.epoch, 1, status, error) == event

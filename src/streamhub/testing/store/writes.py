@@ -14,8 +14,8 @@ from ...stores.base import (
     Append,
     Behind,
     Claim,
-    End,
     Fenced,
+    Finish,
     Gone,
     Over,
     Release,
@@ -39,7 +39,7 @@ OPS: dict[str, Callable[[Claim], WriteOp]] = {
     "metadata": lambda claim: SetMetadata(claim, '"stale"'),
     "renew": lambda claim: Renew(claim, last=1),
     "release": lambda claim: Release(claim, last=1),
-    "end": lambda claim: End(claim, last=1, status=Status.FAILED, error="stale"),
+    "end": lambda claim: Finish(claim, last=1, status=Status.FAILED, error="stale"),
 }
 every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 
@@ -267,7 +267,7 @@ class WriteTests(Scene):
                 SetMetadata(claimed, "2"),
                 to_append(claimed, ["c"], after=["a", "b"]),
                 Renew(claimed, last=3),
-                End(claimed, last=3, status=Status.FINISHED),
+                Finish(claimed, last=3, status=Status.FINISHED),
                 to_append(claimed, ["d"], after=["a", "b", "c"]),
             ]
         )

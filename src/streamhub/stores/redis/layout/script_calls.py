@@ -8,7 +8,7 @@ from typing import Any
 
 from ...base import (
     Append,
-    End,
+    Finish,
     Release,
     Renew,
     Restore,
@@ -86,7 +86,7 @@ class Calls:
             arguments += (claim.generation, message, live)
         return made
 
-    def _call(self, op: SetMetadata | Renew | Release | End | Restore) -> Call:
+    def _call(self, op: SetMetadata | Renew | Release | Finish | Restore) -> Call:
         claim = op.claim
         keys = Keys.of(self.prefix, claim.session_id)
         lease, ttl = _terms(claim.lease, claim.retention)
@@ -102,7 +102,7 @@ class Calls:
             case Release(_, last):
                 ttl = ms(claim.retention)
                 return Call(scripts["renew"], log, claim.generation, last, 0, ttl, *own)
-            case End(_, last, status, error):
+            case Finish(_, last, status, error):
                 return Call(
                     scripts["end"],
                     (keys.meta, keys.chunks),
