@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from streamhub import HubConfig, LiveStream, ProducerFenced, SessionCorrupted, Status
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import until, within
 
 from ..conftest import MakeHub
 from ..support.redis_server import RedisServer
@@ -18,14 +18,22 @@ from ..support.redis_stage import BOUND, Stage, chunks, claimed, meta
 
 SECRET = "a word of the answer"
 
+#: So many lines, as soon as they are there.
+Told = Callable[[int], Awaitable[list[str]]]
+
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+def told(caplog: pytest.LogCaptureFixture) -> Told:
     """The lines since the last call, without the names of session and generation. All of them are
-    at INFO, and none holds what was published."""
+    at INFO, and none holds what was published. A producer may tell of an answer of the store after
+    others have got theirs."""
     caplog.set_level(logging.INFO, logger="streamhub")
 
-    def lines() -> list[str]:
+    async def lines(count: int) -> list[str]:
+        async def are_there() -> bool:
+            return len(caplog.messages) >= count
+
+        await until(are_there)
         records = [one for one in caplog.records if one.name == "streamhub"]
         assert {logging.INFO} >= {one.levelno for one in records}
         assert SECRET not in caplog.text
@@ -36,17 +44,15 @@ def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return lines
 
 
-async def test_the_life_of_a_stream_is_told(
-    make_hub: MakeHub, session_id: str, told: Callable[[], list[str]]
-) -> None:
+async def test_the_life_of_a_stream_is_told(make_hub: MakeHub, session_id: str, told: Told) -> None:
     """A claim, the cancel, the end, who replaces it, and a hub that leaves it to others."""
     first, second = make_hub(), make_hub()
     stream, _ = await first.register(session_id)
     await stream.publish(SECRET)
     await stream.flush()
-    assert ["claimed by GENERATION"] == told()
+    assert ["claimed by GENERATION"] == await told(1)
     assert Status.CANCELLED is await stream.cancel(wait=BOUND)
-    assert ["a cancel was asked for", "ended as cancelled at offset 1"] == told()
+    assert ["a cancel was asked for", "ended as cancelled at offset 1"] == await told(2)
 
     stream, _ = await second.register(session_id, takeover="continue")
     await stream.publish(SECRET)
@@ -54,12 +60,10 @@ async def test_the_life_of_a_stream_is_told(
     assert [
         "GENERATION continues after chunk 1 of GENERATION",
         "released at offset 2",
-    ] == told()
+    ] == await told(2)
 
 
-async def test_a_removal_is_told(
-    make_hub: MakeHub, session_id: str, told: Callable[[], list[str]]
-) -> None:
+async def test_a_removal_is_told(make_hub: MakeHub, session_id: str, told: Told) -> None:
     """Nothing comes back: the producer learns of it when it tries to put its claim back."""
     hub = make_hub(HubConfig(lease=0.6))
     stream, _ = await hub.register(session_id)
@@ -71,7 +75,7 @@ async def test_a_removal_is_told(
         "claimed by GENERATION",
         "is gone from the store; it is to be put back",
         "fenced, because the session was removed, at offset 0",
-    ] == told()
+    ] == await told(3)
 
 
 @pytest.fixture
@@ -85,13 +89,11 @@ async def _publish(stream: LiveStream) -> None:
     await stream.flush()
 
 
-async def test_a_fence_tells_who_has_the_session_now(
-    stage: Stage, told: Callable[[], list[str]]
-) -> None:
+async def test_a_fence_tells_who_has_the_session_now(stage: Stage, told: Told) -> None:
     """The generation that claimed it when the lease had run out."""
     first, second = (stage.hub(HubConfig(lease=60.0)) for _ in range(2))
     stale = await claimed(first, "chat")
-    told()
+    await told(1)
     created = False
     while not created:
         # A renewal that is on its way makes it whole again.
@@ -99,44 +101,42 @@ async def test_a_fence_tells_who_has_the_session_now(
         _, created = await second.register("chat")
     with pytest.raises(ProducerFenced):
         await _publish(stale)
-    assert ["GENERATION replaces GENERATION", "fenced by GENERATION at offset 0"] == told()
+    assert ["GENERATION replaces GENERATION", "fenced by GENERATION at offset 0"] == await told(2)
 
 
-async def test_losses_and_repairs_are_told(stage: Stage, told: Callable[[], list[str]]) -> None:
+async def test_losses_and_repairs_are_told(stage: Stage, told: Told) -> None:
     """What was lost, and how much of it was left when it was put back."""
     stream = await claimed(stage.hub(HubConfig(lease=60.0)), "chat")
     for _ in range(3):
         await _publish(stream)
-    told()
+    await told(1)
 
     await stage.client.flushall()
     await _publish(stream)
-    lost, put_back = told()
+    lost, put_back = await told(2)
     assert "is gone from the store; it is to be put back" == lost
     assert "put back, where 0 of 4 chunks were left" == put_back
 
     entries = await stage.client.xrange(chunks("chat"))
     await stage.client.xdel(chunks("chat"), entries[1][0])
     await _publish(stream)
-    lost, put_back = told()
+    lost, put_back = await told(2)
     assert "has lost chunks; it is to be put back" == lost
     assert "put back, where 0 of 5 chunks were left" == put_back
 
     await stream.close()
-    assert ["ended as finished at offset 5"] == told()
+    assert ["ended as finished at offset 5"] == await told(1)
 
 
-async def test_giving_up_is_told_with_its_reason(
-    stage: Stage, told: Callable[[], list[str]]
-) -> None:
+async def test_giving_up_is_told_with_its_reason(stage: Stage, told: Told) -> None:
     """Whoever publishes is told by an error; the log says it where nobody does."""
     stream = await claimed(stage.hub(HubConfig(lease=60.0)), "chat")
     await _publish(stream)
-    told()
+    await told(1)
     await stage.client.delete(chunks("chat"))
     await stage.client.set(chunks("chat"), "a string", px=60_000)
     with pytest.raises(SessionCorrupted):
         await _publish(stream)
-    (line,) = told()
+    (line,) = await told(1)
     assert line.startswith("given up (session 'chat'")
     assert line.endswith("at offset 1")
