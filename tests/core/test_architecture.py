@@ -22,7 +22,7 @@ MOST_LINES = 400
 #: Files that are longer, each for its reason.
 LONGER = {
     "stores.base": "the whole promise of a store on one page",
-    "stores.memory": "the reference for it, to be read beside it",
+    "stores.memory.store": "the reference for it, to be read beside it",
     "stores.redis.store": "one method for each operation",
 }
 _OF_REDIS = re.compile(

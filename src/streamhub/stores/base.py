@@ -16,6 +16,7 @@ import msgspec
 from ..chunks import Chunk, Cursor, Item, SessionInfo, Status, Terms, join, right_after
 from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable
+from .watch import Watch
 
 __all__ = [
     "Append",
@@ -253,12 +254,6 @@ class CancelRequested(msgspec.Struct, frozen=True, gc=False):
 
 
 LiveEvent = Synced | Unsynced | Appended | Claimed | Ended | Removed | CancelRequested
-
-
-class Watch(Protocol):
-    """A running watch; ends with ``close()``, after which the sink is not called again."""
-
-    def close(self) -> None: ...
 
 
 class Store(Protocol):

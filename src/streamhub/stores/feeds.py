@@ -21,7 +21,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from ..chunks import Chunk, Cursor, SessionInfo
-from .base import Watch
+from .watch import Watch
 
 __all__ = ["DeadEnd", "Due", "FeedInfo", "Feeds", "Later", "Outcome", "Taken"]
 

@@ -10,10 +10,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from .. import metadata_json
-from ..chunks import Chunk, Cursor, SessionInfo, Status, Terms
-from ..errors import InvalidStoreUrl, SessionCorrupted
-from .base import (
+from ...chunks import Chunk, Cursor, SessionInfo, Status, Terms
+from ...errors import InvalidStoreUrl, SessionCorrupted
+from ..base import (
     Append,
     Appended,
     BaseStore,
@@ -41,6 +40,7 @@ from .base import (
     WriteOp,
     WriteResult,
 )
+from .record import Record, Tombstone
 
 __all__ = ["MemoryStore"]
 
@@ -56,78 +56,6 @@ def _wall_clock() -> Callable[[], float]:
     """Seconds since 1970 that never go back or jump, so that no lease lapses by a clock change."""
     start = time.time() - time.monotonic()
     return lambda: start + time.monotonic()
-
-
-class _Record:
-    """One session: its claim, how it stands, and its log."""
-
-    __slots__ = (
-        "bytes",
-        "cancelling",
-        "claim",
-        "error",
-        "expires",
-        "lease_until",
-        "log",
-        "metadata",
-        "reason",
-        "renewals",
-        "status",
-    )
-
-    def __init__(self, claim: Claim, metadata: str | None) -> None:
-        self.claim = claim
-        self.metadata = metadata
-        self.status = Status.ACTIVE
-        self.error: str | None = None
-        self.cancelling = False
-        self.reason: str | None = None
-        self.log: list[Chunk] = []
-        self.bytes = 0
-        self.lease_until = 0.0
-        self.renewals = 0
-        self.expires = 0.0
-
-    def renew(self, now: float, claim: Claim) -> None:
-        self.lease_until = now + claim.lease
-        self.renewals += 1
-        self.expires = self.lease_until + claim.retention
-
-    def end(self, now: float, status: Status, error: str | None = None) -> None:
-        self.status = Status.CANCELLED if self.cancelling else status
-        self.error = (self.reason if self.status is Status.CANCELLED else error) or None
-        self.cancelling = False
-        self.expires = now + self.claim.retention
-
-    def standing(self, now: float) -> Status:
-        if self.status is Status.ACTIVE and self.lease_until <= now:
-            return Status.LOST
-        return self.status
-
-    def info(self, now: float, *, metadata: bool) -> SessionInfo:
-        claim = self.claim
-        return SessionInfo(
-            session_id=claim.session_id,
-            status=self.standing(now),
-            generation=claim.generation,
-            terms=claim.terms,
-            last=claim.terms.cursor(len(self.log)),
-            replaced=claim.replaced,
-            bytes=self.bytes,
-            lease=max(0.0, self.lease_until - now) if self.status is Status.ACTIVE else None,
-            lease_mark=self.renewals,
-            owner=claim.owner,
-            created=claim.created_ms / 1000,
-            error=self.error,
-            cancelling=self.cancelling,
-            metadata=metadata_json.decode(self.metadata) if metadata and self.metadata else None,
-        )
-
-
-class _Tombstone(dict[str, int]):
-    """The removed generations of a session, and their terms."""
-
-    expires = 0.0
 
 
 class _Watch:
@@ -153,8 +81,8 @@ class MemoryStore(BaseStore):
 
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or _wall_clock()
-        self._records: dict[str, _Record] = {}
-        self._removed: dict[str, _Tombstone] = {}
+        self._records: dict[str, Record] = {}
+        self._removed: dict[str, Tombstone] = {}
         self._live: dict[str, dict[_Watch, None]] = {}
         self._cancels: dict[str, dict[_Watch, None]] = {}
         self._claims_until_sweep = 64
@@ -209,7 +137,7 @@ class MemoryStore(BaseStore):
         else:
             created_ms = int(now * 1000)
             terms = Terms.first(term)
-        record = _Record(
+        record = Record(
             Claim(
                 session_id=session_id,
                 generation=generation,
@@ -262,7 +190,7 @@ class MemoryStore(BaseStore):
                 return Over(record.status)
         return Stored(len(record.log), record.cancelling)
 
-    def _append(self, op: Append, record: _Record, now: float) -> WriteResult:
+    def _append(self, op: Append, record: Record, now: float) -> WriteResult:
         last = len(record.log)
         if last < op.base:
             return Behind(last)
@@ -282,7 +210,7 @@ class MemoryStore(BaseStore):
             self._tell(op.claim.session_id, Appended(op.term, last, new, added, op.claim.lease))
         return Stored(len(record.log), record.cancelling)
 
-    def _restore(self, op: Restore, record: _Record | None, now: float) -> WriteResult:
+    def _restore(self, op: Restore, record: Record | None, now: float) -> WriteResult:
         claim = op.claim
         if record is not None:
             if record.claim.generation not in (claim.generation, claim.replaced):
@@ -294,7 +222,7 @@ class MemoryStore(BaseStore):
         if claim.terms.current <= max(self._removed.get(claim.session_id, {}).values(), default=0):
             # Whoever claimed after a removal was given a later term.
             return Fenced(None)
-        restored = _Record(claim, op.metadata)
+        restored = Record(claim, op.metadata)
         kept = record is not None and record.claim.epoch == claim.epoch
         if record is not None and kept and len(record.log) <= claim.base:
             restored.log, restored.bytes = record.log, record.bytes
@@ -385,7 +313,7 @@ class MemoryStore(BaseStore):
         asyncio.get_running_loop().call_soon(watch.send, Synced())
         return watch
 
-    def _get(self, session_id: str, now: float) -> _Record | None:
+    def _get(self, session_id: str, now: float) -> Record | None:
         removed = self._removed.get(session_id)
         if removed is not None and removed.expires <= now:
             del self._removed[session_id]
@@ -396,13 +324,13 @@ class MemoryStore(BaseStore):
         return record
 
     def _bury(self, claim: Claim, expires: float) -> None:
-        tombstone = self._removed.setdefault(claim.session_id, _Tombstone())
+        tombstone = self._removed.setdefault(claim.session_id, Tombstone())
         tombstone[claim.generation] = claim.terms.current
         if len(tombstone) > _MOST_REMOVED:
             del tombstone[next(iter(tombstone))]
         tombstone.expires = max(tombstone.expires, expires)
 
-    def _last_term(self, session_id: str, record: _Record | None) -> int:
+    def _last_term(self, session_id: str, record: Record | None) -> int:
         """The newest term that the session is known to have had."""
         removed = self._removed.get(session_id, {}).values()
         return max(0 if record is None else record.claim.terms.current, *removed, 0)
@@ -423,7 +351,7 @@ class MemoryStore(BaseStore):
         for watch in list(self._live.get(session_id, ())):
             watch.send(event)
 
-    def _tell_end(self, record: _Record) -> None:
+    def _tell_end(self, record: Record) -> None:
         claim = record.claim
         event = Ended(claim.terms.current, len(record.log), record.status, record.error)
         self._tell(claim.session_id, event)
