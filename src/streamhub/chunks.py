@@ -168,6 +168,8 @@ class SessionInfo(msgspec.Struct, frozen=True):
     lease_mark: int | None = None
     #: What ``register(owner=…)`` was given.
     owner: str | None = None
+    #: What ``register(request=…)`` was given.
+    request: str | None = None
     #: When the epoch began: seconds since 1970 by the store's clock; None if unknown.
     created: float | None = None
     #: Why it failed, or the reason that was given to ``cancel``.

@@ -117,6 +117,8 @@ class Engine:
         takeover: Takeover,
         owner: str | None,
         metadata: str | None,
+        request: str | None,
+        same_owner: bool,
     ) -> Production | Refused:
         """Carry a claim out to its end, whatever becomes of the caller: a session that was claimed
         for nobody is released."""
@@ -131,6 +133,8 @@ class Engine:
             takeover=takeover,
             owner=owner,
             metadata=metadata,
+            request=request,
+            same_owner=same_owner,
         )
         task = self._loop.create_task(claiming, name="streamhub claim")
         self._claims.add(task)

@@ -19,7 +19,7 @@ from .errors import (
     SessionNotFound,
     StoreUnavailable,
 )
-from .ids import check_owner, check_session_id
+from .ids import check_owner, check_request, check_session_id
 from .lookup import Lookup
 from .producing import sources
 from .producing.cancelling import OnCancel
@@ -114,6 +114,8 @@ class Hub:
         takeover: Takeover = "restart",
         owner: str | None = None,
         metadata: object = None,
+        request: str | None = None,
+        same_owner: bool = False,
     ) -> tuple[LiveStream, bool]:
         """Claim a session.
 
@@ -127,10 +129,15 @@ class Hub:
             does not claim a finished session.
         :param owner: whose session it is, for ``sessions(owner=…)`` and for authorization.
         :param metadata: as for ``LiveStream.set_metadata``.
+        :param request: what the session is claimed for, as a key that tells one request from
+            another. It is kept beside the metadata, as ``info().request``: who is refused sees by
+            it whether its own request is being served already.
+        :param same_owner: never claim a session that has another owner, however it stands.
         :raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters.
         :raises InvalidMetadata: not JSON, nested more than 100 levels deep, or over
             ``max_chunk_bytes``.
-        :raises ValueError: ``takeover`` is neither, or ``owner`` not text of at most 512 bytes.
+        :raises ValueError: ``takeover`` is neither, or ``owner`` or ``request`` not text of at most
+            512 bytes.
         :raises StoreUnavailable: the store cannot be reached.
         :raises HubClosed: the hub is closed.
         :raises HubInOtherLoop: see :class:`Hub`, as of all its methods.
@@ -140,13 +147,21 @@ class Hub:
             raise ValueError(f"takeover must be 'restart' or 'continue', not {takeover!r}")
         if owner is not None:
             check_owner(owner)
+        if request is not None:
+            check_request(request)
         if on_cancel is not None and not callable(on_cancel):
             raise TypeError(f"on_cancel must be callable, not {type(on_cancel).__name__}")
         limit = self._config.max_chunk_bytes
         engine = self._started()
         encoded = None if metadata is None else written_metadata(session_id, metadata, limit)
         answer = await engine.claim(
-            session_id, on_cancel, takeover=takeover, owner=owner, metadata=encoded
+            session_id,
+            on_cancel,
+            takeover=takeover,
+            owner=owner,
+            metadata=encoded,
+            request=request,
+            same_owner=same_owner,
         )
         if isinstance(answer, Refused):
             return _reader(engine, answer.info), False
@@ -169,6 +184,8 @@ class Hub:
         takeover: Takeover = "restart",
         owner: str | None = None,
         metadata: object = None,
+        request: str | None = None,
+        same_owner: bool = False,
     ) -> LiveStream:
         """Claim a session and publish all of ``source`` into it, in the background.
 
@@ -186,7 +203,12 @@ class Hub:
         sources.check(source)
         try:
             stream, created = await self.register(
-                session_id, takeover=takeover, owner=owner, metadata=metadata
+                session_id,
+                takeover=takeover,
+                owner=owner,
+                metadata=metadata,
+                request=request,
+                same_owner=same_owner,
             )
         except BaseException:
             await sources.close_unused(source)

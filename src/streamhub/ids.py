@@ -8,7 +8,7 @@ from uuid import UUID
 
 from .errors import InvalidSessionId
 
-__all__ = ["check_owner", "check_session_id", "is_text", "new_generation"]
+__all__ = ["check_owner", "check_request", "check_session_id", "is_text", "new_generation"]
 
 _LONGEST_ID = 512
 
@@ -29,10 +29,19 @@ def check_session_id(session_id: object) -> None:
 
 def check_owner(owner: object) -> None:
     """:raises ValueError: not text of at most 512 bytes of UTF-8: listings hold many of them."""
-    if not isinstance(owner, str) or not is_text(owner):
-        raise ValueError(f"owner must be text that UTF-8 can hold, not {owner!r:.80}")
-    if (size := len(owner.encode())) > _LONGEST_ID:
-        raise ValueError(f"owner must be at most {_LONGEST_ID} bytes of UTF-8, not {size:,}")
+    _check_short("owner", owner)
+
+
+def check_request(request: object) -> None:
+    """:raises ValueError: not text of at most 512 bytes of UTF-8: it is read with each look."""
+    _check_short("request", request)
+
+
+def _check_short(name: str, value: object) -> None:
+    if not isinstance(value, str) or not is_text(value):
+        raise ValueError(f"{name} must be text that UTF-8 can hold, not {value!r:.80}")
+    if (size := len(value.encode())) > _LONGEST_ID:
+        raise ValueError(f"{name} must be at most {_LONGEST_ID} bytes of UTF-8, not {size:,}")
 
 
 def new_generation() -> str:

@@ -34,6 +34,8 @@ async def claim(
     takeover: Takeover,
     owner: str | None,
     metadata: str | None,
+    request: str | None,
+    same_owner: bool,
 ) -> T | Refused:
     """Claim a session and put its producer to work.
 
@@ -55,6 +57,8 @@ async def claim(
                 takeover=takeover,
                 owner=owner,
                 metadata=metadata,
+                request=request,
+                same_owner=same_owner,
             )
         except _PastIsMissing as missing:
             last = missing
@@ -77,6 +81,8 @@ async def _claim_once(
     takeover: Takeover,
     owner: str | None,
     metadata: str | None,
+    request: str | None,
+    same_owner: bool,
 ) -> T | Refused:
     """:raises _PastIsMissing: what was claimed went away before it was read."""
     generation = new_generation()
@@ -91,6 +97,8 @@ async def _claim_once(
             retention=config.retention,
             owner=owner,
             metadata=metadata,
+            request=request,
+            same_owner=same_owner,
         )
         if isinstance(answer, Refused):
             return answer

@@ -68,6 +68,8 @@ class Claim(msgspec.Struct, frozen=True):
     #: Seconds that the session stays readable after its end.
     retention: float
     owner: str | None = None
+    #: What it was claimed for, in words of who claimed it.
+    request: str | None = None
     #: When the epoch began: milliseconds since 1970 by the store's clock.
     created_ms: int = 0
 
@@ -277,15 +279,19 @@ class Store(Protocol):
         retention: float,
         owner: str | None = None,
         metadata: str | None = None,
+        request: str | None = None,
+        same_owner: bool = False,
     ) -> Granted | Refused:
         """Claim the session if it is unknown, ended or lost; never over a live lease.
 
         Every claim is a new term: the store's time in milliseconds, and always above all terms that
         the session is known to have had. ``restart`` begins a new epoch with an empty log.
-        ``continue`` keeps epoch, log and (where none are given) owner and metadata, is refused on
-        a finished session, and begins a new epoch if the log is not whole. A lost session whose
-        cancel was asked for is ended as ``CANCELLED`` instead of continued. Repeating a call that
-        was granted is granted again. Of several claims at once, one is granted.
+        ``continue`` keeps epoch, log and (where none are given) owner, metadata and request, is
+        refused on a finished session, and begins a new epoch if the log is not whole. A lost
+        session whose cancel was asked for is ended as ``CANCELLED`` instead of continued. With
+        ``same_owner`` a session that has another owner than ``owner`` is refused, however it
+        stands, and stays as it is. Repeating a call that was granted is granted again. Of several
+        claims at once, one is granted.
         """
         ...
 
@@ -405,6 +411,8 @@ class BaseStore(ABC):
         retention: float,
         owner: str | None = None,
         metadata: str | None = None,
+        request: str | None = None,
+        same_owner: bool = False,
     ) -> Granted | Refused: ...
 
     @abstractmethod

@@ -53,6 +53,8 @@ class WrappedStore(BaseStore):
         retention: float,
         owner: str | None = None,
         metadata: str | None = None,
+        request: str | None = None,
+        same_owner: bool = False,
     ) -> Granted | Refused:
         return await self.store.claim(
             session_id,
@@ -62,6 +64,8 @@ class WrappedStore(BaseStore):
             retention=retention,
             owner=owner,
             metadata=metadata,
+            request=request,
+            same_owner=same_owner,
         )
 
     def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:

@@ -83,6 +83,8 @@ class Hub:
         takeover: Takeover = "restart",
         owner: str | None = None,
         metadata: object = None,
+        request: str | None = None,
+        same_owner: bool = False,
     ) -> tuple[LiveStream, bool]:
         """Claim a session: ``(producer's handle, True)``, or ``(reader's handle, False)``.
 
@@ -98,6 +100,8 @@ class Hub:
             takeover=takeover,
             owner=owner,
             metadata=metadata,
+            request=request,
+            same_owner=same_owner,
         )
         return LiveStream(self._background, claimed), created
 
@@ -109,6 +113,8 @@ class Hub:
         takeover: Takeover = "restart",
         owner: str | None = None,
         metadata: object = None,
+        request: str | None = None,
+        same_owner: bool = False,
     ) -> LiveStream:
         """Claim a session and publish all of ``source`` into it, in the background.
 
@@ -129,6 +135,8 @@ class Hub:
             takeover=takeover,
             owner=owner,
             metadata=metadata,
+            request=request,
+            same_owner=same_owner,
         )
         return LiveStream(self._background, started)
 

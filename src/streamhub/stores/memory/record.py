@@ -68,6 +68,7 @@ class Record:
             lease=max(0.0, self.lease_until - now) if self.status is Status.ACTIVE else None,
             lease_mark=self.renewals,
             owner=claim.owner,
+            request=claim.request,
             created=claim.created_ms / 1000,
             error=self.error,
             cancelling=self.cancelling,

@@ -110,6 +110,8 @@ class MemoryStore(BaseStore):
         retention: float,
         owner: str | None = None,
         metadata: str | None = None,
+        request: str | None = None,
+        same_owner: bool = False,
     ) -> Granted | Refused:
         now = self._clock()
         self._sweep(now)
@@ -119,6 +121,8 @@ class MemoryStore(BaseStore):
                 old.renew(now, old.claim)
                 return Granted(old.claim, old.bytes, old.metadata)
             standing = old.standing(now)
+            if same_owner and old.claim.owner != owner:
+                return Refused(old.info(now, metadata=False))
             complete = standing is Status.FINISHED and takeover == "continue"
             stopped = standing is Status.LOST and old.cancelling and takeover == "continue"
             if stopped:
@@ -134,6 +138,7 @@ class MemoryStore(BaseStore):
             terms = old.claim.terms.continued(term, len(old.log))
             owner = old.claim.owner if owner is None else owner
             metadata = old.metadata if metadata is None else metadata
+            request = old.claim.request if request is None else request
         else:
             created_ms = int(now * 1000)
             terms = Terms.first(term)
@@ -146,6 +151,7 @@ class MemoryStore(BaseStore):
                 lease=lease,
                 retention=retention,
                 owner=owner,
+                request=request,
                 created_ms=created_ms,
             ),
             metadata,

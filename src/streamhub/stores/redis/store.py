@@ -129,6 +129,8 @@ class RedisStore(BaseStore):
         retention: float,
         owner: str | None = None,
         metadata: str | None = None,
+        request: str | None = None,
+        same_owner: bool = False,
     ) -> Granted | Refused:
         keys = self._keys(session_id)
         call = Call(
@@ -141,6 +143,8 @@ class RedisStore(BaseStore):
             given(owner),
             given(metadata),
             keys.live,
+            given(request),
+            "1" if same_owner else "",
         )
         while True:
             answer = await self._ask(self._claims, session_id, call)
@@ -152,7 +156,7 @@ class RedisStore(BaseStore):
             if info is not None:
                 return Refused(info)
             # It went away in between: claim what is free now.
-        _, epoch, terms, replaced, owner_now, created, size, metadata_now = answer
+        _, epoch, terms, replaced, owner_now, created, size, metadata_now, request_now = answer
         self._writes.expect(keys.meta)
         claim = Claim(
             session_id=session_id,
@@ -162,6 +166,7 @@ class RedisStore(BaseStore):
             lease=lease,
             retention=retention,
             owner=taken(owner_now),
+            request=taken(request_now),
             created_ms=int(created),
         )
         return Granted(claim, int(size), taken(metadata_now))

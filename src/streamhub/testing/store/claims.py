@@ -38,25 +38,31 @@ class ClaimTests(Scene):
         assert [] == await read(store, claim)
 
     async def test_a_claim_carries_what_was_asked_for(self, store: Store, session: str) -> None:
-        """A granted claim holds the lease, the retention and the owner that it was asked with."""
+        """A granted claim holds the times, the owner and the request that it was asked with."""
         answer = await attempt(
-            store, session, lease=41.5, retention=42.5, owner="worker-1", metadata='{"model": 1}'
+            store,
+            session,
+            lease=41.5,
+            retention=42.5,
+            owner="worker-1",
+            metadata='{"model": 1}',
+            request="question 1",
         )
         assert isinstance(answer, Granted)
         assert (41.5, 42.5) == (answer.claim.lease, answer.claim.retention)
-        assert "worker-1" == answer.claim.owner
+        assert ("worker-1", "question 1") == (answer.claim.owner, answer.claim.request)
         assert '{"model": 1}' == answer.metadata
 
     async def test_a_claimed_session_is_seen_by_every_instance(
         self, store: Store, other: Store, session: str
     ) -> None:
         """Another instance sees the session as active and owned by the generation at once."""
-        claimed = await claim(store, session, owner="worker-1")
+        claimed = await claim(store, session, owner="worker-1", request="question 1")
         info = await look(other, session)
         assert session == info.session_id
         assert Status.ACTIVE is info.status
         assert claimed.generation == info.generation
-        assert "worker-1" == info.owner
+        assert ("worker-1", "question 1") == (info.owner, info.request)
         assert claimed.created_ms / 1000 == info.created
         assert (claimed.epoch, Cursor(claimed.epoch, 0)) == (info.epoch, info.last)
         assert (0, 0, None, False) == (info.base, info.bytes, info.error, info.cancelling)
@@ -84,7 +90,7 @@ class ClaimTests(Scene):
         self, store: Store, other: Store, session: str, status: Status
     ) -> None:
         """A restart takes an ended or lost session and keeps nothing of it."""
-        first = await claim(store, session, owner="one", metadata='"one"')
+        first = await claim(store, session, owner="one", metadata='"one"', request="one")
         await append(store, first, ["a", "b"])
         await end(store, first, status, last=2)
         answer = await attempt(other, session, takeover="restart")
@@ -96,7 +102,7 @@ class ClaimTests(Scene):
         info = await look(store, session, metadata=True)
         assert (Status.ACTIVE, second.generation) == (info.status, info.generation)
         assert (Cursor(second.epoch, 0), 0) == (info.last, info.bytes)
-        assert (None, None, None) == (info.owner, info.metadata, info.error)
+        assert (None, None, None, None) == (info.owner, info.request, info.metadata, info.error)
         assert Stored(1) == await append(other, second, ["x"])
         assert ["x"] == await texts(store, second)
 
@@ -136,29 +142,54 @@ class ClaimTests(Scene):
         assert ["a"] == await texts(store, first)
 
     async def test_continue_keeps_owner_and_metadata(self, store: Store, session: str) -> None:
-        """A continue that names no owner and no metadata keeps those that stand."""
-        first = await claim(store, session, owner="one", metadata='{"n": 1}')
+        """A continue that names no owner, metadata and request keeps those that stand."""
+        first = await claim(store, session, owner="one", metadata='{"n": 1}', request="one")
         await write(store, SetMetadata(first, '{"n": 2}'))
         await lose(store, first)
         answer = await attempt(store, session, takeover="continue")
         assert isinstance(answer, Granted)
         assert ("one", '{"n": 2}') == (answer.claim.owner, answer.metadata)
+        assert "one" == answer.claim.request
         info = await look(store, session, metadata=True)
-        assert ("one", {"n": 2}) == (info.owner, info.metadata)
+        assert ("one", "one", {"n": 2}) == (info.owner, info.request, info.metadata)
 
     async def test_continue_replaces_owner_and_metadata_where_they_are_given(
         self, store: Store, session: str
     ) -> None:
-        """A continue that names an owner and metadata puts them in place of the old ones."""
-        first = await claim(store, session, owner="one", metadata='{"n": 1}')
+        """A continue that names them puts them in place of the old ones."""
+        first = await claim(store, session, owner="one", metadata='{"n": 1}', request="one")
         await lose(store, first)
         answer = await attempt(
-            store, session, takeover="continue", owner="two", metadata='{"n": 2}'
+            store, session, takeover="continue", owner="two", metadata='{"n": 2}', request="two"
         )
         assert isinstance(answer, Granted)
         assert ("two", '{"n": 2}') == (answer.claim.owner, answer.metadata)
         info = await look(store, session, metadata=True)
-        assert ("two", {"n": 2}) == (info.owner, info.metadata)
+        assert ("two", "two", {"n": 2}) == (info.owner, info.request, info.metadata)
+
+    @pytest.mark.parametrize("owner", [None, "one", "two"])
+    @pytest.mark.parametrize("takeover", TAKEOVERS)
+    async def test_a_session_of_another_owner_is_refused_to_who_asks_for_that(
+        self, store: Store, session: str, takeover: Takeover, owner: str | None
+    ) -> None:
+        """Whoever wants its own sessions alone gets no other, however that stands, and changes
+        nothing of it; the owner gets it."""
+        first = await claim(store, session, owner=owner)
+        await append(store, first, ["a"])
+        await lose(store, first)
+        for other in {None, "one", "two"} - {owner}:
+            answer = await attempt(
+                store, session, takeover=takeover, owner=other, same_owner=True, request="x"
+            )
+            assert isinstance(answer, Refused)
+            assert (Status.LOST, owner, None) == (
+                answer.info.status,
+                answer.info.owner,
+                answer.info.request,
+            )
+        assert ["a"] == await texts(store, first)
+        answer = await attempt(store, session, takeover=takeover, owner=owner, same_owner=True)
+        assert isinstance(answer, Granted)
 
     async def test_a_session_removed_and_claimed_again_has_another_epoch(
         self, store: Store, session: str

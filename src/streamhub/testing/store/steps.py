@@ -44,6 +44,8 @@ async def attempt(
     retention: float = 60.0,
     owner: str | None = None,
     metadata: str | None = None,
+    request: str | None = None,
+    same_owner: bool = False,
 ) -> Granted | Refused:
     """Try to claim, with times so long that nothing lapses during a test."""
     return await store.claim(
@@ -54,6 +56,8 @@ async def attempt(
         retention=retention,
         owner=owner,
         metadata=metadata,
+        request=request,
+        same_owner=same_owner,
     )
 
 
@@ -66,6 +70,8 @@ async def claim(
     retention: float = 60.0,
     owner: str | None = None,
     metadata: str | None = None,
+    request: str | None = None,
+    same_owner: bool = False,
 ) -> Claim:
     """Claim as a new generation what can be claimed."""
     answer = await attempt(
@@ -76,6 +82,8 @@ async def claim(
         retention=retention,
         owner=owner,
         metadata=metadata,
+        request=request,
+        same_owner=same_owner,
     )
     assert isinstance(answer, Granted)
     return answer.claim

@@ -27,7 +27,7 @@ __all__ = [
 #: The fields of a record that a look reads; the metadata follows on request.
 FIELDS = (
     "gen", "status", "claim", "epoch", "last", "lease", "outcome", "error",
-    "cancel", "owner", "created", "bytes", "terms", "replaced", "granted",
+    "cancel", "owner", "created", "bytes", "terms", "replaced", "granted", "request",
 )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def read_record(
 ) -> SessionInfo | SessionCorrupted | None:
     """What the fields of a meta hash say."""
     gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
-    cancel, owner, created, size, terms, replaced, granted = fields[8:15]
+    cancel, owner, created, size, terms, replaced, granted, request = fields[8:16]
     if gen is None and status is None:
         return None
     try:
@@ -82,6 +82,7 @@ def read_record(
             lease=remaining,
             lease_mark=None if lease is None else _number(lease),
             owner=None if owner is None else text_of(owner),
+            request=None if request is None else text_of(request),
             created=_time(created) if created else None,
             error=text_of(error) if error else None,
             cancelling=status != b"done" and cancel == b"1",

@@ -127,6 +127,7 @@ class Calls:
                     claim.created_ms,
                     given(metadata),
                     keys.live,
+                    given(claim.request),
                 )
 
 

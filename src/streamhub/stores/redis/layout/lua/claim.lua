@@ -1,13 +1,14 @@
 -- Claim a session that is unknown, ended or lost.
 -- KEYS: meta, chunks, removed
 -- ARGV: generation, takeover, lease ms, retention ms, owner, metadata (each of these two preceded
---       by '=' if given, else empty), live channel
+--       by '=' if given, else empty), live channel, request (as owner), '1' to refuse where the
+--       session has another owner
 -- Answers: granted, epoch, terms, replaced ('' for none), owner ('=…'), created, bytes,
---          metadata ('=…') | refused
+--          metadata ('=…'), request ('=…') | refused
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[7]
 local gen, takeover = ARGV[1], ARGV[2]
 local lease_ms, retention_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
-local owner, metadata = ARGV[5], ARGV[6]
+local owner, metadata, request = ARGV[5], ARGV[6], ARGV[8]
 
 local now = now_ms()
 local old = load(meta)
@@ -27,15 +28,15 @@ end
 -- What the claim hands on. Raises where no producer could read it.
 local function granted()
   local f = redis.call('HMGET', meta, 'epoch', 'terms', 'replaced', 'owner', 'created', 'bytes',
-    'metadata')
+    'metadata', 'request')
   local epoch, created, bytes = number(f[1]), number(f[5]), number(f[6])
   if not (epoch and are_terms(f[2]) and created and bytes and is_text(f[3] or '')
-    and is_text(f[4] or ''))
+    and is_text(f[4] or '') and is_text(f[8] or ''))
   then
     error('damaged record')
   end
   return {'granted', int(epoch), f[2], f[3] or '', f[4] and '=' .. f[4] or '', int(created),
-    int(bytes), f[7] and '=' .. f[7] or ''}
+    int(bytes), f[7] and '=' .. f[7] or '', f[8] and '=' .. f[8] or ''}
 end
 
 if old then
@@ -44,6 +45,12 @@ if old then
     return granted()
   elseif not old.done and (not old.ours or old.lease and old.lease > now) then
     return {'refused'}
+  end
+  if ARGV[9] == '1' then
+    local holder = redis.call('HGET', meta, 'owner')
+    if (holder and '=' .. holder or '') ~= owner then
+      return {'refused'}
+    end
   end
   -- A session of the Go library keeps the flag of a cancel and has no outcome of its own.
   if not old.ours then
@@ -68,9 +75,10 @@ then
   error('damaged record')
 end
 local continues = old and old.ours and takeover == 'continue' and whole(chunks, old.last)
-local kept = redis.call('HMGET', meta, 'owner', 'metadata', 'created', 'bytes')
+local kept = redis.call('HMGET', meta, 'owner', 'metadata', 'created', 'bytes',
+  'request')
 local created, bytes = number(kept[3]), number(kept[4])
-if takeover == 'continue' and not is_text(kept[1] or '')
+if takeover == 'continue' and not (is_text(kept[1] or '') and is_text(kept[5] or ''))
   or continues and not (bytes and created and created <= 1e14)
 then
   error('damaged record')
@@ -94,9 +102,9 @@ else
   redis.call('UNLINK', meta, chunks)
   redis.call('HSET', meta, 'epoch', int(term), 'last', '0', 'bytes', '0', 'created', int(now))
   if takeover == 'continue' then
-    for i, field in ipairs({'owner', 'metadata'}) do
-      if kept[i] then
-        redis.call('HSET', meta, field, kept[i])
+    for field, value in pairs({owner = kept[1], metadata = kept[2], request = kept[5]}) do
+      if value then
+        redis.call('HSET', meta, field, value)
       end
     end
   end
@@ -108,6 +116,9 @@ if owner ~= '' then
 end
 if metadata ~= '' then
   redis.call('HSET', meta, 'metadata', string.sub(metadata, 2))
+end
+if request ~= '' then
+  redis.call('HSET', meta, 'request', string.sub(request, 2))
 end
 extend(meta, chunks, lease_ms, lease_ms + retention_ms)
 return granted()

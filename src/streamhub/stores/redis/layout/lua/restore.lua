@@ -1,7 +1,8 @@
 -- Put back a claim that was lost, or mend a log with holes.
 -- KEYS: meta, chunks, removed
 -- ARGV: generation, epoch, terms, replaced ('' for none), lease ms, retention ms,
---       owner ('=…' or ''), created, metadata ('=…' or ''), live channel
+--       owner ('=…' or ''), created, metadata ('=…' or ''), live channel,
+--       request ('=…' or '')
 -- Answers: restored, last | fenced, generation ('' if removed) | over, outcome
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
 local gen, epoch, terms, replaced = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -58,7 +59,7 @@ tell_claimed(live, term, last, lease_ms, gen)
 if not kept then
   redis.call('UNLINK', chunks)
 end
-redis.call('HDEL', meta, 'outcome', 'error', 'owner', 'metadata')
+redis.call('HDEL', meta, 'outcome', 'error', 'owner', 'metadata', 'request')
 if record and record.gen ~= gen then
   -- That cancel was meant for the stream before.
   redis.call('HDEL', meta, 'cancel', 'reason')
@@ -74,6 +75,9 @@ if ARGV[7] ~= '' then
 end
 if ARGV[9] ~= '' then
   redis.call('HSET', meta, 'metadata', string.sub(ARGV[9], 2))
+end
+if ARGV[11] ~= '' then
+  redis.call('HSET', meta, 'request', string.sub(ARGV[11], 2))
 end
 extend(meta, chunks, lease_ms, ttl_ms)
 return {'restored', int(last)}
