@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .chunks import Chunk, Cursor, SessionInfo, Status
+from .chunks import Chunk, Cursor, End, SessionInfo, Status
 from .config import HubConfig
 from .errors import (
     ChunkTooLarge,
@@ -40,6 +40,7 @@ __all__ = [
     "ChunkTooLarge",
     "Cursor",
     "CursorExpired",
+    "End",
     "Hub",
     "HubClosed",
     "HubConfig",

@@ -15,6 +15,7 @@ from .config import HubConfig
 from .errors import HubClosed, HubInOtherLoop, HubInOtherProcess
 from .producing.cancelling import OnCancel, Production
 from .producing.claiming import claim
+from .producing.ending import OnEnd
 from .producing.leases import Leases
 from .producing.producer import Producer
 from .producing.writer import Writer
@@ -31,6 +32,8 @@ logger = logging.getLogger("streamhub")
 # for what is pending to be stored.
 _CLEAN_UP = 5.0
 _LAST_WRITES = 5.0
+# How long it waits for the application to take in the ends that it is told.
+_TELLING = 5.0
 # The same where the event loop shuts down, and its program waits for that.
 _SHORT_CLEAN_UP = 2.0
 _SHORT_LAST_WRITES = 2.0
@@ -58,6 +61,8 @@ class Engine:
         self._sources: dict[asyncio.Task[None], Production] = {}
         self._claims: set[asyncio.Task[Production | Refused]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Those of them that tell the application of an end.
+        self._tellings: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self._draining = False
         self._services = {
@@ -113,6 +118,7 @@ class Engine:
         self,
         session_id: str,
         on_cancel: OnCancel | None,
+        on_end: OnEnd | None,
         *,
         takeover: Takeover,
         owner: str | None,
@@ -129,7 +135,7 @@ class Engine:
             self.store,
             self.config,
             session_id,
-            lambda producer: self._produce(producer, on_cancel),
+            lambda producer: self._produce(producer, on_cancel, on_end),
             takeover=takeover,
             owner=owner,
             metadata=metadata,
@@ -152,16 +158,20 @@ class Engine:
             raise HubClosed
         return answer
 
-    def _produce(self, producer: Producer, on_cancel: OnCancel | None) -> Production:
+    def _produce(
+        self, producer: Producer, on_cancel: OnCancel | None, on_end: OnEnd | None
+    ) -> Production:
         """Put a producer to work, until it is done."""
         producer.on_work = self.writer.mark
         producer.check_place = self.check_place
         production = Production(
             producer,
             on_cancel,
+            on_end,
             store=self.store,
             leases=self.leases,
             spawn=self.spawn,
+            spawn_last=self.spawn_last,
             is_ending=lambda: self.ending,
             on_done=self._productions.pop,
         )
@@ -182,14 +192,22 @@ class Engine:
         task.add_done_callback(self._on_task_done)
         return task
 
+    def spawn_last(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """The same for what follows an end: closing the hub waits for it, a few seconds."""
+        task = self.spawn(work, name)
+        self._tellings.add(task)
+        task.add_done_callback(self._tellings.discard)
+        return task
+
     async def drain(self, seconds: float) -> None:
-        """Claim nothing more, and wait until no source is running, or for so many seconds."""
+        """Claim nothing more, and wait until no source is running and every end is told, or for
+        so many seconds."""
         self.check_place()
         self._draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 # A claim that is under way may bring one more.
-                while waiting := {*self._claims, *self._sources}:
+                while waiting := {*self._claims, *self._sources, *self._tellings}:
                     await asyncio.wait(waiting)
 
     async def aclose(self) -> None:
@@ -250,6 +268,8 @@ class Engine:
                 production.producer.abandon()
             if late:
                 await asyncio.wait(late)
+        if self._tellings:
+            await asyncio.wait(self._tellings, timeout=min(clean_up, _TELLING))
         await self.watcher.aclose()
         tasks: set[asyncio.Task[Any]] = {*self._services, *self._tasks, *self._claims}
         if self._closing is asyncio.current_task():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
 from types import TracebackType
 from typing import TypeAlias, get_args
 
@@ -16,13 +14,13 @@ from .errors import (
     HubClosed,
     HubInOtherProcess,
     SessionCorrupted,
-    SessionNotFound,
     StoreUnavailable,
 )
 from .ids import check_owner, check_request, check_session_id
-from .lookup import Lookup
+from .lookup import Lookup, wait_registered
 from .producing import sources
 from .producing.cancelling import OnCancel
+from .producing.ending import OnEnd
 from .reading.listing import listed, listed_with_metadata
 from .reading.replay import parse_after
 from .statistics import HubStatistics
@@ -111,6 +109,7 @@ class Hub:
         session_id: str,
         on_cancel: OnCancel | None = None,
         *,
+        on_end: OnEnd | None = None,
         takeover: Takeover = "restart",
         owner: str | None = None,
         metadata: object = None,
@@ -124,6 +123,12 @@ class Hub:
 
         :param on_cancel: called once when a cancel is noticed; plain or async. Without it, a
             cancel interrupts ``async with stream``.
+        :param on_end: called once with the :class:`End`, after that is stored as finished, failed
+            or cancelled; plain (in the event loop) or async (in a task of its own). ``close`` does
+            not wait for it; ``aclose`` does, up to 5 seconds, and then cancels it (the hub's own
+            methods raise ``HubClosed`` by then). If it raises, that is logged and the end stays
+            as it is. It is not called where this producer does not end the stream: killed,
+            released by a hub that closes, fenced, lost, or broken off because the store was away.
         :param takeover: what happens to a session that has ended or is lost. ``"restart"`` begins
             a new epoch and drops the old chunks; ``"continue"`` goes on after the last chunk, and
             does not claim a finished session.
@@ -151,12 +156,15 @@ class Hub:
             check_request(request)
         if on_cancel is not None and not callable(on_cancel):
             raise TypeError(f"on_cancel must be callable, not {type(on_cancel).__name__}")
+        if on_end is not None and not callable(on_end):
+            raise TypeError(f"on_end must be a function of the end, not {type(on_end).__name__}")
         limit = self._config.max_chunk_bytes
         engine = self._started()
         encoded = None if metadata is None else written_metadata(session_id, metadata, limit)
         answer = await engine.claim(
             session_id,
             on_cancel,
+            on_end,
             takeover=takeover,
             owner=owner,
             metadata=encoded,
@@ -181,6 +189,7 @@ class Hub:
         session_id: str,
         source: Source,
         *,
+        on_end: OnEnd | None = None,
         takeover: Takeover = "restart",
         owner: str | None = None,
         metadata: object = None,
@@ -197,6 +206,7 @@ class Hub:
         :param source: an async iterable of str; an iterable of str, drawn from in a thread; or an
             async function that is given the stream and publishes itself. Of an iterable, None
             and ``""`` are skipped, and lone surrogates stored as U+FFFD.
+        :param on_end: as for ``register``, however the stream ends.
         :raises TypeError: ``source`` is none of these.
         :raises: otherwise as ``register``; the source is closed then, too.
         """
@@ -204,6 +214,7 @@ class Hub:
         try:
             stream, created = await self.register(
                 session_id,
+                on_end=on_end,
                 takeover=takeover,
                 owner=owner,
                 metadata=metadata,
@@ -244,7 +255,7 @@ class Hub:
             patient = isinstance(parse_after(after), Cursor)
             (info,) = await engine.store.look([session_id])
             if info is None and (wait is not None or patient):
-                info = await _wait_registered(engine, session_id, wait, patient=patient)
+                info = await wait_registered(engine, session_id, wait, patient=patient)
             if isinstance(info, SessionCorrupted | StoreUnavailable):
                 raise info
             return None if info is None else _reader(engine, info)
@@ -363,29 +374,6 @@ def _check_store(store: object) -> None:
 def _reader(engine: Engine, info: SessionInfo) -> LiveStream:
     engine.watcher.learn(info.session_id, info.generation)
     return LiveStream(engine, info.session_id, owner_generation=info.generation, epoch=info.epoch)
-
-
-async def _wait_registered(
-    engine: Engine, session_id: str, wait: float | None, *, patient: bool
-) -> SessionInfo | SessionCorrupted | StoreUnavailable | None:
-    """The session, as soon as it is claimed or put back; None if that takes longer than ``wait``,
-    and than a producer may take to put it back where somebody is ``patient``."""
-    view = engine.watcher.attach(session_id)
-    until = asyncio.get_running_loop().time() + (wait or 0.0)
-    try:
-        if patient:
-            with suppress(SessionNotFound):
-                return await view.wait_info(patient=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                while True:
-                    with suppress(SessionNotFound):
-                        if (info := view.info_now()) is not None:
-                            return info
-                    await view.wait_news()
-        return (await engine.store.look([session_id]))[0]
-    finally:
-        engine.watcher.detach(view)
 
 
 async def _each(items: Iterable[str]) -> AsyncIterator[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from .chunks import Cursor
+from .chunks import Cursor, SessionInfo
+from .engine import Engine
+from .errors import SessionCorrupted, SessionNotFound, StoreUnavailable
 
-__all__ = ["Lookup"]
+__all__ = ["Lookup", "wait_registered"]
 
 Found = TypeVar("Found")
 
@@ -52,3 +56,26 @@ class Lookup(Coroutine[Any, Any, Found], Generic[Found]):
         if self._finding is None:
             self._finding = self._find(self._after)
         return self._finding
+
+
+async def wait_registered(
+    engine: Engine, session_id: str, wait: float | None, *, patient: bool
+) -> SessionInfo | SessionCorrupted | StoreUnavailable | None:
+    """The session, as soon as it is claimed or put back; None if that takes longer than ``wait``,
+    and than a producer may take to put it back where somebody is ``patient``."""
+    view = engine.watcher.attach(session_id)
+    until = asyncio.get_running_loop().time() + (wait or 0.0)
+    try:
+        if patient:
+            with suppress(SessionNotFound):
+                return await view.wait_info(patient=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while True:
+                    with suppress(SessionNotFound):
+                        if (info := view.info_now()) is not None:
+                            return info
+                    await view.wait_news()
+        return (await engine.store.look([session_id]))[0]
+    finally:
+        engine.watcher.detach(view)

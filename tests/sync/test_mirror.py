@@ -28,6 +28,7 @@ INTERNAL = {"shared", "spawn_body"}
 #: What a thread gives or gets instead.
 RETYPED = {
     "OnCancel | None": "Callable[[], object] | None",
+    "OnEnd | None": "Callable[[End], object] | None",
     "Lookup[LiveStream | None]": "LiveStream | None",
     "sources.Source": "Source",
     "AsyncIterator[SessionInfo]": "Iterator[SessionInfo]",

@@ -11,6 +11,7 @@ import pytest
 
 import streamhub
 from streamhub import (
+    End,
     ProducerFailed,
     Status,
     StreamClosed,
@@ -172,3 +173,18 @@ def test_the_hubs_own_event_loop_cannot_wait_for_it(hub: Hub, session_id: str) -
 
     with pytest.raises(ProducerFailed, match="own event loop"):
         joined(hub.run(session_id, source).subscribe())
+
+
+def test_the_end_is_told_in_a_thread_that_may_block(hub: Hub, session_id: str) -> None:
+    """``on_end`` runs beside the event loop; closing the hub waits for it."""
+    told: list[tuple[End, str]] = []
+
+    def save(end: End) -> None:
+        told.append((end, threading.current_thread().name))
+
+    hub.run(session_id, ["a", "b"], on_end=save).wait(PATIENCE)
+    hub.close()
+
+    ((end, thread),) = told
+    assert ("ab", Status.FINISHED) == (end.text, end.status)
+    assert "streamhub" != thread

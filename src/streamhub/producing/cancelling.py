@@ -12,6 +12,7 @@ from ..chunks import Status
 from ..errors import HubClosed, StreamClosed, StreamHubError, describe
 from ..signals import is_cancelled
 from ..stores.base import CancelRequested, LiveEvent, Store, Synced
+from .ending import OnEnd, tell
 from .leases import Leases
 from .producer import Producer
 
@@ -35,6 +36,8 @@ class Spawn(Protocol):
 class Production:
     """One producer at work. Ends by itself when the producer is done.
 
+    :param on_end: told of the end, if this producer ends the stream.
+    :param spawn_last: runs what a hub that closes waits for.
     :param is_ending: whether the hub is closing, or its event loop shuts down.
     :param on_done: called once, when the producer is done.
     """
@@ -43,10 +46,12 @@ class Production:
         self,
         producer: Producer,
         on_cancel: OnCancel | None,
+        on_end: OnEnd | None,
         *,
         store: Store,
         leases: Leases,
         spawn: Spawn,
+        spawn_last: Spawn,
         is_ending: Callable[[], bool],
         on_done: Callable[[Production], object],
     ) -> None:
@@ -56,8 +61,11 @@ class Production:
         #: Whether the hub runs the body, and may stop it when there is nobody to produce for.
         self.owned = False
         self._on_cancel = on_cancel
+        self._on_end = on_end
+        self._store = store
         self._leases = leases
         self._spawn = spawn
+        self._spawn_last = spawn_last
         self._is_ending = is_ending
         self._on_done = on_done
         self._body: asyncio.Task[object] | None = None
@@ -180,6 +188,8 @@ class Production:
         self._watch.close()
         self._leases.discard(self.producer)
         self._on_done(self)
+        if self._on_end is not None and (telling := tell(self._on_end, self.producer, self._store)):
+            self._spawn_last(telling, f"on_end of {self.producer.claim.session_id}")
 
 
 def comes_of_closing(error: BaseException) -> bool:

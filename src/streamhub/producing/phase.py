@@ -167,7 +167,8 @@ class ProducerState:
         if self.done:
             return Follow.NOTHING
         follow = self.cancel() & Follow.STOP if status is Status.CANCELLED else Follow.NOTHING
-        self.outcome = (status, "")
+        if status is not self.outcome[0]:
+            self.outcome = (status, "")
         return follow | self._reach(Phase.ENDED)
 
     def fence(self, current: str | None) -> Follow:

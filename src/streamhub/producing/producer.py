@@ -51,8 +51,8 @@ class Producer:
     # In the order in which a chunk needs them: of a thousand producers little is in a processor's
     # cache.
     __slots__ = (  # noqa: RUF023
-        "_max_chunk", "_outbox", "on_work", "_term", "_waiting", "_only_chunks", "_under_way",
-        "claim", "done", "_repair", "_metadata", "_state", "_changed", "on_cancelling", "on_done",
+        "_max_chunk", "outbox", "on_work", "_term", "_waiting", "_only_chunks", "_under_way",
+        "claim", "done", "_repair", "metadata", "state", "_changed", "on_cancelling", "on_done",
         "check_place",
     )  # fmt: skip
 
@@ -60,9 +60,9 @@ class Producer:
         self.claim = claim = granted.claim
         self._term = claim.terms.current
         self._max_chunk = config.max_chunk_bytes
-        self._outbox = Outbox(claim, config, past)
-        self._metadata = MetadataBox(granted.metadata)
-        self._state = ProducerState(claim)
+        self.outbox = Outbox(claim, config, past)
+        self.metadata = MetadataBox(granted.metadata)
+        self.state = ProducerState(claim)
         self._repair = Repair(claim, config.give_up_after)
         #: Operations that are under way.
         self._under_way = 0
@@ -79,22 +79,22 @@ class Producer:
         self.on_work: Callable[[Producer], None] = _ignore
         #: Called once, when the store says that a cancel was asked for.
         self.on_cancelling: Callable[[], None] = _nothing
-        #: Called once, when nothing can be written any more.
+        #: Called once, when nothing can be written any more, and before what was is forgotten.
         self.on_done: Callable[[], None] = _nothing
 
     @property
     def open(self) -> bool:
         """Whether chunks are taken in."""
-        return self._state.open
+        return self.state.open
 
     @property
     def finishing(self) -> bool:
         """Whether the end was asked for here, by ``finish``."""
-        return self._state.asked_to_end
+        return self.state.asked_to_end
 
     @property
     def last(self) -> int:
-        return self._outbox.last
+        return self.outbox.last
 
     def accept(self, data: str, event: str | None, *, rested: bool = False) -> Cursor | None:
         """Take a chunk in; None if that has to wait, for which there is ``publish``."""
@@ -104,7 +104,7 @@ class Producer:
         else:
             size = measured(self.claim.session_id, data, event, limit=self._max_chunk)
             data, event = plain(data), None if event is None else plain(event)
-        outbox = self._outbox
+        outbox = self.outbox
         items, sizes = outbox.items, outbox.sizes
         last, total = len(items), sizes[-1] + size
         if not (rested or last % _REST_AFTER):
@@ -130,47 +130,47 @@ class Producer:
         return cursor
 
     async def flush(self) -> None:
-        target = self._outbox.last
-        while self._outbox.stored < target and not self.done:
+        target = self.outbox.last
+        while self.outbox.stored < target and not self.done:
             await self._stored_more()
         if self.done:
             self.raise_for_phase()
 
     async def set_metadata(self, metadata: str) -> None:
         self.raise_for_phase()
-        number = self._metadata.set(metadata)
+        number = self.metadata.set(metadata)
         self._only_chunks = False
         self.on_work(self)
-        while not self._metadata.is_stored(number) and not self.done:
+        while not self.metadata.is_stored(number) and not self.done:
             await self.changed()
-        if not self._metadata.is_stored(number):
+        if not self.metadata.is_stored(number):
             self.raise_for_phase()
 
     async def finish(self, status: Status, error: str | None = None) -> None:
         """End the stream once all is stored; quiet if it has ended already."""
-        self._ask(self._state.finish(status, error or ""))
+        self._ask(self.state.finish(status, error or ""))
         await self._settled()
-        if self._state.phase is not Phase.ENDED:
+        if self.state.phase is not Phase.ENDED:
             self.raise_for_phase()
 
     async def release(self) -> None:
         """Store what is pending and let the lease go; never raises."""
-        self._ask(self._state.release())
+        self._ask(self.state.release())
         await self._settled()
 
     def abandon(self) -> None:
         """Stop here and now, leaving the session to its lease."""
-        self._go(self._state.abandon())
+        self._go(self.state.abandon())
 
     def leave(self) -> None:
         """Take nothing in any more, and touch nothing: this is a copy of a producer, in a process
         that was forked from its."""
-        self._state.abandon()
-        self.done, self._only_chunks, self._outbox.full_at = True, False, 0
+        self.state.abandon()
+        self.done, self._only_chunks, self.outbox.full_at = True, False, 0
 
     def raise_for_phase(self) -> None:
         """Raise the error of a write in this phase, if it is one."""
-        if (refusal := self._state.refusal()) is not None:
+        if (refusal := self.state.refusal()) is not None:
             raise refusal
 
     async def changed(self) -> None:
@@ -181,10 +181,10 @@ class Producer:
     def _has_to_wait(self, total: int) -> bool:
         """Whether a chunk that makes the stream as large has to. Raises where none is taken in."""
         self.raise_for_phase()
-        return not self._outbox.has_room(total)
+        return not self.outbox.has_room(total)
 
     def _have_sent(self) -> None:
-        if self._outbox.sent < self._outbox.last and not self.done:
+        if self.outbox.sent < self.outbox.last and not self.done:
             self.on_work(self)
 
     async def _stored_more(self) -> None:
@@ -203,7 +203,7 @@ class Producer:
 
     @property
     def has_work(self) -> bool:
-        outbox = self._outbox
+        outbox = self.outbox
         return outbox.sent < len(outbox.items) or not (self._only_chunks or self.done)
 
     @property
@@ -213,19 +213,19 @@ class Producer:
         return (
             self._waiting > 0
             or not self._only_chunks
-            or len(self._outbox.items) - self._outbox.sent >= FULL_APPEND
+            or len(self.outbox.items) - self.outbox.sent >= FULL_APPEND
         )
 
     @property
     def pending_bytes(self) -> int:
         """The size of what is not on its way to the store yet; 0 if that is no chunk."""
-        outbox = self._outbox
+        outbox = self.outbox
         return outbox.sizes[-1] - outbox.sizes[outbox.sent]
 
     @property
     def unstored_bytes(self) -> int:
         """The size of what is not in the store yet."""
-        return self._outbox.unstored_bytes
+        return self.outbox.unstored_bytes
 
     @property
     def renewed(self) -> bool:
@@ -239,45 +239,45 @@ class Producer:
         Chunks may follow others that are still under way: the store takes no chunk without the one
         before. All else waits for what was written before it.
         """
-        outbox = self._outbox
+        outbox = self.outbox
         ops: list[WriteOp] = []
         if self._only_chunks:
             ops = outbox.take_appends()
         elif self.done:
             return ops
-        elif self._state.restoring:
+        elif self.state.restoring:
             if not self._under_way:
-                ops.append(Restore(self.claim, self._metadata.send()))
+                ops.append(Restore(self.claim, self.metadata.send()))
         elif not self._under_way:
             ops = outbox.take_appends()
             self._add_others(ops)
-        elif not self._metadata.waits:
+        elif not self.metadata.waits:
             # Else the metadata would wait for as long as there are chunks to follow.
             ops = outbox.take_appends()
         self._under_way += len(ops)
         return ops
 
     def _add_others(self, ops: list[WriteOp]) -> None:
-        if self._metadata.waits and (metadata := self._metadata.send()) is not None:
+        if self.metadata.waits and (metadata := self.metadata.send()) is not None:
             ops.append(SetMetadata(self.claim, metadata))
-        outbox = self._outbox
+        outbox = self.outbox
         if outbox.sent < outbox.last:
             return
-        match self._state.last_write:
+        match self.state.last_write:
             case LastWrite.END:
-                ops.append(Finish(self.claim, outbox.sent, *self._state.outcome))
+                ops.append(Finish(self.claim, outbox.sent, *self.state.outcome))
             case LastWrite.RELEASE:
                 ops.append(Release(self.claim, outbox.sent))
 
     def next_renewal(self) -> Renew:
-        return Renew(self.claim, self._outbox.stored)
+        return Renew(self.claim, self.outbox.stored)
 
     def apply(self, op: WriteOp, result: WriteResult | Exception) -> None:
         """Take in the answer to an operation, those of ``next_renewal`` included."""
         if isinstance(op, Append) and isinstance(result, Stored) and not self.done:
             # Fast path of _take_in: saves the calls of a state machine for nearly every answer.
             self._under_way -= 1
-            outbox, end = self._outbox, op.base + len(op.items)
+            outbox, end = self.outbox, op.base + len(op.items)
             if end > outbox.stored:
                 outbox.stored = end
                 if outbox.sent < end:
@@ -286,7 +286,7 @@ class Producer:
                 self._repair.lasted()
                 self._repair.answered()
             if result.cancelling:
-                self._go(self._state.cancel())
+                self._go(self.state.cancel())
             if self._waiting:
                 self._changed.fire()
             return
@@ -308,7 +308,7 @@ class Producer:
         self._changed.fire()
 
     def _take_in(self, op: WriteOp, result: WriteResult) -> None:
-        state, outbox = self._state, self._outbox
+        state, outbox = self.state, self.outbox
         if (lost := loss(op, result)) is not None:
             self._put_back(lost)
             return
@@ -319,7 +319,7 @@ class Producer:
                 if cancelling:
                     self._go(state.cancel())
                 if isinstance(op, SetMetadata):
-                    self._metadata.arrived()
+                    self.metadata.arrived()
                 elif isinstance(op, Release):
                     self._go(state.let_go())
             case Behind(last):
@@ -328,7 +328,7 @@ class Producer:
                 outbox.go_on_after(last)
             case Restored(last):
                 self._say("put back, where %d of %d chunks were left", last, outbox.last)
-                self._metadata.arrived()
+                self.metadata.arrived()
                 outbox.go_on_after(last)
                 state.restored()
             case Fenced(current):
@@ -337,22 +337,22 @@ class Producer:
                 self._go(state.over(status))
 
     def _put_back(self, lost: str) -> None:
-        follow = self._state.lose()
+        follow = self.state.lose()
         if not follow:
             return
         self._say("%s; it is to be put back", lost)
         if (error := self._repair.begin()) is not None:
-            follow = self._state.give_up(error)
+            follow = self.state.give_up(error)
         self._go(follow)
 
     def _have_failed(self, error: Exception) -> None:
-        outbox = self._outbox
+        outbox = self.outbox
         outbox.sent = outbox.stored
         reason = self._repair.failed(
             error, time.monotonic(), stored=outbox.stored, last=outbox.last
         )
         if reason is not None:
-            self._go(self._state.give_up(reason))
+            self._go(self.state.give_up(reason))
 
     def _ask(self, follow: Follow) -> None:
         """Do what follows from a request: who brings answers, looks for work by himself."""
@@ -365,22 +365,22 @@ class Producer:
         if not follow:
             return
         self._only_chunks = self._has_only_chunks()
-        if not self._state.open:
+        if not self.state.open:
             # No chunk is taken in without a question any more.
-            self._outbox.full_at = 0
+            self.outbox.full_at = 0
         if Follow.STOP in follow:
             self._say("a cancel was asked for")
             self.on_cancelling()
         if Follow.DONE in follow:
-            self._say("%s at offset %d", self._state.describe(), self._outbox.stored)
+            self._say("%s at offset %d", self.state.describe(), self.outbox.stored)
             self.done = True
-            self._outbox.clear()
-            self._changed.fire()
             self.on_done()
+            self.outbox.clear()
+            self._changed.fire()
 
     def _has_only_chunks(self) -> bool:
-        state = self._state
-        return state.open and not state.restoring and not self._metadata.waits
+        state = self.state
+        return state.open and not state.restoring and not self.metadata.waits
 
     def _say(self, what: str, *arguments: object) -> None:
         claim = self.claim

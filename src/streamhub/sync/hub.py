@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import TypeAlias, cast
 
 from .. import hub, stream
-from ..chunks import Cursor, SessionInfo, Status
+from ..chunks import Cursor, End, SessionInfo, Status
 from ..config import HubConfig
 from ..producing import sources
 from ..producing.cancelling import OnCancel
+from ..producing.ending import OnEnd
 from ..statistics import HubStatistics
 from ..stores.base import Store, Takeover
 from .background import Background, in_thread
@@ -80,6 +81,7 @@ class Hub:
         session_id: str,
         on_cancel: Callable[[], object] | None = None,
         *,
+        on_end: Callable[[End], object] | None = None,
         takeover: Takeover = "restart",
         owner: str | None = None,
         metadata: object = None,
@@ -90,6 +92,8 @@ class Hub:
 
         :param on_cancel: called once, in a worker thread, when a cancel is noticed; it may block.
             Without it, a cancel makes the producer's next ``publish`` raise ``StreamClosed``.
+        :param on_end: called once with the :class:`streamhub.End`, in a worker thread, after that
+            is stored; it may block. ``close`` of the hub waits for it, up to 5 seconds.
 
         The rest is as in :meth:`streamhub.Hub.register`, with its errors.
         """
@@ -97,6 +101,7 @@ class Hub:
             self._hub.register,
             session_id,
             _as_async(on_cancel),
+            on_end=_as_async_on_end(on_end),
             takeover=takeover,
             owner=owner,
             metadata=metadata,
@@ -110,6 +115,7 @@ class Hub:
         session_id: str,
         source: Source,
         *,
+        on_end: Callable[[End], object] | None = None,
         takeover: Takeover = "restart",
         owner: str | None = None,
         metadata: object = None,
@@ -124,6 +130,7 @@ class Hub:
             raises ``StreamClosed``; the stream is ended as ``cancelled`` meanwhile.
             An async iterable, or an async function of a :class:`streamhub.LiveStream`, runs in
             the event loop of the hub, as in :meth:`streamhub.Hub.run`.
+        :param on_end: as for ``register``.
 
         The rest is as in :meth:`streamhub.Hub.run`, with its errors.
         """
@@ -132,6 +139,7 @@ class Hub:
             self._hub.run,
             session_id,
             self._as_async_source(source),
+            on_end=_as_async_on_end(on_end),
             takeover=takeover,
             owner=owner,
             metadata=metadata,
@@ -221,6 +229,18 @@ def _as_async(on_cancel: Callable[[], object] | None) -> OnCancel | None:
             await result
 
     return stop
+
+
+def _as_async_on_end(on_end: Callable[[End], object] | None) -> OnEnd | None:
+    if on_end is None or not callable(on_end):
+        return on_end
+
+    async def tell(end: End) -> None:
+        result = await in_thread(on_end, end)
+        if inspect.isawaitable(result):
+            await result
+
+    return tell
 
 
 async def _take(infos: AsyncIterator[SessionInfo]) -> list[SessionInfo]:

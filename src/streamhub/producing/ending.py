@@ -1,0 +1,86 @@
+"""Telling the application of the end of a stream, in the process that has produced it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+from .. import metadata_json
+from ..chunks import End, Item, SessionInfo, Status
+from ..errors import StoreUnavailable
+from ..signals import is_cancelled
+from ..stores.base import Store
+from .phase import Phase
+from .producer import Producer
+
+__all__ = ["OnEnd", "tell"]
+
+logger = logging.getLogger("streamhub")
+
+OnEnd = Callable[[End], object] | Callable[[End], Awaitable[object]]
+
+
+def tell(on_end: OnEnd, producer: Producer, store: Store) -> Coroutine[Any, Any, None] | None:
+    """What tells ``on_end``, once it is run; None where there is no end to tell of: the session
+    was left to others, or has been taken from this producer.
+
+    To be called while the producer still has what it has written.
+    """
+    state, outbox, metadata = producer.state, producer.outbox, producer.metadata.value
+    status, error = state.outcome
+    if state.phase is not Phase.ENDED or status is Status.LOST:
+        return None
+    items, stored = outbox.items, outbox.stored
+    known = SessionInfo(
+        session_id=producer.claim.session_id,
+        status=status,
+        generation=producer.claim.generation,
+        terms=producer.claim.terms,
+        last=producer.claim.terms.place(stored),
+        bytes=outbox.sizes[stored],
+        owner=producer.claim.owner,
+        created=producer.claim.created_ms / 1000 or None,
+        error=error or None,
+        metadata=None if metadata is None else metadata_json.decode(metadata),
+    )
+    return _tell(on_end, known, items, store)
+
+
+async def _tell(on_end: OnEnd, known: SessionInfo, items: Sequence[Item], store: Store) -> None:
+    try:
+        info = await _as_stored(known, store, most=len(items))
+        end = End.of(info, items[: info.last.offset], ended=time.time())
+        result = on_end(end)
+        if inspect.isawaitable(result):
+            await result
+    except asyncio.CancelledError:
+        logger.warning(
+            "on_end of session %r was cut off%s", known.session_id,
+            ": it took longer than the hub to close" if is_cancelled() else "",
+        )  # fmt: skip
+        if is_cancelled():
+            raise
+    except Exception:
+        logger.exception("on_end of session %r failed", known.session_id)
+
+
+async def _as_stored(known: SessionInfo, store: Store, *, most: int) -> SessionInfo:
+    """How the session stands in the store, which alone has the reason of a cancel; as its producer
+    knows it, where the store cannot be asked, or has something else by now.
+
+    :param most: how many chunks the producer has written.
+    """
+    with suppress(StoreUnavailable):
+        (info,) = await store.look([known.session_id], metadata=True)
+        if (
+            isinstance(info, SessionInfo)
+            and (info.generation, info.status) == (known.generation, known.status)
+            and info.last.offset <= most
+        ):
+            return info
+    return known
