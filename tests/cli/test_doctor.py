@@ -112,6 +112,10 @@ MISCONFIGURED = {
         ["--rename-command", "INFO", ""],
         *("version", "note", "the server does not tell"),
     ),
+    "hides where a name leads": (
+        ["--rename-command", "INFO", ""],
+        *("rights", "warning", "+info"),
+    ),
 }
 
 

@@ -251,7 +251,8 @@ async def test_g12_a_hub_keeps_four_connections_to_each_node(
 async def test_g13_an_idle_subscriber_costs_about_a_look_a_lease(
     redis_cluster: RedisCluster, cluster_url: str
 ) -> None:
-    """In a cluster a look is two commands, of which one asks for the node's time."""
+    """In a cluster a look is two commands, of which one asks for the node's time; and a hub asks a
+    seed once a lease whether it is still of the same cluster."""
     lease, leases, count = 1.0, 4, 60
     config = HubConfig(lease=lease)
     async with (
@@ -269,7 +270,8 @@ async def test_g13_an_idle_subscriber_costs_about_a_look_a_lease(
         # Every script reads a record once, and the time, if it renews.
         looks = calls.get("hmget", 0) - calls.get("evalsha", 0)
         assert looks <= count * (leases + 1)
-        assert 0 == calls.get("xrange", 0) + calls.get("cluster|slots", 0)
+        assert 0 == calls.get("xrange", 0)
+        assert calls.get("cluster|slots", 0) <= 2 * (leases + 1)
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from streamhub import Hub, HubConfig, LiveStream, Status, StoreReadOnly
 from streamhub.testing.waiting import until
 
 from ..support.faulty_proxy import FaultyProxy
+from ..support.redis_cluster import RedisCluster, slot_of
 from ..support.redis_server import HOST, RedisServer, free_port
 from ..support.redis_stage import BOUND, assert_whole, claimed, opened, taken
 
@@ -227,6 +228,78 @@ async def test_a_socket_whose_path_leads_elsewhere_is_left(
         async with stream:
             await stream.publish("1 ")
         assert "0 1 " == await stream.text()
+
+
+async def _claim(hub: Hub, _: LiveStream) -> None:
+    await claimed(hub, "another")
+
+
+async def _cancel(_: Hub, found: LiveStream) -> None:
+    assert Status.ACTIVE is await found.cancel()
+
+
+async def _remove(hub: Hub, _: LiveStream) -> None:
+    assert await hub.remove("chat")
+
+
+#: What is done, the key that tells of it, and what that holds then.
+CHANGES: dict[str, tuple[Callable[[Hub, LiveStream], Awaitable[None]], str, bool]] = {
+    "claim": (_claim, "streamhub:{another}:meta", True),
+    "cancel": (_cancel, "streamhub:{chat}:meta", True),
+    "remove": (_remove, "streamhub:{chat}:meta", False),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_g1_an_old_primary_is_not_asked_for_a_change(pair: Moving, change: str) -> None:
+    """It lives on and takes writes, as one that was cut off from those who chose another does:
+    what is claimed, cancelled or removed is so where the name leads, as soon as that returns."""
+    act, key, there = CHANGES[change]
+    await begun(pair.hub("writer", QUIET))
+    hub = pair.hub("reader", QUIET)
+    found = await hub.get("chat")
+    assert found is not None
+    await claimed(hub, "its connections are open")
+    await until(pair._is_level)
+    await pair.after.replicaof("NO", "ONE")
+    pair.name.lead_to(pair.new.port)
+    # What is younger than a second was made where the name leads.
+    await asyncio.sleep(1.0)
+
+    await act(hub, found)
+
+    assert there is bool(await pair.after.exists(key))
+    if change == "cancel":
+        assert b"1" == await pair.after.hget(key, "cancel")
+
+
+async def test_g7_a_cluster_that_lives_on_is_left_where_its_seeds_mean_another(
+    cluster_url: str, redis_cluster: RedisCluster
+) -> None:
+    """As a server is: the producer puts its stream back in the other one."""
+    other = redis_cluster.owner(slot_of("chat"))
+    with RedisCluster(1) as old:
+        async with (
+            asyncio.timeout(3 * BOUND),
+            FaultyProxy(old.primaries[0].port) as seed,
+            Hub.from_url(f"redis+cluster://{HOST}:{seed.port}", config=CONFIG) as hub,
+            Hub.from_url(f"redis+cluster://{HOST}:{seed.port}", config=CONFIG) as reading,
+            redis.asyncio.Redis.from_url(other.url) as client,
+        ):
+            stream = await begun(hub)
+            subscription = await opened(reading, "chat")
+            received = await taken(subscription, 1)
+            seed.lead_to(other.port)
+
+            async def is_there() -> bool:
+                return bool(await client.exists("streamhub:{chat}:meta"))
+
+            await until(is_there)
+            async with stream:
+                for n in range(1, 50):
+                    await stream.publish(f"{n} ")
+            received += [chunk async for chunk in subscription]
+            assert_whole(received, [f"{n} " for n in range(50)])
 
 
 async def test_g13_it_costs_a_connection_a_lease_to_see_where_the_name_leads(

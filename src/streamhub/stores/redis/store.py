@@ -147,7 +147,7 @@ class RedisStore(BaseStore):
             "1" if same_owner else "",
         )
         while True:
-            answer = await self._ask(self._claims, session_id, call)
+            answer = await self._change(session_id, call)
             if answer[0] == b"granted":
                 break
             (info,) = await self.look([session_id])
@@ -204,7 +204,7 @@ class RedisStore(BaseStore):
             keys.live,
             keys.cancel,
         )
-        answer = await self._ask(self._claims, session_id, call)
+        answer = await self._change(session_id, call)
         match answer:
             case [b"over", outcome]:
                 return outcome_status(session_id, outcome)
@@ -221,7 +221,7 @@ class RedisStore(BaseStore):
             keys.live,
             keys.cancel,
         )
-        return bool(await self._ask(self._claims, session_id, call))
+        return bool(await self._change(session_id, call))
 
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
@@ -235,7 +235,7 @@ class RedisStore(BaseStore):
             if not any(map(_is_verdict, found)):
                 return found
             # It must not be the verdict of a server that the name meant before.
-            await self._topology.confirm(min(_RECENTLY, self._lease / 4))
+            await self._topology.confirm(self._recently)
             if self._topology.moves == moves:
                 break
         if on_replica:
@@ -381,6 +381,23 @@ class RedisStore(BaseStore):
         answers = await pipelines.ask([request], patient=True)
         self._check(answers, session_id)
         return answers[0]
+
+    async def _change(self, session_id: str, call: Call) -> Any:
+        """What the server answers that the name means. One that it meant before may live on, and
+        take what nobody would see: where it leads is seen to at the same time."""
+        while True:
+            moves = self._topology.moves
+            self._topology.confirm_soon(self._recently)
+            answer = await self._ask(self._claims, session_id, call)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RECENTLY):
+                    await self._topology.confirm(self._recently)
+            if self._topology.moves == moves:
+                return answer
+
+    @property
+    def _recently(self) -> float:
+        return min(_RECENTLY, self._lease / 4)
 
     def _check(self, answers: Sequence[Any], session_id: str) -> None:
         """None of the answers must be an error."""

@@ -152,6 +152,14 @@ def _memory(facts: Facts) -> Iterator[_Words]:
 
 def _rights(facts: Facts) -> Iterator[_Words]:
     who = "the user" if facts.user is None else f"user {facts.user!r}"
+    if facts.info is None and not facts.is_node:
+        # It is asked of a Sentinel's master, too.
+        meaning = (
+            "no hub notices that the name leads to another server while the old one lives on: it "
+            "may write to the one and read from the other, and take verdicts of either (G1, G8)"
+        )
+        advice = f"ACL SETUSER {facts.user or 'USER'} +info"
+        yield _WARNING, f"{who} may not: INFO", meaning, advice
     if not facts.refused:
         yield _OK, f"{who} may do all that streamhub needs", "", ""
         return

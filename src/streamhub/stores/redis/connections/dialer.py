@@ -95,6 +95,11 @@ class Server:
     def discard_on_move(self, leave: Callable[[], None]) -> None:
         self._on_move.pop(leave, None)
 
+    def leave(self) -> None:
+        """The name means another server: break off all that is open to this one."""
+        for leave in list(self._on_move):
+            leave()
+
     def error(self, error: BaseException) -> StreamHubError:
         return explained(error, self.name, self.timeout)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, RedisError
@@ -13,22 +14,37 @@ from redis.exceptions import ClusterDownError, RedisError
 from ..connections.dialer import Dialer, Server, disconnect, shown
 from ..connections.errors import explained
 from ..layout.scripts import Script
+from .confirming import Confirming
 from .first_answer import first_answer
 from .router import Router
 
 __all__ = ["Address", "Cluster"]
+
+logger = logging.getLogger("streamhub")
 
 Address = tuple[str, int]
 
 _SLOTS = 16384
 # A slot that moved is one of many, as a rule: after this time, in seconds, all are asked for.
 _STALE_AFTER = 1.0
+# How long a verdict is kept waiting by seeds that are silent, where the nodes have answered.
+_PATIENCE = 0.5
+
+
+class _Shares(NamedTuple):
+    """What a node tells of its cluster."""
+
+    #: The first slot, the last, and who has them.
+    slots: list[tuple[int, int, Address]]
+    #: Its nodes, by the names that they keep for life.
+    nodes: frozenset[bytes]
 
 
 class Cluster:
     """Knows who has which slot, as far as it was told; learns more from whoever answers.
 
-    :param seeds: where to ask first.
+    :param seeds: where to ask first. Where these names come to lead to another cluster, none of
+        whose nodes is one of those known, all connections to the old one are left.
     :param reachable: turns the address that a node gives of itself into one to connect to.
     :param node_scheme: what the URL of one node begins with.
     """
@@ -59,8 +75,11 @@ class Cluster:
         self._moved = False
         #: Grows with every refresh.
         self.version = 0
-        #: Its nodes say themselves what they do not have any more.
+        #: How often the seeds were found to be of another cluster. What its own nodes do not have
+        #: any more they say themselves.
         self.moves = 0
+        self._nodes: frozenset[bytes] = frozenset()
+        self._confirming = Confirming(self._confirm)
 
     def commands(self, *, retries: bool, scripts: Collection[Script] = ()) -> Router:
         router = Router(self, retries=retries, scripts=scripts)
@@ -106,13 +125,16 @@ class Cluster:
         self._doubted = True
 
     def confirm_soon(self, age: float) -> None:
-        """Nothing to find out: a node that has lost a slot refuses requests for it."""
+        if self._confirming.ever:
+            self._confirming.start(age)
 
     async def confirm(self, age: float) -> None:
-        """Nothing to find out: a node that has lost a slot refuses requests for it."""
+        confirming = self._confirming.start(age)
+        if confirming is not None:
+            await asyncio.wait([confirming], timeout=_PATIENCE)
 
     async def aclose(self) -> None:
-        """Nothing goes on between its calls."""
+        await self._confirming.aclose()
 
     async def refresh(self) -> None:
         asked_at = asyncio.get_running_loop().time()
@@ -127,34 +149,61 @@ class Cluster:
                 shares = await first_answer([*known, *seeds], self._ask, timeout=self.timeout / 2)
             except (RedisError, OSError) as error:
                 raise explained(error, self.name, self.timeout / 2) from error
+            if not known:
+                self._confirming.seen(asked_at)
             self._learn(shares)
             for router in self._routers:
                 await router.prune()
 
-    async def _ask(self, server: Server) -> list[tuple[int, int, Address]]:
+    async def _confirm(self) -> None:
+        """Ask the seeds, by new connections, which cluster they are of."""
+        seeds = [self._open(seed) for seed in self._seeds]
+        try:
+            shares = await first_answer(seeds, self._ask, timeout=self.timeout / 2)
+        except (RedisError, OSError) as error:
+            # They lead nowhere else, then; the nodes go on as they can.
+            logger.debug("%s: its seeds cannot be asked: %s", self.name, error)
+            return
+        # Whoever is asking the old one is not to have the last word.
+        async with self._asking:
+            if shares.nodes.isdisjoint(self._nodes):
+                self._move(shares)
+
+    def _move(self, shares: _Shares) -> None:
+        logger.info("%s is another cluster now: all connections are made anew", self.name)
+        left, self._servers = self._servers, {}
+        self.moves += 1
+        self._learn(shares)
+        for server in left.values():
+            server.leave()
+
+    async def _ask(self, server: Server) -> _Shares:
         connection = await server.connect()
         try:
             await connection.send_command("CLUSTER", "SLOTS")
-            shares: list[Any] = await connection.read_response()
+            told: list[Any] = await connection.read_response()
         finally:
             await disconnect(connection)
-        if not shares:
+        if not told:
             raise ClusterDownError(f"{server} belongs to no cluster that has slots")
-        return [
-            # A node that does not know its own address is where it was asked.
-            (first, last, ((host or b"").decode() or server.address["host"], port))
-            for first, last, (host, port, *_), *_ in shares
-        ]
+        return _Shares(
+            [
+                # A node that does not know its own address is where it was asked.
+                (first, last, ((host or b"").decode() or server.address["host"], port))
+                for first, last, (host, port, *_), *_ in told
+            ],
+            frozenset(node[2] for _, _, *nodes in told for node in nodes),
+        )
 
-    def _learn(self, shares: Iterable[tuple[int, int, Address]]) -> None:
+    def _learn(self, shares: _Shares) -> None:
         before, self._servers = self._servers, {}
         slots: list[Server | None] = [None] * _SLOTS
-        for first, last, told in shares:
+        for first, last, told in shares.slots:
             address = self._reachable(told)
             if address in before:
                 self._servers[address] = before[address]
             slots[first : last + 1] = [self._known(address)] * (last + 1 - first)
-        self._slots = slots
+        self._slots, self._nodes = slots, shares.nodes
         self.version += 1
         self._doubted = self._moved = False
         self._told_at = asyncio.get_running_loop().time()

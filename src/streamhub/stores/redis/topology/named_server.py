@@ -78,5 +78,4 @@ class NamedServer(Server):
         self._run_id, self._met_by = run_id, number
         self.moves += 1
         logger.info("%s is another server now: all connections are made anew", self.name)
-        for leave in list(self._on_move):
-            leave()
+        self.leave()

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from ..connections.dialer import disconnect
 from ..connections.pipeline import Pipeline
 from ..layout.scripts import Script
+from .confirming import Confirming
 from .named_server import NamedServer
 
 __all__ = ["OneServer"]
@@ -28,8 +29,7 @@ class OneServer:
         self.name = server.name
         self.timeout = server.timeout
         self._server = server
-        self._confirmed_at = -inf
-        self._confirming: asyncio.Task[None] | None = None
+        self._confirming = Confirming(self._confirm)
 
     @property
     def moves(self) -> int:
@@ -64,23 +64,12 @@ class OneServer:
             await asyncio.wait([confirming])
 
     async def aclose(self) -> None:
-        if self._confirming is not None:
-            self._confirming.cancel()
-            await asyncio.gather(self._confirming, return_exceptions=True)
+        await self._confirming.aclose()
 
     def _start_confirming(self, age: float) -> asyncio.Task[None] | None:
-        if self._confirming is None:
-            loop = asyncio.get_running_loop()
-            # Whatever was connected since has shown it, too.
-            if loop.time() - max(self._confirmed_at, self._server.met_at) <= age:
-                return None
-            self._confirmed_at = loop.time()
-            self._confirming = loop.create_task(self._confirm(), name="streamhub confirms a name")
-            self._confirming.add_done_callback(self._on_confirmed)
-        return self._confirming
-
-    def _on_confirmed(self, confirming: asyncio.Task[None]) -> None:
-        self._confirming = None
+        # Whatever was connected since has shown it, too.
+        self._confirming.seen(self._server.met_at)
+        return self._confirming.start(age)
 
     async def _confirm(self) -> None:
         """Connect anew, which tells where the name leads."""
