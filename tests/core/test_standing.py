@@ -12,7 +12,16 @@ from msgspec.structs import replace
 from streamhub import Chunk, Cursor, SessionCorrupted, SessionInfo, Status
 from streamhub.chunks import Terms
 from streamhub.reading.standing import Standing, State
-from streamhub.stores.base import Appended, Claimed, Ended, Removed, Synced, Unsynced
+from streamhub.stores.base import (
+    Appended,
+    Claimed,
+    Ended,
+    LiveEvent,
+    Released,
+    Removed,
+    Synced,
+    Unsynced,
+)
 
 LEASE = 15.0
 TERM = 1_700_000_000_000
@@ -86,6 +95,7 @@ INPUTS: dict[str, Callable[[Run], object]] = {
     "append of another term": lambda run: run.standing.append(appended(0, TERM + 9), 1, run.now),
     "end": lambda run: run.standing.change(Ended(TERM, 3, Status.FINISHED, None), run.now),
     "claim": lambda run: run.standing.change(Claimed(TERM + 9, 3, LEASE, "g2"), run.now),
+    "release": lambda run: run.standing.change(Released(TERM, 3), run.now),
     "removal": lambda run: run.standing.change(Removed(), run.now),
     "disconnect": lambda run: run.standing.change(Unsynced(), run.now),
     "learn": lambda run: run.standing.learn("g1", run.now),
@@ -235,6 +245,70 @@ def test_no_clock_but_our_own_makes_a_lease_longer() -> None:
         lambda: run.standing.info is not None and run.standing.info.status is Status.LOST,
         LEASE + 1.0,
     )
+
+
+def test_a_release_is_told_at_once() -> None:
+    """The session is lost where its producer left it, and is looked at a lease later."""
+    run = Run().known()
+    run.standing.append(appended(), 4, run.now)
+    before = run.standing.turn
+    assert not run.standing.change(Released(TERM, 5), run.now)
+    assert is_lost(run)
+    assert run.standing.info is not None
+    assert (Cursor(TERM, 5), 0.0) == (run.standing.info.last, run.standing.info.lease)
+    assert run.standing.turn > before
+    assert run.now < run.standing.due <= run.now + LEASE + 1.0
+
+
+def test_a_look_that_began_before_a_release_is_not_believed() -> None:
+    """It may say that the lease goes on; another one follows at once."""
+    run = Run().known()
+    run.standing.begin_look()
+    run.standing.change(Released(TERM, 3), run.now)
+    run.answer()
+    assert is_lost(run)
+    assert run.standing.due <= run.now
+
+
+@pytest.mark.parametrize(
+    ("follows", "stored"),
+    [
+        (Claimed(TERM + 9, 3, LEASE, "g2"), replace(found(), generation="g2", replaced="g1")),
+        (Ended(TERM, 3, Status.CANCELLED, None), found(Status.CANCELLED)),
+        (Removed(), None),
+    ],
+    ids=["claim", "cancel", "removal"],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_what_follows_a_release_is_the_last_word(
+    follows: LiveEvent, stored: SessionInfo | None, known: bool
+) -> None:
+    """Whether or not the session was known when it was released."""
+    run = Run()
+    if known:
+        run.known()
+    run.standing.change(Released(TERM, 3), run.now)
+    run.standing.change(follows, run.now)
+    run.stored = stored
+    run.until(
+        lambda: (
+            run.standing.is_missing(patient=True)
+            if stored is None
+            else run.standing.info is not None and run.standing.info.status is stored.status
+        ),
+        within=1.0,
+    )
+
+
+def test_the_release_of_another_claim_is_looked_up() -> None:
+    """It says nothing of the one that is known."""
+    run = Run().known()
+    run.standing.change(Released(TERM + 9, 3), run.now)
+    assert not run.standing.trusted
+    assert run.standing.due <= run.now
+    run.look()
+    assert run.standing.info is not None
+    assert Status.ACTIVE is run.standing.info.status
 
 
 def test_renewals_keep_a_session_alive_however_long_it_is_silent() -> None:

@@ -28,6 +28,7 @@ goes on whenever those who wait have to look around.
     chunks             KNOWN             the lease lasts from now on
     … of another term  doubted           look at once
     an end             KNOWN (ended)     no look
+    a release          KNOWN (lost)      look again at the old pace: somebody may continue it
     a claim, removal,  doubted           look at once; chunks that are held may be another's
       (un)synced
     somebody else      doubted, if it    look at once; a look under way that does not find it so
@@ -48,7 +49,7 @@ from msgspec.structs import replace
 
 from ..chunks import Cursor, SessionInfo, Status
 from ..errors import SessionCorrupted, StreamHubError
-from ..stores.base import Appended, Claimed, Ended, LiveEvent, Removed, Synced, Unsynced
+from ..stores.base import Appended, Claimed, Ended, LiveEvent, Released, Removed, Synced, Unsynced
 
 __all__ = ["Standing", "State"]
 
@@ -263,6 +264,8 @@ class Standing:
                 return True
             case Ended():
                 self._on_end(event, now)
+            case Released():
+                self._on_release(event, now)
         return False
 
     # Transitions.
@@ -276,6 +279,18 @@ class Standing:
         last = info.terms.cursor(event.last)
         self._stands(replace(info, status=event.status, last=last, error=event.error, lease=None))
         self._verdict = inf
+        self.turn += 1
+
+    def _on_release(self, event: Released, now: float) -> None:
+        self._overtaken = True
+        info = self.info
+        if info is None or info.terms is None or info.terms.current != event.term:
+            self._doubt(now)
+            return
+        last = info.terms.cursor(event.last)
+        self._stands(replace(info, status=Status.LOST, last=last, lease=0.0))
+        self._lapses = now
+        self._verdict = now + self._lease + _LAPSE_MARGIN
         self.turn += 1
 
     def _doubt(self, now: float) -> None:

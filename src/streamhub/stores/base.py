@@ -36,6 +36,7 @@ __all__ = [
     "Over",
     "Refused",
     "Release",
+    "Released",
     "Removed",
     "Renew",
     "Restore",
@@ -133,7 +134,8 @@ class Renew(msgspec.Struct, frozen=True, gc=False):
 class Release(msgspec.Struct, frozen=True, gc=False):
     """Let the lease lapse now, so that somebody else can continue; the session stays active.
 
-    Given up for good: a renewal that arrives later does not revive it.
+    Given up for good: a renewal that arrives later does not revive it. It is told as ``Released``,
+    unless a cancel was asked for: its producer will end it as cancelled instead.
     """
 
     claim: Claim
@@ -247,6 +249,13 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     error: str | None
 
 
+class Released(msgspec.Struct, frozen=True, gc=False):
+    """The claim of ``term`` was given up after chunk ``last``: the session is lost from now on."""
+
+    term: int
+    last: int
+
+
 class Removed(msgspec.Struct, frozen=True, gc=False):
     """The session was removed."""
 
@@ -255,7 +264,7 @@ class CancelRequested(msgspec.Struct, frozen=True, gc=False):
     """Somebody asked the producer to stop. A hint: the record in the store decides."""
 
 
-LiveEvent = Synced | Unsynced | Appended | Claimed | Ended | Removed | CancelRequested
+LiveEvent = Synced | Unsynced | Appended | Claimed | Ended | Released | Removed | CancelRequested
 
 
 class Store(Protocol):

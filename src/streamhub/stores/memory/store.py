@@ -29,6 +29,7 @@ from ..base import (
     Over,
     Refused,
     Release,
+    Released,
     Removed,
     Renew,
     Restore,
@@ -186,8 +187,7 @@ class MemoryStore(BaseStore):
             case Renew() if record.lease_until > 0:
                 record.renew(now, record.claim)
             case Release():
-                record.lease_until = 0.0
-                record.expires = now + claim.retention
+                self._release(record, now)
             case Finish():
                 if len(record.log) < op.last:
                     return Behind(len(record.log))
@@ -195,6 +195,13 @@ class MemoryStore(BaseStore):
                 self._tell_end(record)
                 return Over(record.status)
         return Stored(len(record.log), record.cancelling)
+
+    def _release(self, record: Record, now: float) -> None:
+        claim = record.claim
+        given_up, record.lease_until = record.lease_until > 0, 0.0
+        record.expires = now + claim.retention
+        if given_up and not record.cancelling:
+            self._tell(claim.session_id, Released(claim.terms.current, len(record.log)))
 
     def _append(self, op: Append, record: Record, now: float) -> WriteResult:
         last = len(record.log)

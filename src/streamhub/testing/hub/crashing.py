@@ -13,7 +13,7 @@ from ...hub import Hub
 from ...stores.base import Store, Takeover
 from ..backend import Backend
 from ..waiting import within
-from .stage import CALM, Hubs, Stage, crash, drain, joined, produce, reader, stall
+from .stage import CALM, Hubs, Stage, crash, drain, joined, produce, reader, stall, until_error
 
 __all__ = ["CrashingTests"]
 
@@ -172,6 +172,29 @@ class CrashingTests(Stage):
             await within(continued.close())
         chunks = await drain((await reader(elsewhere, session)).subscribe())
         assert texts == [chunk.data for chunk in chunks]
+
+    async def test_a_hub_that_closes_is_told_to_readers_at_once(
+        self, hubs: Hubs, elsewhere: Hub, session: str
+    ) -> None:
+        """Who reads or waits learns that the session may be continued when it is released, not
+        when its lease would have lapsed; and reads on where it is continued."""
+        closing = hubs.open()
+        stream = await closing.run(session, _Endless())
+        await stream.publish("a")
+        handle = await reader(elsewhere, session)
+        subscription = handle.subscribe()
+        assert "a" == (await within(anext(subscription))).data
+        waiting = asyncio.create_task(handle.wait())
+        await asyncio.sleep(0)
+        await within(closing.aclose())
+        assert Status.LOST is await within(waiting)
+        assert await handle.done()
+        _, lost = await until_error(subscription, ProducerLost)
+        continued, created = await elsewhere.register(session, takeover="continue")
+        assert created
+        await continued.publish("b")
+        await within(continued.close())
+        assert "b" == joined(await drain(handle.subscribe(after=lost.cursor)))
 
 
 class _Endless:

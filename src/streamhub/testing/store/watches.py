@@ -12,8 +12,11 @@ from ...stores.base import (
     Ended,
     Finish,
     LiveEvent,
+    Release,
+    Released,
     Removed,
     Store,
+    Stored,
     Synced,
     Unsynced,
     Watch,
@@ -138,6 +141,37 @@ class WatchTests(Scene):
         event = await recorder.wait(Ended)
         watch.close()
         assert Ended(claimed.epoch, 1, Status.CANCELLED, None) == event
+
+    async def test_a_release_is_told_once(self, store: Store, other: Store, session: str) -> None:
+        """A claim that is given up arrives with its term and the chunk that it follows; giving it
+        up again is no news, and what continues is told after it."""
+        first = await claim(store, session)
+        await append(store, first, ["a"])
+        watch, recorder = await _watching(other, session)
+        await lose(store, first, last=1)
+        await lose(store, first, last=1)
+        second = await claim(store, session, takeover="continue")
+        await lose(store, second, last=1)
+        await recorder.wait(Released, 2)
+        watch.close()
+        assert [
+            Released(first.terms.current, 1),
+            Claimed(second.terms.current, 1, recorder.of(Claimed)[0].lease, second.generation),
+            Released(second.terms.current, 1),
+        ] == [event for event in recorder.events if not isinstance(event, Synced | Unsynced)]
+
+    async def test_the_release_of_a_session_that_is_to_be_cancelled_is_not_told(
+        self, store: Store, other: Store, session: str
+    ) -> None:
+        """Its producer ends it as cancelled: nobody is told to look for another one."""
+        claimed = await claim(store, session)
+        watch, recorder = await _watching(other, session)
+        await store.cancel(session, generation=claimed.generation, epoch=claimed.epoch)
+        assert Stored(0, cancelling=True) == await write(store, Release(claimed, last=0))
+        await write(store, Finish(claimed, 0, Status.FINISHED, None))
+        assert Status.CANCELLED is (await recorder.wait(Ended)).status
+        watch.close()
+        assert [Synced, Ended] == _kinds(recorder)
 
     async def test_a_removal_is_told(self, store: Store, other: Store, session: str) -> None:
         """Whoever watches a session hears that it was removed."""

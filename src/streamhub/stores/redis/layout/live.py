@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ....chunks import Chunk, Cursor, Item, Status
-from ...base import Appended, CancelRequested, Claimed, Ended, LiveEvent, Removed
+from ...base import Appended, CancelRequested, Claimed, Ended, LiveEvent, Released, Removed
 from .record import OUTCOMES
 
 __all__ = ["appended", "cancel_event", "live_event"]
@@ -57,6 +57,9 @@ def live_event(message: bytes) -> LiveEvent | None:
         _, term_text, last_text, outcome, error = message.split(b" ", 4)
         status = OUTCOMES.get(outcome, Status.FAILED)
         return Ended(int(term_text), int(last_text), status, error.decode() or None)
+    if kind == b"g":
+        _, term_text, last_text = message.split(b" ")
+        return Released(int(term_text), int(last_text))
     if kind == b"r":
         return Removed()
     return None

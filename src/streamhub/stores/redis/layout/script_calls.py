@@ -101,7 +101,7 @@ class Calls:
                 return Call(scripts["renew"], log, claim.generation, last, lease, ttl, *own)
             case Release(_, last):
                 ttl = ms(claim.retention)
-                return Call(scripts["renew"], log, claim.generation, last, 0, ttl, *own)
+                return Call(scripts["renew"], log, claim.generation, last, 0, ttl, *own, keys.live)
             case Finish(_, last, status, error):
                 return Call(
                     scripts["end"],

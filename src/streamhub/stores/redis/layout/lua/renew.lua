@@ -1,6 +1,7 @@
 -- Extend the lease, or (with a lease of 0) give it up.
 -- KEYS: meta, chunks
--- ARGV: generation, last acknowledged offset, lease ms, ttl ms; the claim's epoch, term and terms
+-- ARGV: generation, last acknowledged offset, lease ms, ttl ms; the claim's epoch, term and terms;
+--       live channel, which is told of a lease that is given up
 -- Answers: last | cancelling, last | behind, last | holes | gone | fenced, generation |
 --          over, outcome
 local record = load(KEYS[1])
@@ -19,6 +20,11 @@ elseif record.last < tonumber(ARGV[2]) then
 end
 -- A renewal that was still on its way when the claim was given up must not revive it.
 if record.lease ~= 0 then
+  -- A producer that was asked to stop goes on to end its stream.
+  if tonumber(ARGV[3]) == 0 and record.ours and not record.cancelling then
+    touch(KEYS[1])
+    tell(ARGV[8], table.concat({'g', int(record.term), int(record.last)}, ' '))
+  end
   extend(KEYS[1], KEYS[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
 end
 return stored(record.cancelling, record.last)
