@@ -38,7 +38,9 @@ async def open_client(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Open]:
 
         async def serve(app: ASGIApp, **options: Any) -> httpx.AsyncClient:
             url = await stack.enter_async_context(served(app, **options))
-            return await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+            # A client that knows no TLS: to load the certificates takes longer than most tests.
+            client = httpx.AsyncClient(base_url=url, timeout=30, verify=False)
+            return await stack.enter_async_context(client)
 
         yield serve
     records = caplog.get_records("call")
