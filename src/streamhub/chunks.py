@@ -31,8 +31,9 @@ _MAX_HALF = 2**64 - 1
 class Status(StrEnum):
     """Where a session stands.
 
-    ``LOST`` is never stored: it is what a reader concludes from an active session whose lease
-    has lapsed. A lost session can still be continued, by its old producer or by a new one.
+    ``LOST`` is what a reader concludes from an active session whose lease has lapsed: it can still
+    be continued, by its old producer or by a new one. It is stored only by a feed of ends that has
+    waited long enough: the old producer can not go on then, while a new one still can.
     """
 
     ACTIVE = "active"
@@ -174,6 +175,13 @@ class SessionInfo(msgspec.Struct, frozen=True):
     request: str | None = None
     #: When the epoch began: seconds since 1970 by the store's clock; None if unknown.
     created: float | None = None
+    #: When the store last heard of its producer, or of its end: seconds since 1970 by the store's
+    #: clock. Chunks count once a quarter of the lease, so that it may be so much too early.
+    updated: float | None = None
+    #: When it ended, by the same clock; None while it has not, or if unknown.
+    ended: float | None = None
+    #: The feeds of ends, and the supervisors, that were known when it was claimed.
+    feeds: tuple[str, ...] = ()
     #: Why it failed, or the reason that was given to ``cancel``.
     error: str | None = None
     #: Whether a cancel has been asked for.

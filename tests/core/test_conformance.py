@@ -14,6 +14,7 @@ from streamhub.testing import (
     Backend,
     DamageConformance,
     FakeClock,
+    FeedConformance,
     RollbackConformance,
     StoreConformance,
     WipeConformance,
@@ -105,7 +106,7 @@ class RedisBackend(Backend):
                 yield client
 
 
-class TestMemory(StoreConformance):
+class TestMemory(StoreConformance, FeedConformance):
     @pytest.fixture
     def backend(self) -> Backend:
         return MemoryBackend()

@@ -16,6 +16,7 @@ import msgspec
 from ..chunks import Chunk, Cursor, Item, SessionInfo, Status, Terms, join, right_after
 from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable
+from .feeds import Feeds
 from .watch import Watch
 
 __all__ = [
@@ -73,6 +74,10 @@ class Claim(msgspec.Struct, frozen=True):
     request: str | None = None
     #: When the epoch began: milliseconds since 1970 by the store's clock.
     created_ms: int = 0
+    #: The feeds of ends, and the supervisors, that were known when it was made.
+    feeds: tuple[str, ...] = ()
+    #: Seconds that an end is kept for feeds that have not done it; 0 where there are none.
+    unsaved: float = 0.0
 
     @property
     def epoch(self) -> int:
@@ -83,6 +88,11 @@ class Claim(msgspec.Struct, frozen=True):
     def base(self) -> int:
         """The offset after which this generation writes."""
         return self.terms.base
+
+    @property
+    def kept(self) -> float:
+        """Seconds that the session stays after its end as long as a feed has not done it."""
+        return max(self.retention, self.unsaved)
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -278,6 +288,11 @@ class Store(Protocol):
         """Take over from the hub's config what concerns the store. Comes before anything else."""
         ...
 
+    @property
+    def feeds(self) -> Feeds | None:
+        """What hands out how sessions ended; None in a store that has no feeds."""
+        ...
+
     async def claim(
         self,
         session_id: str,
@@ -376,8 +391,13 @@ class Store(Protocol):
         """
         ...
 
-    def sessions(self) -> AsyncIterator[str]:
-        """The ids of all sessions; one that comes or goes meanwhile may be seen or not."""
+    def sessions(self, *, owner: str | None = None, foreign: bool = False) -> AsyncIterator[str]:
+        """The ids of all sessions; one that comes or goes meanwhile may be seen or not, and some
+        may be of sessions that are gone.
+
+        :param owner: those of one owner. A store that cannot tell them apart names all.
+        :param foreign: those of the Go library as well, which may take much longer.
+        """
         ...
 
     def watch(
@@ -408,6 +428,11 @@ class BaseStore(ABC):
 
     def configure(self, config: HubConfig) -> None:  # noqa: B027 - a default
         """Takes over nothing."""
+
+    @property
+    def feeds(self) -> Feeds | None:
+        """None: there are none."""
+        return None
 
     @abstractmethod
     async def claim(
@@ -458,7 +483,9 @@ class BaseStore(ABC):
         return join(right_after(await self.read(session_id, after, limit), after))
 
     @abstractmethod
-    def sessions(self) -> AsyncIterator[str]: ...
+    def sessions(
+        self, *, owner: str | None = None, foreign: bool = False
+    ) -> AsyncIterator[str]: ...
 
     @abstractmethod
     def watch(

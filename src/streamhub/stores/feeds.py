@@ -15,6 +15,7 @@ its record and its chunks, until all feeds are done or ``unsaved`` is over.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
@@ -23,7 +24,43 @@ import msgspec
 from ..chunks import Chunk, Cursor, SessionInfo
 from .watch import Watch
 
-__all__ = ["DeadEnd", "Due", "FeedInfo", "Feeds", "Later", "Outcome", "Taken"]
+__all__ = [
+    "FORGOTTEN_AFTER",
+    "DeadEnd",
+    "Due",
+    "FeedInfo",
+    "Feeds",
+    "Later",
+    "Outcome",
+    "Taken",
+    "check_feed",
+    "is_supervisor",
+    "suits",
+]
+
+#: A feed that nobody has opened for so many seconds is forgotten.
+FORGOTTEN_AFTER = 7 * 24 * 3600.0
+_NAME = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII)
+
+
+def check_feed(name: object) -> None:
+    """:raises ValueError: no name of a feed of ends."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"a feed's name is 1 to 64 of the signs a-z 0-9 _ - and ., not {name!r:.100}"
+        )
+
+
+def is_supervisor(feed: str) -> bool:
+    """Whether it is the name of a supervisor, which uses the schedule alone."""
+    return feed.startswith(":")
+
+
+def suits(feed: str, owner: str | None) -> bool:
+    """Whether sessions of this owner are put on its schedule: ``:supervise:<owner>`` looks after
+    those of one owner, every other name after all."""
+    *_, wanted = feed.split(":", 2) if feed.count(":") > 1 else (owner,)
+    return wanted == owner
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -64,6 +101,8 @@ class DeadEnd(msgspec.Struct, frozen=True):
     attempts: int
     #: What the last attempt said.
     error: str
+    #: Seconds since 1970 by the store's clock.
+    ended: float
 
 
 class FeedInfo(msgspec.Struct, frozen=True):
@@ -85,12 +124,14 @@ class Feeds(Protocol):
     """The feeds of a store. All of it may raise ``StoreUnavailable``, and all may be repeated.
 
     Names of feeds are 1 to 64 of ``a-z 0-9 _ - .``; those of supervisors, which use the schedule
-    alone, begin with a colon.
+    alone, begin with a colon: ``:supervise`` for all sessions, ``:supervise:<owner>`` for those of
+    one owner.
     """
 
     async def open(self, feed: str, *, unsaved: float) -> None:
         """Make the feed known: what is claimed from now on, and all that the index has, is put on
-        its schedule. Keeps what has ended for ``unsaved`` seconds, or until it is done.
+        its schedule. Keeps what was claimed since for ``unsaved`` seconds after its end, or until
+        it is done.
 
         Asked again from time to time: a feed that nobody has opened for a week is forgotten.
         """
@@ -112,14 +153,18 @@ class Feeds(Protocol):
 
     def watch(self, sink: Callable[[], None]) -> Watch:
         """Call ``sink`` in the event loop when a stream may have become due earlier than ``due``
-        has said: when one has ended or was released. A hint, like all live events."""
+        has said: when one has ended or was released, and when it begins to listen. A hint, like all
+        live events."""
         ...
 
     async def take(
         self, due: Due, feed: str, worker: str, *, lease: float, lost_after: float
     ) -> Taken | Later | None:
-        """Take the end for ``worker``, a name that nobody else has; None where there is nothing to
-        do: it is done or dead, or the stream is not there.
+        """Take the end for ``worker``; None where there is nothing to do: it is done or dead, or
+        the stream is not there.
+
+        ``worker`` is a name that nobody else has, and another one for each end that somebody has at
+        the same time: two ends of one session may be out at once.
 
         A stream that lost its producer is ended as ``LOST`` once that is ``lost_after`` seconds
         ago, or at once if it was set aside. Repeating a call that was granted is granted again and
@@ -128,7 +173,8 @@ class Feeds(Protocol):
         ...
 
     async def renew(self, due: Due, feed: str, worker: str, *, lease: float) -> bool:
-        """Whether the worker still has the end; if so, for another ``lease``."""
+        """Whether the worker still has the end; if so, for another ``lease``. One that is late has
+        it as long as nobody else took it."""
         ...
 
     async def settle(
@@ -144,8 +190,12 @@ class Feeds(Protocol):
         """Give the end back, once and for all (``done``, ``dead``) or until ``after`` seconds have
         passed. False: the worker does not have it any more, and nothing was changed.
 
+        An end that was set aside since it was taken is found where it is now. One that another has
+        continued is nobody's any more.
+
         When all feeds that the stream was claimed under are done with it, it is kept for no longer
-        than ``retention``; one that was set aside is deleted. Repeating it is answered the same.
+        than ``retention``; one that was set aside is deleted. A dead end is kept as one that is not
+        done. Repeating it is answered the same.
         """
         ...
 

@@ -19,6 +19,7 @@ from .base import (
     WriteOp,
     WriteResult,
 )
+from .feeds import Feeds
 
 __all__ = ["WrappedStore"]
 
@@ -42,6 +43,10 @@ class WrappedStore(BaseStore):
 
     def configure(self, config: HubConfig) -> None:
         self.store.configure(config)
+
+    @property
+    def feeds(self) -> Feeds | None:
+        return self.store.feeds
 
     async def claim(
         self,
@@ -100,8 +105,8 @@ class WrappedStore(BaseStore):
     async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
         return await self.store.read_joined(session_id, after, limit)
 
-    def sessions(self) -> AsyncIterator[str]:
-        return self.store.sessions()
+    def sessions(self, *, owner: str | None = None, foreign: bool = False) -> AsyncIterator[str]:
+        return self.store.sessions(owner=owner, foreign=foreign)
 
     def watch(
         self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False

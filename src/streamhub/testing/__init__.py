@@ -17,6 +17,8 @@ from .backend import Backend  # noqa: E402
 from .clock import FakeClock  # noqa: E402
 from .conformance import (  # noqa: E402
     DamageConformance,
+    FeedConformance,
+    FeedRepairConformance,
     RollbackConformance,
     StoreConformance,
     WipeConformance,
@@ -28,6 +30,8 @@ __all__ = [
     "DamageConformance",
     "Fails",
     "FakeClock",
+    "FeedConformance",
+    "FeedRepairConformance",
     "LosesAnswers",
     "LosesEvents",
     "RollbackConformance",

@@ -12,6 +12,7 @@ from .hub.repairing import DamageTests, RollbackTests, WipeTests
 from .hub.running import RunningTests
 from .store.claims import ClaimTests
 from .store.ends import EndTests
+from .store.feeds import FeedRepairTests, FeedTests
 from .store.reads import ReadTests
 from .store.restores import RestoreTests
 from .store.watches import WatchTests
@@ -19,6 +20,8 @@ from .store.writes import WriteTests
 
 __all__ = [
     "DamageConformance",
+    "FeedConformance",
+    "FeedRepairConformance",
     "RollbackConformance",
     "StoreConformance",
     "WipeConformance",
@@ -56,6 +59,20 @@ class StoreConformance(
 
     A test that names a guarantee of the hub begins with its number, as ``test_g3_…``. Every test
     uses sessions of its own, so the data may be shared, and tests may run in parallel.
+    """
+
+
+class FeedConformance(FeedTests):
+    """In addition, for stores that have feeds: the words of ``streamhub.stores.feeds``.
+
+    A feed keeps what all others claim, so these tests need data that no other test uses.
+    """
+
+
+class FeedRepairConformance(FeedRepairTests):
+    """In addition, for stores with feeds whose data can be lost while a producer lives.
+
+    The backend needs ``wipe``.
     """
 
 

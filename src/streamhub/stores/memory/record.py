@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec.structs import replace
+
 from ... import metadata_json
 from ...chunks import Chunk, SessionInfo, Status
 from ..base import Claim
+from ..feeds import is_supervisor
 
-__all__ = ["Record", "Tombstone"]
+__all__ = ["EndState", "Record", "Tombstone"]
+
+
+class EndState:
+    """What has become of one end in one feed."""
+
+    __slots__ = ("attempts", "error", "generation", "state", "until", "worker")
+
+    def __init__(self, generation: str) -> None:
+        self.generation = generation
+        self.state: Literal["new", "held", "again", "done", "dead"] = "new"
+        self.worker = ""
+        self.until = 0.0
+        self.attempts = 0
+        self.error = ""
 
 
 class Record:
@@ -16,14 +36,18 @@ class Record:
         "bytes",
         "cancelling",
         "claim",
+        "ended",
+        "ends",
         "error",
         "expires",
+        "lapsed",
         "lease_until",
         "log",
         "metadata",
         "reason",
         "renewals",
         "status",
+        "updated",
     )
 
     def __init__(self, claim: Claim, metadata: str | None) -> None:
@@ -38,17 +62,47 @@ class Record:
         self.lease_until = 0.0
         self.renewals = 0
         self.expires = 0.0
+        self.updated = 0.0
+        #: When the lease lapses, or was given up.
+        self.lapsed = 0.0
+        self.ended: float | None = None
+        #: By feed; one of another generation is of an end that was continued.
+        self.ends: dict[str, EndState] = {}
 
     def renew(self, now: float, claim: Claim) -> None:
-        self.lease_until = now + claim.lease
+        self.lease_until = self.lapsed = now + claim.lease
         self.renewals += 1
-        self.expires = self.lease_until + claim.retention
+        self.updated = now
+        self.expires = self.lease_until + claim.kept
+
+    def release(self, now: float) -> None:
+        self.lease_until = 0.0
+        self.lapsed = min(self.lapsed, now)
+        self.updated = now
+        self.expires = now + self.claim.kept
 
     def end(self, now: float, status: Status, error: str | None = None) -> None:
         self.status = Status.CANCELLED if self.cancelling else status
         self.error = (self.reason if self.status is Status.CANCELLED else error) or None
         self.cancelling = False
-        self.expires = now + self.claim.retention
+        self.ended = self.updated = now
+        self.expires = now + self.claim.kept
+
+    def keep_for(self, feeds: tuple[str, ...], unsaved: float, now: float) -> None:
+        """It is set aside for these feeds."""
+        self.claim = replace(self.claim, feeds=feeds, unsaved=unsaved)
+        self.expires = max(self.expires, (self.ended or now) + self.claim.kept)
+
+    def end_in(self, feed: str) -> EndState:
+        """What has become of this end in the feed."""
+        found = self.ends.get(feed)
+        if found is None or found.generation != self.claim.generation:
+            found = EndState(self.claim.generation)
+        return found
+
+    def awaited(self, feeds: Iterable[str]) -> bool:
+        """Whether one of the feeds has not done this end."""
+        return any(not is_supervisor(one) and self.end_in(one).state != "done" for one in feeds)
 
     def standing(self, now: float) -> Status:
         if self.status is Status.ACTIVE and self.lease_until <= now:
@@ -70,6 +124,9 @@ class Record:
             owner=claim.owner,
             request=claim.request,
             created=claim.created_ms / 1000,
+            updated=self.updated,
+            ended=self.ended,
+            feeds=claim.feeds,
             error=self.error,
             cancelling=self.cancelling,
             metadata=metadata_json.decode(self.metadata) if metadata and self.metadata else None,

@@ -41,6 +41,7 @@ from ..base import (
     WriteOp,
     WriteResult,
 )
+from .feeds import MemoryFeeds
 from .record import Record, Tombstone
 
 __all__ = ["MemoryStore"]
@@ -87,6 +88,7 @@ class MemoryStore(BaseStore):
         self._live: dict[str, dict[_Watch, None]] = {}
         self._cancels: dict[str, dict[_Watch, None]] = {}
         self._claims_until_sweep = 64
+        self._feeds = MemoryFeeds(self._clock, self._records, self._tell_end)
 
     @classmethod
     def from_url(cls, url: str) -> MemoryStore:
@@ -100,6 +102,10 @@ class MemoryStore(BaseStore):
 
     def __repr__(self) -> str:
         return "memory://"
+
+    @property
+    def feeds(self) -> MemoryFeeds:
+        return self._feeds
 
     async def claim(
         self,
@@ -133,11 +139,13 @@ class MemoryStore(BaseStore):
             if standing is Status.ACTIVE or complete or stopped:
                 return Refused(old.info(now, metadata=False))
         continues = old is not None and takeover == "continue"
+        if continues and old is not None:
+            owner = old.claim.owner if owner is None else owner
+        feeds, unsaved = self._feeds.known_to(owner)
         term = max(int(now * 1000), self._last_term(session_id, old) + 1)
         if continues and old is not None:
             created_ms = old.claim.created_ms
             terms = old.claim.terms.continued(term, len(old.log))
-            owner = old.claim.owner if owner is None else owner
             metadata = old.metadata if metadata is None else metadata
             request = old.claim.request if request is None else request
         else:
@@ -154,13 +162,18 @@ class MemoryStore(BaseStore):
                 owner=owner,
                 request=request,
                 created_ms=created_ms,
+                feeds=feeds,
+                unsaved=unsaved,
             ),
             metadata,
         )
         if continues and old is not None:
             record.log, record.bytes = old.log, old.bytes
+        elif old is not None:
+            self._feeds.set_aside(old, feeds, generation)
         record.renew(now, record.claim)
         self._records[session_id] = record
+        self._feeds.enlist(record.claim)
         self._tell(session_id, Claimed(term, terms.base, lease, generation))
         return Granted(record.claim, record.bytes, record.metadata)
 
@@ -198,8 +211,9 @@ class MemoryStore(BaseStore):
 
     def _release(self, record: Record, now: float) -> None:
         claim = record.claim
-        given_up, record.lease_until = record.lease_until > 0, 0.0
-        record.expires = now + claim.retention
+        given_up = record.lease_until > 0
+        record.release(now)
+        self._feeds.tell(claim)
         if given_up and not record.cancelling:
             self._tell(claim.session_id, Released(claim.terms.current, len(record.log)))
 
@@ -241,6 +255,7 @@ class MemoryStore(BaseStore):
             restored.log, restored.bytes = record.log, record.bytes
         restored.renew(now, restored.claim)
         self._records[claim.session_id] = restored
+        self._feeds.enlist(claim)
         last = len(restored.log)
         self._tell(
             claim.session_id,
@@ -274,10 +289,11 @@ class MemoryStore(BaseStore):
         if record is None:
             return False
         del self._records[session_id]
+        self._feeds.forget(session_id)
         claim = record.claim
         if record.status is Status.ACTIVE:
             # A frozen producer is kept out for as long as its session would have outlived it.
-            self._bury(claim, now + claim.lease + claim.retention)
+            self._bury(claim, now + claim.lease + claim.kept)
         elif claim.terms.current >= int(now * 1000):
             # Whoever claims within this millisecond must still get another term.
             self._bury(claim, now + 0.002)
@@ -313,9 +329,12 @@ class MemoryStore(BaseStore):
             return page
         return [chunk for chunk in page if chunk.cursor.term == after.term]
 
-    async def sessions(self) -> AsyncIterator[str]:
+    async def sessions(
+        self, *, owner: str | None = None, foreign: bool = False
+    ) -> AsyncIterator[str]:
         for session_id in list(self._records):
-            if self._get(session_id, self._clock()) is not None:
+            record = self._get(session_id, self._clock())
+            if record is not None and owner in (None, record.claim.owner):
                 yield session_id
 
     def watch(
@@ -355,6 +374,7 @@ class MemoryStore(BaseStore):
             return
         for session_id in [*self._records, *self._removed]:
             self._get(session_id, now)
+        self._feeds.sweep(now)
         for channels in (self._live, self._cancels):
             for session_id in [key for key, sinks in channels.items() if not sinks]:
                 del channels[session_id]
@@ -368,3 +388,4 @@ class MemoryStore(BaseStore):
         claim = record.claim
         event = Ended(claim.terms.current, len(record.log), record.status, record.error)
         self._tell(claim.session_id, event)
+        self._feeds.tell(claim)

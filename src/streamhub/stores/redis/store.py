@@ -337,7 +337,9 @@ class RedisStore(BaseStore):
         self._check(replies, session_id)
         return replies
 
-    async def sessions(self) -> AsyncIterator[str]:
+    async def sessions(
+        self, *, owner: str | None = None, foreign: bool = False
+    ) -> AsyncIterator[str]:
         seen: set[str] = set()
         for pipeline in await self._claims.each():
             async for key in self._scan(pipeline):
