@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import uuid4
 
 import pytest
 
-from ...chunks import Chunk, SessionInfo, Status
-from ...errors import StreamHubError
+from ...chunks import Status
 from ...stores.base import Fenced, Granted, Over, Refused, Release, Renew, Restore, Store, Stored
 from ...stores.feeds import Due, Feeds, Later, Taken
 from ..backend import Backend
 from ..scene import Scene, new_generation
-from ..waiting import until, within
+from ..waiting import until
+from .feed_steps import UNSAVED, FeedScene, ended, feeds_of, handed_out, take, taken_by, texts_of
 from .steps import append, attempt, claim, end, look, lose, write
 
 __all__ = ["FeedRepairTests", "FeedTests"]
 
-UNSAVED = 60.0
 
-
-class FeedTests(Scene):
-    @pytest.fixture
-    def feed(self) -> str:
-        return f"save-{uuid4().hex[:8]}"
-
-    @pytest.fixture
-    async def feeds(self, store: Store, feed: str) -> Feeds:
-        feeds = _feeds_of(store)
-        await feeds.open(feed, unsaved=UNSAVED)
-        return feeds
-
+class FeedTests(FeedScene):
     @pytest.mark.parametrize("status", [Status.FINISHED, Status.FAILED, Status.CANCELLED])
     async def test_an_end_is_handed_out_once(
         self, store: Store, other: Store, feeds: Feeds, feed: str, session: str, status: Status
@@ -41,13 +28,13 @@ class FeedTests(Scene):
         claimed = await claim(store, session, owner="ada", metadata='{"n": 1}')
         await append(store, claimed, ["a", "b"])
         due = Due(session)
-        assert isinstance(await _take(feeds, due, feed, "one"), Later)
+        assert isinstance(await take(feeds, due, feed, "one"), Later)
         await end(store, claimed, status, last=2, error="why")
-        await _handed_out(_feeds_of(other), feed, due)
+        await handed_out(feeds_of(other), feed, due)
 
-        taken = await _taken(feeds, due, feed, "one")
-        again = await _taken(feeds, due, feed, "one")
-        elsewhere = await _take(_feeds_of(other), due, feed, "two")
+        taken = await taken_by(feeds, due, feed, "one")
+        again = await taken_by(feeds, due, feed, "one")
+        elsewhere = await take(feeds_of(other), due, feed, "two")
 
         info = taken.info
         assert (session, status, claimed.generation) == (
@@ -67,14 +54,14 @@ class FeedTests(Scene):
         assert (1, 1) == (taken.attempt, again.attempt)
         assert isinstance(elsewhere, Later)
         assert 0 < elsewhere.seconds <= 60.0
-        assert ["a", "b"] == await _texts(_feeds_of(other), due, info)
+        assert ["a", "b"] == await texts_of(feeds_of(other), due, info)
 
-        assert not await _feeds_of(other).settle(due, feed, "two", "done")
+        assert not await feeds_of(other).settle(due, feed, "two", "done")
         assert await feeds.settle(due, feed, "one", "done")
         assert await feeds.settle(due, feed, "one", "done")
         assert not await feeds.settle(due, feed, "one", "again")
         assert not await feeds.renew(due, feed, "one", lease=60.0)
-        assert None is await _take(_feeds_of(other), due, feed, "two")
+        assert None is await take(feeds_of(other), due, feed, "two")
         assert status is (await look(store, session)).status
 
     async def test_who_takes_too_long_loses_it(
@@ -82,13 +69,13 @@ class FeedTests(Scene):
     ) -> None:
         """A renewal keeps it, though it be late, as long as nobody else took it; then whoever had
         it is told so, and changes nothing."""
-        due = await _ended(store, session)
-        await _taken(feeds, due, feed, "one", lease=0.1)
+        due = await ended(store, session)
+        await taken_by(feeds, due, feed, "one", lease=0.1)
         await backend.advance(0.15)
         assert await feeds.renew(due, feed, "one", lease=0.1)
-        assert isinstance(await _take(feeds, due, feed, "two"), Later)
+        assert isinstance(await take(feeds, due, feed, "two"), Later)
         await backend.advance(0.15)
-        taken = await _taken(feeds, due, feed, "two")
+        taken = await taken_by(feeds, due, feed, "two")
         assert 2 == taken.attempt
         assert not await feeds.renew(due, feed, "one", lease=60.0)
         for outcome in ("done", "again", "dead"):
@@ -101,19 +88,19 @@ class FeedTests(Scene):
     ) -> None:
         """After its pause, with the next attempt; what was given up is listed with the reason, and
         handed out again only when somebody revives it."""
-        due = await _ended(store, session, owner="ada")
-        await _taken(feeds, due, feed, "one")
+        due = await ended(store, session, owner="ada")
+        await taken_by(feeds, due, feed, "one")
         assert await feeds.settle(due, feed, "one", "again", after=0.1, error="no database")
-        later = await _take(feeds, due, feed, "two")
+        later = await take(feeds, due, feed, "two")
         assert isinstance(later, Later)
         assert later.seconds <= 0.1
         await backend.advance(0.15)
-        taken = await _taken(feeds, due, feed, "two")
+        taken = await taken_by(feeds, due, feed, "two")
         assert 2 == taken.attempt
 
         assert await feeds.settle(due, feed, "two", "dead", error="still none")
         assert await feeds.settle(due, feed, "two", "dead", error="still none")
-        assert None is await _take(feeds, due, feed, "three")
+        assert None is await take(feeds, due, feed, "three")
         (dead,) = [one async for one in feeds.dead(feed)]
         assert (due, 2, "still none", taken.ended) == (
             dead.due,
@@ -127,8 +114,8 @@ class FeedTests(Scene):
         assert await feeds.revive(due, feed)
         assert not await feeds.revive(due, feed)
         assert [] == [one async for one in feeds.dead(feed)]
-        await _handed_out(feeds, feed, due)
-        assert 1 == (await _taken(feeds, due, feed, "three")).attempt
+        await handed_out(feeds, feed, due)
+        assert 1 == (await taken_by(feeds, due, feed, "three")).attempt
 
     @pytest.mark.parametrize("how", ["lapsed", "released"])
     async def test_a_lost_stream_ends_when_its_end_is_taken(
@@ -142,7 +129,7 @@ class FeedTests(Scene):
             await write(store, Release(claimed, last=1))
         else:
             await backend.advance(0.25)
-        later = await _take(feeds, Due(session), feed, "one", lost_after=0.5)
+        later = await take(feeds, Due(session), feed, "one", lost_after=0.5)
         assert isinstance(later, Later)
         assert later.seconds <= 0.5
         assert Stored(2) == await append(store, claimed, ["b"], after=["a"])
@@ -150,7 +137,7 @@ class FeedTests(Scene):
             await write(store, Release(claimed, last=2))
         await backend.advance(0.55)
 
-        taken = await _taken(feeds, Due(session), feed, "one", lost_after=0.5)
+        taken = await taken_by(feeds, Due(session), feed, "one", lost_after=0.5)
 
         assert (Status.LOST, 2) == (taken.info.status, taken.info.chunks)
         assert Over(Status.LOST) == await append(store, claimed, ["c"], after=["a", "b"])
@@ -168,16 +155,16 @@ class FeedTests(Scene):
         await append(store, lost, ["a"])
         await lose(store, lost, last=1)
         due = Due(session)
-        await _taken(feeds, due, feed, "one", lost_after=0.0)
+        await taken_by(feeds, due, feed, "one", lost_after=0.0)
         answer = await attempt(store, session, takeover="continue")
         assert isinstance(answer, Granted)
         assert (lost.epoch, 1) == (answer.claim.epoch, answer.claim.base)
 
         assert not await feeds.settle(due, feed, "one", "done")
-        assert isinstance(await _take(feeds, due, feed, "one"), Later)
+        assert isinstance(await take(feeds, due, feed, "one"), Later)
         await append(store, answer.claim, ["b"], after=["a"])
         await end(store, answer.claim, Status.FINISHED, last=2)
-        taken = await _taken(feeds, due, feed, "two")
+        taken = await taken_by(feeds, due, feed, "two")
         assert (1, answer.claim.generation, 2) == (
             taken.attempt,
             taken.info.generation,
@@ -191,7 +178,7 @@ class FeedTests(Scene):
         lost ends as cancelled, and at once."""
         lost = await claim(store, session)
         await lose(store, lost)
-        await _taken(feeds, Due(session), feed, "one", lost_after=0.0)
+        await taken_by(feeds, Due(session), feed, "one", lost_after=0.0)
         answer = await store.cancel(session, generation=lost.generation, epoch=lost.epoch)
         assert Status.CANCELLED is answer
         assert isinstance(await attempt(store, session, takeover="continue"), Granted)
@@ -199,7 +186,7 @@ class FeedTests(Scene):
         cancelled = await claim(store, f"{session}:2", lease=0.1)
         await store.cancel(f"{session}:2", generation=cancelled.generation, epoch=cancelled.epoch)
         await backend.advance(0.15)
-        taken = await _taken(feeds, Due(f"{session}:2"), feed, "two", lost_after=60.0)
+        taken = await taken_by(feeds, Due(f"{session}:2"), feed, "two", lost_after=60.0)
         assert Status.CANCELLED is taken.info.status
 
     @pytest.mark.parametrize("status", [Status.FINISHED, Status.LOST])
@@ -219,27 +206,27 @@ class FeedTests(Scene):
         await append(store, first, ["a", "b"])
         await end(store, first, status, last=2)
         if held:
-            await _taken(feeds, Due(session), feed, "one", lost_after=0.0)
+            await taken_by(feeds, Due(session), feed, "one", lost_after=0.0)
         second = await claim(store, session)
         await append(store, second, ["x"])
         due = Due(session, second.generation)
-        await _handed_out(feeds, feed, due)
+        await handed_out(feeds, feed, due)
 
         if held:
-            assert isinstance(await _take(feeds, due, feed, "two"), Later)
+            assert isinstance(await take(feeds, due, feed, "two"), Later)
             assert await feeds.renew(Due(session), feed, "one", lease=60.0)
         else:
-            taken = await _taken(feeds, due, feed, "one")
+            taken = await taken_by(feeds, due, feed, "one")
             assert (first.generation, status, "first") == (
                 taken.info.generation,
                 taken.info.status,
                 taken.info.metadata,
             )
-            assert ["a", "b"] == await _texts(feeds, due, taken.info)
+            assert ["a", "b"] == await texts_of(feeds, due, taken.info)
         place = Due(session) if held else due
         assert await feeds.settle(place, feed, "one", "done")
         assert await feeds.settle(place, feed, "one", "done")
-        assert None is await _take(feeds, due, feed, "two")
+        assert None is await take(feeds, due, feed, "two")
         assert [] == await feeds.read(due, first.terms.place(0), 10)
         assert (Status.ACTIVE, 1) == (
             (await look(store, session)).status,
@@ -251,25 +238,25 @@ class FeedTests(Scene):
         self, store: Store, feeds: Feeds, feed: str, session: str
     ) -> None:
         """A restart over an end that every feed has done replaces it as ever."""
-        due = await _ended(store, session)
-        await _taken(feeds, due, feed, "one")
+        due = await ended(store, session)
+        await taken_by(feeds, due, feed, "one")
         assert await feeds.settle(due, feed, "one", "done")
         second = await claim(store, session)
-        assert None is await _take(feeds, Due(session, second.generation), feed, "two")
+        assert None is await take(feeds, Due(session, second.generation), feed, "two")
 
     async def test_a_removal_takes_all_ends_with_it(
         self, store: Store, feeds: Feeds, feed: str, session: str
     ) -> None:
         """Those that were set aside, too. Who has one is told so by what it does next."""
-        await _ended(store, session)
+        await ended(store, session)
         second = await claim(store, session)
         await end(store, second, Status.FINISHED)
         third = await claim(store, session)
         aside = [Due(session, one.generation) for one in (second, third)]
-        await _taken(feeds, aside[0], feed, "one")
+        await taken_by(feeds, aside[0], feed, "one")
         assert await store.remove(session)
         for due in (Due(session), *aside):
-            assert None is await _take(feeds, due, feed, "two")
+            assert None is await take(feeds, due, feed, "two")
         assert not await feeds.settle(aside[0], feed, "one", "done")
 
     async def test_an_end_is_kept_until_all_feeds_have_done_it(
@@ -283,7 +270,7 @@ class FeedTests(Scene):
         await end(store, claimed, Status.FINISHED)
         await backend.advance(0.15)
         for name in (feed, second):
-            assert 1 == (await _taken(feeds, Due(session), name, name)).attempt
+            assert 1 == (await taken_by(feeds, Due(session), name, name)).attempt
         assert await feeds.settle(Due(session), feed, feed, "done")
         assert Status.FINISHED is (await look(store, session)).status
         assert await feeds.settle(Due(session), second, second, "done")
@@ -297,159 +284,30 @@ class FeedTests(Scene):
         self, backend: Backend, store: Store, feed: str, session: str
     ) -> None:
         """Memory is bounded, whoever does not read a feed; what was set aside goes, too."""
-        feeds = _feeds_of(store)
+        feeds = feeds_of(store)
         await feeds.open(feed, unsaved=0.3)
-        await _ended(store, session, retention=0.1)
+        await ended(store, session, retention=0.1)
         second = await claim(store, session, retention=0.1)
         await end(store, second, Status.FINISHED)
         await backend.advance(0.4)
-        assert None is await _take(feeds, Due(session), feed, "one")
-        assert None is await _take(feeds, Due(session, second.generation), feed, "one")
+        assert None is await take(feeds, Due(session), feed, "one")
+        assert None is await take(feeds, Due(session, second.generation), feed, "one")
         assert [None] == list(await store.look([session]))
-
-    async def test_a_new_feed_gets_what_is_there(
-        self, store: Store, feeds: Feeds, feed: str, session: str
-    ) -> None:
-        """Sessions that were claimed before it was known are on its schedule, and are set aside for
-        it as well."""
-        await _ended(store, session)
-        late = f"{feed}.late"
-        await feeds.open(late, unsaved=UNSAVED)
-        await _handed_out(feeds, late, Due(session))
-        second = await claim(store, session)
-        taken = await _taken(feeds, Due(session, second.generation), late, "one")
-        assert 1 == taken.attempt
-
-    async def test_a_stream_is_handed_out_to_one_who_asks_and_comes_again(
-        self, backend: Backend, store: Store, feeds: Feeds, feed: str, session: str
-    ) -> None:
-        """After the hold, unless whoever got it has put it off; and what was put on since stays
-        on."""
-        due = await _ended(store, session)
-        await _handed_out(feeds, feed, due, hold=0.2)
-        found, rest = await feeds.due(feed, 100, hold=60.0)
-        assert due not in found
-        assert 0 < rest <= 0.2
-        await backend.advance(0.25)
-        await _handed_out(feeds, feed, due, hold=60.0)
-        await feeds.put_off(feed, {due: 0.1})
-        await backend.advance(0.15)
-        await _handed_out(feeds, feed, due, hold=60.0)
-        second = await claim(store, session)
-        await end(store, second, Status.FINISHED)
-        await feeds.put_off(feed, {due: None})
-        await _handed_out(feeds, feed, due, hold=60.0)
-        await _taken(feeds, due, feed, "one")
-        await feeds.settle(due, feed, "one", "done")
-        await feeds.put_off(feed, {due: None, Due("nobody has it"): None})
-        found, rest = await feeds.due(feed, 100, hold=60.0)
-        assert due not in found
-        assert 0 <= rest <= 60.0
-
-    async def test_no_more_are_handed_out_than_are_asked_for(
-        self, store: Store, feeds: Feeds, feed: str, session: str
-    ) -> None:
-        """And it is said that there are more."""
-        expected = {await _ended(store, f"{session}:{n}") for n in range(5)}
-        got: list[Due] = []
-
-        async def all_came() -> bool:
-            found, rest = await feeds.due(feed, 2, hold=60.0)
-            assert len(found) <= 2
-            assert not (len(found) == 2 and len(got) + 2 < 5 and rest > 0)
-            got.extend(found)
-            return len(got) >= 5
-
-        async def all_wait() -> bool:
-            return 5 in [one.overdue for one in await feeds.known() if one.name == feed]
-
-        # Their ends are put on the schedule a moment after they are stored.
-        await until(all_wait)
-        await until(all_came)
-        assert (5, expected) == (len(got), set(got))
-
-    @pytest.mark.parametrize("how", ["end", "release", "cancel"])
-    async def test_news_are_told(
-        self, store: Store, other: Store, feeds: Feeds, feed: str, session: str, how: str
-    ) -> None:
-        """Who waits hears of an end and of a release, and then finds it due."""
-        heard = asyncio.Event()
-        watch = _feeds_of(other).watch(heard.set)
-        # The first news are that it listens.
-        await within(heard.wait())
-        heard.clear()
-        claimed = await claim(store, session)
-        if how == "cancel":
-            await lose(store, claimed)
-            await within(heard.wait())
-            await _handed_out(feeds, feed, Due(session))
-            heard.clear()
-        if how == "end":
-            await end(store, claimed, Status.FINISHED)
-        elif how == "release":
-            await lose(store, claimed)
-        else:
-            await store.cancel(session, generation=claimed.generation, epoch=claimed.epoch)
-        await within(heard.wait())
-        watch.close()
-        found, _ = await feeds.due(feed, 100, hold=60.0)
-        assert Due(session) in found
-
-    async def test_supervisors_use_the_schedule_alone(
-        self, store: Store, feeds: Feeds, feed: str, session: str
-    ) -> None:
-        """That of one owner gets this owner's sessions; none of them has an end kept."""
-        names = (":supervise", ":supervise:ada", ":supervise:b o b")
-        for name in names:
-            await feeds.open(name, unsaved=0.0)
-        adas = await claim(store, session, owner="ada")
-        assert {feed, ":supervise", ":supervise:ada"} == set(adas.feeds)
-        assert set(adas.feeds) == set((await look(store, session)).feeds)
-        bobs = await claim(store, f"{session}:bob", owner="b o b")
-        assert ":supervise:b o b" in bobs.feeds
-        await lose(store, adas)
-        await lose(store, bobs)
-        for name in names[1:]:
-            due = Due(session if name.endswith("ada") else f"{session}:bob")
-            await _handed_out(feeds, name, due, alone=True)
-        continued = await attempt(store, session, takeover="continue")
-        assert isinstance(continued, Granted)
-        assert ":supervise:ada" in continued.claim.feeds
-        assert "ada" == continued.claim.owner
-        await end(store, continued.claim, Status.FINISHED)
-        await _taken(feeds, Due(session), feed, "one")
-        await feeds.settle(Due(session), feed, "one", "done")
-        again = await claim(store, session)
-        assert None is await _take(feeds, Due(session, again.generation), feed, "two")
-
-    async def test_feeds_are_known_with_what_waits_in_them(
-        self, backend: Backend, store: Store, other: Store, feeds: Feeds, feed: str, session: str
-    ) -> None:
-        """For how long nobody has asked, and how much is overdue."""
-        due = await _ended(store, session)
-        await _handed_out(feeds, feed, due, hold=0.05)
-        await backend.advance(0.2)
-        (known,) = [one for one in await _feeds_of(other).known() if one.name == feed]
-        assert 1 == known.overdue
-        assert 0.1 <= known.oldest <= known.idle
-        await feeds.due(feed, 100, hold=60.0)
-        (known,) = [one for one in await _feeds_of(other).known() if one.name == feed]
-        assert (0, 0.0) == (known.overdue, known.oldest)
 
     async def test_of_many_workers_one_gets_it(
         self, store: Store, other: Store, feeds: Feeds, feed: str, session: str
     ) -> None:
         """However many ask at the same time, and of many claims over it one sets it aside."""
-        due = await _ended(store, session)
+        due = await ended(store, session)
         answers = await asyncio.gather(
-            *[_take(_feeds_of(one), due, feed, new_generation()) for one in [store, other] * 8]
+            *[take(feeds_of(one), due, feed, new_generation()) for one in [store, other] * 8]
         )
         assert 1 == sum(isinstance(one, Taken) for one in answers)
         claims = await asyncio.gather(*[attempt(one, session) for one in [store, other] * 4])
         granted = [one for one in claims if isinstance(one, Granted)]
         assert 7 == sum(isinstance(one, Refused) for one in claims)
         aside = Due(session, granted[0].claim.generation)
-        assert isinstance(await _take(feeds, aside, feed, "late"), Later)
+        assert isinstance(await take(feeds, aside, feed, "late"), Later)
 
     async def test_a_claim_that_is_repeated_sets_aside_once(
         self, store: Store, feeds: Feeds, feed: str, session: str
@@ -461,9 +319,9 @@ class FeedTests(Scene):
         generation = new_generation()
         for _ in range(2):
             assert isinstance(await attempt(store, session, generation), Granted)
-        taken = await _taken(feeds, Due(session, generation), feed, "one")
+        taken = await taken_by(feeds, Due(session, generation), feed, "one")
         assert first.generation == taken.info.generation
-        assert ["a"] == await _texts(feeds, taken.due, taken.info)
+        assert ["a"] == await texts_of(feeds, taken.due, taken.info)
 
 
 class FeedRepairTests(Scene):
@@ -473,7 +331,7 @@ class FeedRepairTests(Scene):
         self, backend: Backend, store: Store, other: Store, session: str
     ) -> None:
         """Its end is handed out as it would have been, and kept for as long."""
-        feeds = _feeds_of(store)
+        feeds = feeds_of(store)
         await feeds.open("save", unsaved=UNSAVED)
         claimed = await claim(store, session, retention=0.1)
         await append(store, claimed, ["a"])
@@ -481,73 +339,10 @@ class FeedRepairTests(Scene):
         await write(store, Restore(claimed, metadata=None))
         await append(store, claimed, ["a"])
         await end(store, claimed, Status.FINISHED, last=1)
-        await _feeds_of(other).open("save", unsaved=UNSAVED)
-        await _handed_out(_feeds_of(other), "save", Due(session))
+        await feeds_of(other).open("save", unsaved=UNSAVED)
+        await handed_out(feeds_of(other), "save", Due(session))
         await backend.advance(0.15)
-        taken = await _taken(_feeds_of(other), Due(session), "save", "one")
+        taken = await taken_by(feeds_of(other), Due(session), "save", "one")
         assert (("save",), 1) == (taken.info.feeds, taken.attempt)
         assert claimed.generation == taken.info.generation
         assert await feeds.settle(Due(session), "save", "one", "done")
-
-
-async def _ended(
-    store: Store, session_id: str, *, owner: str | None = None, retention: float = 60.0
-) -> Due:
-    claimed = await claim(store, session_id, owner=owner, retention=retention)
-    await end(store, claimed, Status.FINISHED)
-    return Due(session_id)
-
-
-async def _take(
-    feeds: Feeds,
-    due: Due,
-    feed: str,
-    worker: str,
-    *,
-    lease: float = 60.0,
-    lost_after: float = 60.0,
-) -> Taken | Later | None:
-    return await feeds.take(due, feed, worker, lease=lease, lost_after=lost_after)
-
-
-async def _taken(
-    feeds: Feeds,
-    due: Due,
-    feed: str,
-    worker: str,
-    *,
-    lease: float = 60.0,
-    lost_after: float = 60.0,
-) -> Taken:
-    answer = await _take(feeds, due, feed, worker, lease=lease, lost_after=lost_after)
-    assert isinstance(answer, Taken)
-    assert due == answer.due
-    return answer
-
-
-async def _handed_out(
-    feeds: Feeds, feed: str, due: Due, *, hold: float = 60.0, alone: bool = False
-) -> None:
-    """Wait until the stream is due and handed out to us: what ends is put on the schedule a moment
-    after it."""
-
-    async def comes() -> bool:
-        found, _ = await feeds.due(feed, 100, hold=hold)
-        if alone:
-            assert set(found) <= {due}
-        return due in found
-
-    await until(comes)
-
-
-async def _texts(feeds: Feeds, due: Due, info: SessionInfo) -> list[str]:
-    assert info.terms is not None
-    chunks: list[Chunk] = await feeds.read(due, info.terms.place(0), 100)
-    return [chunk.data for chunk in chunks]
-
-
-def _feeds_of(store: Store) -> Feeds:
-    feeds = store.feeds
-    if feeds is None:
-        raise StreamHubError("the store has no feeds")
-    return feeds
