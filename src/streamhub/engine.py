@@ -173,6 +173,7 @@ class Engine:
             spawn=self.spawn,
             spawn_last=self.spawn_last,
             is_ending=lambda: self.ending,
+            is_draining=lambda: self._draining,
             on_done=self._productions.pop,
         )
         self._productions[production] = None
@@ -254,7 +255,7 @@ class Engine:
         sources = dict(self._sources)
         for task in sources:
             if not task.cancelling():
-                task.cancel("the hub is closing")
+                task.cancel("handover")
         if sources:
             await asyncio.wait(sources, timeout=clean_up)
         releases = {

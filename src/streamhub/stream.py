@@ -20,6 +20,7 @@ from .errors import (
     storable,
 )
 from .producing.cancelling import Production
+from .producing.phase import Stopping
 from .producing.sources import Source, produce
 from .reading.replay import parse_after
 from .reading.session_view import SessionView
@@ -70,6 +71,25 @@ class LiveStream:
     def generation(self) -> str | None:
         """The fencing token of this producer (a UUIDv7); None on a reader's handle."""
         return None if self._producer is None else self._producer.claim.generation
+
+    @property
+    def stopping(self) -> Stopping | None:
+        """Why this producer is to come to an end; None while it may go on, and on a reader's
+        handle.
+
+        - ``"cancelled"``: somebody has called ``cancel``.
+        - ``"handover"``: the hub closes, and leaves the session to others. That is said as soon as
+          ``aclose(drain=…)`` begins to wait: a source may go on to its end until the time is over.
+          One that would rather stop at a good place raises ``HubClosed``, and its session is
+          released at once.
+        - ``"fenced"``: nothing that is published is stored any more. Another producer has the
+          session, it was removed, ended by somebody else, or could not be written for too long.
+
+        Where a source of ``run``, or the body of ``async with``, is interrupted, the
+        ``CancelledError`` has this word as its message. Where the event loop itself shuts down,
+        which cancels every task, it has none.
+        """
+        return None if self._production is None else self._production.stopping
 
     async def publish(self, chunk: str, *, event: str | None = None) -> Cursor:
         """Accept ``chunk`` as the next of the stream and return its cursor.

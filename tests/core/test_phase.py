@@ -206,3 +206,32 @@ def test_only_an_end_that_was_asked_for_here_is_ones_own() -> None:
     assert at("finish", "over").asked_to_end
     for name in ("over", "release", "cancel", "fence", "abandon"):
         assert not at(name).asked_to_end
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ((), None),
+        (("lose",), None),
+        (("finish",), None),
+        (("finish", "over"), None),
+        (("cancel",), "cancelled"),
+        (("cancel", "finish"), "cancelled"),
+        (("cancel", "release"), "cancelled"),
+        (("finish", "cancel"), "cancelled"),
+        (("over, cancelled",), "cancelled"),
+        (("release",), "handover"),
+        (("release", "let_go"), "handover"),
+        (("release", "lose"), "handover"),
+        (("release", "cancel"), "cancelled"),
+        (("release", "fence"), "fenced"),
+        (("abandon",), "handover"),
+        (("fence",), "fenced"),
+        (("cancel", "fence"), "fenced"),
+        (("give_up",), "fenced"),
+        (("over",), "fenced"),
+    ],
+)
+def test_why_a_producer_is_to_stop(inputs: tuple[str, ...], expected: str | None) -> None:
+    """What was asked for last and counts; nothing where its user ends the stream."""
+    assert expected == at(*inputs).stopping

@@ -14,6 +14,7 @@ from ..signals import is_cancelled
 from ..stores.base import CancelRequested, LiveEvent, Store, Synced
 from .ending import OnEnd, tell
 from .leases import Leases
+from .phase import Stopping
 from .producer import Producer
 
 __all__ = ["OnCancel", "Production", "comes_of_closing"]
@@ -39,6 +40,7 @@ class Production:
     :param on_end: told of the end, if this producer ends the stream.
     :param spawn_last: runs what a hub that closes waits for.
     :param is_ending: whether the hub is closing, or its event loop shuts down.
+    :param is_draining: whether it is going to, and waits for its sources to end.
     :param on_done: called once, when the producer is done.
     """
 
@@ -53,6 +55,7 @@ class Production:
         spawn: Spawn,
         spawn_last: Spawn,
         is_ending: Callable[[], bool],
+        is_draining: Callable[[], bool],
         on_done: Callable[[Production], object],
     ) -> None:
         self.producer = producer
@@ -67,6 +70,7 @@ class Production:
         self._spawn = spawn
         self._spawn_last = spawn_last
         self._is_ending = is_ending
+        self._is_draining = is_draining
         self._on_done = on_done
         self._body: asyncio.Task[object] | None = None
         self._interrupted = False
@@ -77,9 +81,11 @@ class Production:
         leases.add(producer)
 
     @property
-    def releasing(self) -> bool:
-        """Whether the session is to be left to others, as a hub that closes does."""
-        return self._is_ending()
+    def stopping(self) -> Stopping | None:
+        """Why the producer is to come to an end; None while it may go on."""
+        if self.producer.open and (self._is_ending() or self._is_draining()):
+            return self.producer.state.stopping or "handover"
+        return self.producer.state.stopping
 
     def enter(self) -> None:
         """The current task produces, in its ``async with stream``: a cancel may interrupt it."""
@@ -93,10 +99,10 @@ class Production:
         producer = self.producer
         interrupted = self._leave_body()
         if error is None:
-            if producer.open or not self.releasing:
+            if producer.open or not self._is_ending():
                 await producer.finish(Status.FINISHED)
             return False
-        if self.releasing and comes_of_closing(error):
+        if self._hands_over(error) and not interrupted:
             await producer.release()
             return False
         try:
@@ -114,7 +120,7 @@ class Production:
 
         :raises HubClosed: it was that.
         """
-        if self.releasing and not isinstance(error, str) and comes_of_closing(error):
+        if not isinstance(error, str) and self._hands_over(error):
             await self.producer.release()
             raise HubClosed
         await self.producer.finish(Status.FAILED, describe(error))
@@ -122,6 +128,10 @@ class Production:
     async def release(self) -> None:
         """Store what is pending and give the lease up, so that others can continue."""
         await self.producer.release()
+
+    def _hands_over(self, error: BaseException) -> bool:
+        """Whether the session is left to others, because its hub closes or is about to."""
+        return (self._is_ending() or self._is_draining()) and comes_of_closing(error)
 
     def _leave_body(self) -> bool:
         """True if the body was interrupted by us, and nobody else cancelled its task."""
@@ -172,7 +182,7 @@ class Production:
     def _interrupt(self) -> None:
         if self._body is not None and not self._interrupted:
             self._interrupted = True
-            self._body.cancel("the stream was cancelled")
+            self._body.cancel(self.stopping)
 
     async def _end(self) -> None:
         try:
@@ -181,7 +191,7 @@ class Production:
             logger.info("%s", error)
 
     def _on_producer_done(self) -> None:
-        ended_here = self.producer.finishing or self.releasing
+        ended_here = self.producer.finishing or self._is_ending()
         if self.owned and self._body is not None and not ended_here:
             logger.warning("session %r is lost to this producer", self.producer.claim.session_id)
             self._interrupt()

@@ -32,12 +32,15 @@ operation (``last_write``) after all of them.
 from __future__ import annotations
 
 from enum import Enum, Flag, auto
+from typing import Literal
 
 from ..chunks import Status
 from ..errors import HubClosed, ProducerFenced, StreamClosed, StreamHubError
 from ..stores.base import Claim
 
-__all__ = ["Follow", "LastWrite", "Phase", "ProducerState"]
+__all__ = ["Follow", "LastWrite", "Phase", "ProducerState", "Stopping"]
+
+Stopping = Literal["cancelled", "handover", "fenced"]
 
 
 class Phase(Enum):
@@ -113,6 +116,23 @@ class ProducerState:
     @property
     def last_write(self) -> LastWrite | None:
         return _LAST_WRITE.get(self.phase)
+
+    @property
+    def stopping(self) -> Stopping | None:
+        """Why the producer is to come to an end; None while nobody but its user has said so."""
+        match self.phase:
+            case Phase.CANCELLING:
+                return "cancelled"
+            case Phase.ENDING | Phase.ENDED if self.outcome[0] is Status.CANCELLED:
+                return "cancelled"
+            case Phase.RELEASING | Phase.RELEASED:
+                return "handover"
+            case Phase.FENCED | Phase.BROKEN:
+                return "fenced"
+            case Phase.ENDED if not self.asked_to_end:
+                # By somebody who took its producer for lost.
+                return "fenced"
+        return None
 
     def finish(self, status: Status, error: str) -> Follow:
         """The user ends the stream."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from .. import stream
 from ..chunks import Cursor, SessionInfo, Status
 from ..errors import HubClosed, NotProducer
+from ..producing.phase import Stopping
 from ..reading import subscription
 from .background import Background
 from .subscription import Subscription
@@ -39,6 +40,12 @@ class LiveStream:
     def generation(self) -> str | None:
         """The fencing token of this producer (a UUIDv7); None on a reader's handle."""
         return self._stream.generation
+
+    @property
+    def stopping(self) -> Stopping | None:
+        """Why this producer is to come to an end: ``"cancelled"``, ``"handover"`` or ``"fenced"``;
+        see :attr:`streamhub.LiveStream.stopping`."""
+        return self._stream.stopping
 
     def publish(self, chunk: str, *, event: str | None = None) -> Cursor:
         """Accept ``chunk`` as the next of the stream and return its cursor.
