@@ -78,7 +78,8 @@ class Engine:
 
     def check(self) -> None:
         """:raises HubClosed: the hub is closed.
-        :raises HubInOtherLoop: it belongs to another event loop than the one that runs here.
+        :raises HubInOtherLoop: it belongs to another event loop than the one that runs here, if any
+            does.
         :raises HubInOtherProcess: it belongs to the process that this one was forked from.
         """
         self.check_place()
@@ -87,14 +88,16 @@ class Engine:
 
     def check_place(self) -> None:
         """The same for what may be done with a hub that is closed."""
-        try:
-            if asyncio.get_running_loop() is self._loop:
-                return
-        except RuntimeError:
-            pass  # none runs, as in a child that was forked within a coroutine
+        here: asyncio.AbstractEventLoop | None = None
+        # None runs in plain code, and in a child that was forked within a coroutine.
+        with suppress(RuntimeError):
+            here = asyncio.get_running_loop()
+        if here is self._loop:
+            return
         if self._forked_from is not None:
             raise HubInOtherProcess(self._forked_from)
-        raise HubInOtherLoop(self._thread.name if self._loop.is_running() else None)
+        thread = self._thread.name if self._loop.is_running() else None
+        raise HubInOtherLoop(thread, in_none=here is None)
 
     @property
     def ending(self) -> bool:

@@ -54,22 +54,35 @@ class HubClosed(StreamHubError):
 
 
 class HubInOtherLoop(StreamHubError, RuntimeError):
-    """A hub, or a handle of it, was used in another event loop than the one of its first use.
+    """A hub, or a handle of it, was used in another event loop than the one of its first use, or
+    where none is running.
 
     ``thread`` is the name of the thread in which that one runs; None if it has ended.
     """
 
-    def __init__(self, thread: str | None) -> None:
+    def __init__(self, thread: str | None, *, in_none: bool = False) -> None:
         self.thread = thread
-        super().__init__(
-            "this hub was first used in an event loop that has ended. A hub belongs to one event "
-            "loop: open another in each asyncio.run(), in each test that has a loop of its own; "
-            "with Starlette's TestClient, make all requests within `with TestClient(app)`"
-            if thread is None
-            else f"this hub belongs to the event loop of thread {thread!r}, and is used from "
-            "another one. Call it there (asyncio.run_coroutine_threadsafe), open a hub in each "
-            "event loop, or use streamhub.sync, whose hubs are for all threads"
-        )
+        if in_none:
+            of = "has ended" if thread is None else f"runs in thread {thread!r}"
+            said = (
+                "this hub, or a handle of it, was used where no event loop is running. Use it in "
+                f"coroutines of the event loop of its first use, which {of}: do all of it within "
+                "one asyncio.run(), or use streamhub.sync, whose hubs need no event loop"
+            )
+        elif thread is None:
+            said = (
+                "this hub was first used in an event loop that has ended. A hub belongs to one "
+                "event loop: open another in each asyncio.run(), in each test that has a loop of "
+                "its own; with Starlette's TestClient, make all requests within "
+                "`with TestClient(app)`"
+            )
+        else:
+            said = (
+                f"this hub belongs to the event loop of thread {thread!r}, and is used from "
+                "another one. Call it there (asyncio.run_coroutine_threadsafe), open a hub in each "
+                "event loop, or use streamhub.sync, whose hubs are for all threads"
+            )
+        super().__init__(said)
 
 
 class HubInOtherProcess(StreamHubError, RuntimeError):

@@ -231,44 +231,48 @@ class LiveStream:
         removed, expired), nothing changes and the answer is ``LOST``. If it is replaced during
         the wait, the answer is ``CANCELLED``: nothing else can have become of it.
 
-        :param wait: wait up to so many seconds for the end; without, return at once.
+        :param wait: wait up to so many seconds for the end; without, return at once. Where a store
+            has lost the stream, that is waited for, too, up to a lease: its producer may put it
+            back.
         :param reason: kept as ``info().error`` of a stream that ends as cancelled.
         :return: the status reached: ``ACTIVE`` while the producer has not stopped yet.
         """
         self._engine.check()
-        view = None if wait is None else self._engine.watcher.attach(self._session_id)
+        reason = None if reason is None else storable(reason)
+        if wait is None:
+            return await self._ask_cancel(reason) or Status.LOST
+        view = self._engine.watcher.attach(self._session_id)
+        until = asyncio.get_running_loop().time() + wait
         try:
-            status = await self._engine.store.cancel(
-                self._session_id,
-                generation=self._owner_generation,
-                epoch=self._epoch,
-                reason=None if reason is None else storable(reason),
-            )
-            if status is None:
-                return Status.LOST
-            if view is None or status is not Status.ACTIVE:
+            while (status := await self._ask_cancel(reason)) is None:
+                if not await self._is_put_back(view, until):
+                    return Status.LOST
+            if status is not Status.ACTIVE:
                 return status
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout_at(until):
                     return await self._wait_cancelled(view)
             info = await self._info_if_any()
-            return info.status if info is not None and self._is_mine(info) else Status.CANCELLED
+            if info is None:
+                # A cancel that the store has lost is to be asked for again.
+                return Status.LOST if view.standing.is_missing(patient=True) else Status.ACTIVE
+            return info.status if self._is_mine(info) else Status.CANCELLED
         finally:
-            if view is not None:
-                self._engine.watcher.detach(view)
+            self._engine.watcher.detach(view)
 
     async def wait(self, timeout: float | None = None) -> Status:
         """Wait until the stream has ended or is lost, or for ``timeout`` seconds.
 
         :return: the status reached then.
-        :raises SessionNotFound: there is no such session (any more).
+        :raises SessionNotFound: there is no such session (any more): its producer has not put it
+            back for a lease, or not when the time is over.
         """
         self._engine.check()
         view = self._engine.watcher.attach(self._session_id)
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    while (info := await view.wait_info()).status is Status.ACTIVE:
+                    while (info := await view.wait_info(patient=True)).status is Status.ACTIVE:
                         await view.wait_news()
                     return info.status
             return (await self._info()).status
@@ -331,11 +335,27 @@ class LiveStream:
             raise info
         return info
 
+    async def _ask_cancel(self, reason: str | None) -> Status | None:
+        return await self._engine.store.cancel(
+            self._session_id,
+            generation=self._owner_generation,
+            epoch=self._epoch,
+            reason=reason,
+        )
+
+    async def _is_put_back(self, view: SessionView, until: float) -> bool:
+        """Whether this stream, which the store did not have, is there again by then."""
+        with suppress(TimeoutError, SessionNotFound):
+            async with asyncio.timeout_at(until):
+                await view.wait_look()
+                return self._is_mine(await view.wait_info(patient=True))
+        return False
+
     async def _wait_cancelled(self, view: SessionView) -> Status:
         """The end of a stream whose cancel is asked for."""
         try:
             while True:
-                info = await view.wait_info()
+                info = await view.wait_info(patient=True)
                 if not self._is_mine(info):
                     return Status.CANCELLED
                 if info.status is not Status.ACTIVE:

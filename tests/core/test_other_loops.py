@@ -171,3 +171,18 @@ async def test_every_handle_refuses_in_a_forked_child(
     ]
     assert expected == [await within(process.line()) for _ in expected]
     assert 0 == await within(process.wait())
+
+
+def test_a_subscription_that_is_made_without_an_event_loop_says_so() -> None:
+    """It is no coroutine, and may be called anywhere: what was done is told, and what to do."""
+    hub = Hub()
+
+    async def use() -> LiveStream:
+        stream, _ = await hub.register("chat")
+        with pytest.raises(HubInOtherLoop, match="no event loop is running.*'MainThread'"):
+            await asyncio.to_thread(stream.subscribe)
+        return stream
+
+    stream = asyncio.run(use())
+    with pytest.raises(HubInOtherLoop, match="no event loop is running.*one asyncio.run"):
+        stream.subscribe()

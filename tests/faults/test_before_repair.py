@@ -10,7 +10,15 @@ import httpx
 import pytest
 
 import streamhub.sync
-from streamhub import Chunk, Cursor, HubConfig, LiveStream, SessionNotFound, Subscription
+from streamhub import (
+    Chunk,
+    Cursor,
+    HubConfig,
+    LiveStream,
+    SessionNotFound,
+    Status,
+    Subscription,
+)
 from streamhub.http import create_app
 from streamhub.testing.waiting import until
 
@@ -147,6 +155,30 @@ async def test_g4_a_thread_with_a_cursor_waits_for_the_repair(scene: Scene) -> N
     await scene.listens(reading)
     await scene.put_back()
     assert ["3 ", "4 "] == await reading
+
+
+async def test_g4_who_waits_for_the_end_waits_for_the_repair(scene: Scene) -> None:
+    """By a handle that was opened before: ``wait`` says how it ended, and not that there is no such
+    session."""
+    found = await scene.stage.hub(SILENT).get("chat")
+    assert found is not None
+    await _flushall(scene.stage)
+    waiting = asyncio.create_task(found.wait())
+    await scene.listens(waiting)
+    await scene.put_back()
+    assert Status.FINISHED is await waiting
+
+
+async def test_g9_who_waits_for_a_cancel_asks_again_after_the_repair(scene: Scene) -> None:
+    """``cancel(wait=)`` does not say that the stream is lost which its producer puts back."""
+    found = await scene.stage.hub(SILENT).get("chat")
+    assert found is not None
+    await _flushall(scene.stage)
+    assert Status.LOST is await found.cancel()
+    cancelling = asyncio.create_task(found.cancel(wait=BOUND))
+    await scene.listens(cancelling)
+    await scene.producer.publish("4 ")
+    assert Status.CANCELLED is await cancelling
 
 
 @pytest.mark.parametrize("lose", LOSSES)

@@ -88,6 +88,12 @@ class SessionView:
             await self.wait_news()
         return info
 
+    async def wait_look(self) -> None:
+        """Wait for what a look finds that begins from now on."""
+        look = self.look_soon()
+        while not self.standing.has_answered(look):
+            await self.wait_news()
+
     async def wait_news(self) -> None:
         """Wait for news: chunks, an end, the result of a look."""
         await self.news.wait()
