@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,8 +15,10 @@ from starlette.responses import Response as Answer
 from starlette.routing import Route
 
 from streamhub import Hub, HubConfig, LiveStream
-from streamhub.formats.ui_messages import message_id_of
+from streamhub.formats.endings import told_of
+from streamhub.formats.ui_messages import MESSAGE_EVENT, message_id_of
 from streamhub.http import UIMessageStreamResponse
+from streamhub.testing.waiting import until
 
 from ..conftest import MakeHub
 from .conftest import Open
@@ -180,11 +183,17 @@ async def test_the_frames_of_pydantic_ai_pass_through(
     hub: Hub, client: AsyncClient, session_id: str, joined: bool
 ) -> None:
     """As they are, one by one or many in a chunk; ``[DONE]`` is not sent twice. Only what some
-    parsers take for a line break is escaped."""
+    parsers take for a line break is escaped, and the message gets the id that each resume gives
+    it: without one, a page that resumes shows the answer twice."""
     chunks = ["".join(PYDANTIC_AI)] if joined else PYDANTIC_AI
     answer = await told(hub, client, session_id, *chunks)
+    message_id = message_id_of(await (await found(hub, session_id)).info())
+    started = PYDANTIC_AI[0].replace("}", f',"messageId":"{message_id}"}}')
 
-    assert "".join(PYDANTIC_AI).replace("\u2028", "\\u2028") == answer.content.decode()
+    assert "".join([started, *PYDANTIC_AI[1:]]).replace("\u2028", "\\u2028") == (
+        answer.content.decode()
+    )
+    assert answer.content == (await asked(client, session_id)).content
 
 
 async def test_frames_that_break_off_end_as_an_error(
@@ -197,7 +206,6 @@ async def test_frames_that_break_off_end_as_an_error(
     answer = await asked(client, session_id)
 
     assert ("text-delta", "error") == tuple(types(answer)[-2:])
-    assert "why" == parts(answer)[-1]["errorText"]
 
 
 @pytest.mark.parametrize(
@@ -227,14 +235,16 @@ async def test_data_parts_hold_json_or_text(
 
 
 async def test_a_failure_is_an_error_part(hub: Hub, client: AsyncClient, session_id: str) -> None:
-    """After the open text was closed; never a ``finish``."""
+    """After the open text was closed; never a ``finish``. The text of an exception is none of a
+    client's business."""
     stream, _ = await hub.register(session_id)
     await stored(stream, "a")
-    await stream.fail("why")
+    await stream.fail(ValueError("why"))
     answer = await asked(client, session_id)
 
     assert ["start", *TEXT, "text-end", "error"] == types(answer)
-    assert "why" == parts(answer)[-1]["errorText"]
+    assert told_of("failed") == parts(answer)[-1]["errorText"]
+    assert "ValueError: why" == (await stream.info()).error
 
 
 async def test_a_cancel_is_an_abort_part(hub: Hub, client: AsyncClient, session_id: str) -> None:
@@ -285,6 +295,73 @@ async def test_what_clients_are_told_is_the_applications_choice(
         {"type": "start", "messageId": "mine"},
         {"type": "error", "errorText": "failed!"},
     ] == parts(answer)
+
+
+async def test_messages_of_all_chats_have_ids_of_their_own(make_hub: MakeHub) -> None:
+    """However many begin at once; the same from every instance, and none shows its session's id."""
+    hub, other = make_hub(), make_hub()
+    names = [f"chat:alice-{n}" for n in range(200)]
+    await asyncio.gather(*(hub.register(name) for name in names))
+    first, second = [
+        [message_id_of(await (await found(one, name)).info()) for name in names]
+        for one in (hub, other)
+    ]
+
+    assert first == second
+    assert len(names) == len(set(first))
+    assert not any("alice" in one for one in first)
+
+
+#: A message as a page of ``ai`` 7 has it, after its tool has answered.
+MESSAGE = {
+    "id": "theirs",
+    "role": "assistant",
+    "metadata": {"model": "m"},
+    "parts": [
+        {"type": "step-start"},
+        {"type": "reasoning", "text": "hm", "state": "done"},
+        {"type": "text", "text": "Let me see.", "state": "done"},
+        {
+            "type": "tool-weather",
+            "toolCallId": "t1",
+            "state": "output-available",
+            "input": {"city": "Oslo"},
+            "output": "sunny",
+        },
+        {"type": "data-note", "id": "n", "data": 1},
+    ],
+}
+
+
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+async def test_an_answer_that_goes_on_in_a_message(
+    hub: Hub, client: AsyncClient, session_id: str
+) -> None:
+    """It keeps that message's id, whatever the source calls it. Who asked has its parts already;
+    who resumes builds the message anew, and is sent them, too."""
+    stream, _ = await hub.register(session_id)
+    await stream.publish(json.dumps(MESSAGE), event=MESSAGE_EVENT)
+    await stream.publish('{"type":"start","messageId":"other"}', event="ui")
+    await stored(stream, "Sunny.")
+    follows = asyncio.create_task(asked(client, session_id))
+    resumes = asyncio.create_task(asked(client, session_id, resume=""))
+
+    async def both_read() -> bool:
+        return hub.statistics().subscribers == 2
+
+    await until(both_read)
+    await stream.close()
+    followed, resumed = parts(await follows), parts(await resumes)
+    rest = [*TEXT, "text-end", "finish-step", "finish"]
+
+    assert ["start", "start", *rest] == [part["type"] for part in followed]
+    assert {"theirs"} == {one["messageId"] for one in followed + resumed if "messageId" in one}
+    assert [
+        *("start", "start-step", "reasoning-start", "reasoning-delta", "reasoning-end"),
+        *("text-start", "text-delta", "text-end", "tool-input-available", "tool-output-available"),
+        *("data-note", "finish-step", "start", *rest),
+    ] == [part["type"] for part in resumed]
+    assert ({"model": "m"}, "sunny") == (resumed[0]["messageMetadata"], resumed[9]["output"])
 
 
 @pytest.mark.parametrize("end", ["finished", "failed", "cancelled"])

@@ -15,6 +15,7 @@ import openai
 import pytest
 
 from streamhub import Hub, LiveStream, Status
+from streamhub.formats.endings import told_of
 from streamhub.formats.sse import Event, EventParser
 
 from ..conftest import Serve
@@ -138,7 +139,7 @@ async def test_curl_prints_lines_of_json(
     assert [
         {"data": "one", "cursor": f"{epoch}-1", "event": None},
         {"data": "two\nlines", "cursor": f"{epoch}-2", "event": None},
-        {"status": "failed", "cursor": f"{epoch}-2", "error": "the model is overloaded"},
+        {"status": "failed", "cursor": f"{epoch}-2", "error": told_of("failed")},
     ] == [json.loads(line) for line in output.splitlines()]
 
 

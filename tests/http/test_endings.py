@@ -11,6 +11,7 @@ import redis.asyncio
 from httpx import AsyncClient
 
 from streamhub import Hub, HubConfig, LiveStream
+from streamhub.formats.endings import told_of
 from streamhub.http import create_app
 
 from ..conftest import MakeHub
@@ -40,20 +41,41 @@ async def breaking(hub: Hub, open_client: Open, caplog: pytest.LogCaptureFixture
 
 
 async def test_a_failure(hub: Hub, breaking: AsyncClient, session_id: str) -> None:
-    """``event: error`` with the producer's reason; a last line; text breaks off."""
+    """``event: error``; a last line; text breaks off. Nothing of the exception reaches a client:
+    neither by the stream, nor by a look at the session; the program sees it."""
     stream, _ = await hub.register(session_id)
     (one,) = await stored(stream, "a")
     await stream.fail(ValueError("bad\nluck"))
     seen = events((await breaking.get(path_of(session_id))).content)
     read = lines((await breaking.get(path_of(session_id) + "?format=ndjson")).content)
-    facts = {"status": "failed", "error": "ValueError: bad\nluck", "cursor": one}
+    look = (await breaking.get(path_of(session_id, ""))).json()
+    listed = (await breaking.get("/sessions?status=failed")).json()["sessions"]
+    facts = {"status": "failed", "error": told_of("failed"), "cursor": one}
 
     assert [("a", "message"), ("error", one)] == [
         (seen[0].data, seen[0].event),
         (seen[1].event, seen[1].id),
     ]
     assert facts == json.loads(seen[1].data) == read[-1]
+    assert [facts["error"]] * 2 == [look["error"], *(one["error"] for one in listed)]
+    assert "ValueError: bad\nluck" == (await stream.info()).error
     await text_breaks_off(breaking, path_of(session_id))
+
+
+async def test_errors_are_shown_to_clients_that_may_see_them(
+    hub: Hub, open_client: Open, session_id: str
+) -> None:
+    """The text of the exception, in events, lines and looks, where the application says so."""
+    client = await open_client(create_app(hub, show_errors=True))
+    stream, _ = await hub.register(session_id)
+    await stream.fail(ValueError("bad\nluck"))
+    (seen,) = events((await client.get(path_of(session_id))).content)
+    (read,) = lines((await client.get(path_of(session_id) + "?format=ndjson")).content)
+    look = (await client.get(path_of(session_id, ""))).json()
+
+    assert ["ValueError: bad\nluck"] * 3 == [
+        told["error"] for told in (json.loads(seen.data), read, look)
+    ]
 
 
 async def test_a_failure_while_it_is_followed(

@@ -103,7 +103,7 @@ async def test_text_arrives_as_it_was_published(
 @pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
 async def test_lines_of_json_are_not_cut(hub: Hub, open_client: Open, session_id: str) -> None:
     """By ``iter_lines`` of httpx, which breaks lines as Unicode does; nor is an end's reason."""
-    client = await open_client(create_app(hub))
+    client = await open_client(create_app(hub, show_errors=True))
     stream, _ = await hub.register(session_id)
     await stored(stream, *TEXTS)
     await stream.publish("x", event=f"tool{BREAKS}")
@@ -126,7 +126,9 @@ async def test_parts_of_messages_are_not_cut(hub: Hub, open_client: Open, sessio
     await stream.publish(json.dumps(part, ensure_ascii=False), event=PART_EVENT)
     await stream.publish(f"c{BREAKS}", event="tool")
     await stream.fail(f"d{BREAKS}")
-    client = await open_client(UIMessageStreamResponse(stream))
+    client = await open_client(
+        UIMessageStreamResponse(stream, error_text=lambda status, reason: reason)
+    )
     lines = (await client.get("/")).text.splitlines()
     parts = [json.loads(line[len("data: ") :]) for line in lines if line.startswith("data: {")]
 

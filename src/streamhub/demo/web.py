@@ -134,7 +134,7 @@ class Site:
         tab.connects += 1
         after = request.headers.get("last-event-id") or request.query_params.get("after")
         tab.resumed[stream.session_id] = (after, (await stream.info()).last.offset)
-        return Cuttable(SSEResponse(stream, retry=_RETRY), tab)
+        return Cuttable(SSEResponse(stream, retry=_RETRY, show_errors=True), tab)
 
     async def _stop(self, request: Request) -> Response:
         stream = await self._stream_in(request)

@@ -7,26 +7,29 @@ the npm packages ``ai`` 6 and 7.
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from ..chunks import Chunk, Cursor, SessionInfo
+from .endings import told_of
 from .format import Ending
 from .json_text import encode, unbroken
 from .sse import HEARTBEAT
+from .ui_replay import replayed
 
-__all__ = ["PART_EVENT", "UIMessages", "message_id_of"]
+__all__ = ["MESSAGE_EVENT", "PART_EVENT", "UIMessages", "message_id_of"]
 
 #: The event type of chunks that hold one UI message part, as JSON, of the application's own.
 PART_EVENT = "ui"
 
+#: The event type of a chunk that holds the assistant's message, as JSON, in which the answer goes
+#: on; it comes before any other.
+MESSAGE_EVENT = "ui-message"
+
 _DONE = b"data: [DONE]\n\n"
 _FRAME = "data: "
-_STATUS_TEXT = {
-    "lost": "The answer broke off: what was producing it is gone.",
-    "replaced": "The answer was replaced by a newer one.",
-}
 
 
 class UIMessages:
@@ -36,7 +39,11 @@ class UIMessages:
               ─▶ finish-step ─▶ finish                     any place ─▶ abort | error
 
     :param message_id: of the assistant's message; by default :func:`message_id_of` the session.
-    :param error_text: what a client is told of a status and its reason; by default the reason.
+        A ``start`` of the application's own that has none gets it.
+    :param error_text: what a client is told of a status and its reason; by default nothing of the
+        reason, which may be the text of an exception.
+    :param replay: whether the client builds the message anew: where the answer goes on in a message
+        that there was before, it gets the parts of that, too.
     """
 
     name = "ui"
@@ -51,9 +58,13 @@ class UIMessages:
         *,
         message_id: str | None = None,
         error_text: Callable[[str, str], str] | None = None,
+        replay: bool = False,
     ) -> None:
         self._message_id = message_id
-        self._error_text = error_text or _error_text
+        #: Whether the answer goes on in a message that the client knows by that id.
+        self._goes_on = False
+        self._replay = replay
+        self._error_text = error_text
         #: Whether text chunks are frames already; the first one decides.
         self._framed: bool | None = None
         self._started = self._in_step = self._finished = False
@@ -77,6 +88,8 @@ class UIMessages:
             part = _part(chunk.data)
             if part is not None:
                 return self._published(*part)
+        if chunk.event == MESSAGE_EVENT and not self._started:
+            return self._message(_json_or_text(chunk.data))
         value = _json_or_text(chunk.data)
         return self._started_by_us() + _frame({"type": f"data-{chunk.event}", "data": value})
 
@@ -86,6 +99,21 @@ class UIMessages:
     def end(self, ending: Ending) -> bytes:
         out = b"" if self._finished else self._close(ending)
         return out + _DONE
+
+    def _message(self, message: Any) -> bytes:
+        """The beginning of an answer that goes on in ``message``."""
+        if not isinstance(message, dict) or not isinstance(message.get("id"), str):
+            return b""
+        self._message_id, self._goes_on, self._started = message["id"], True, True
+        start = {"type": "start", "messageId": message["id"]}
+        if not self._replay:
+            return _frame(start)
+        if message.get("metadata") is not None:
+            start["messageMetadata"] = message["metadata"]
+        parts = list(replayed(message.get("parts")))
+        steps = [part["type"] for part in parts if part["type"] in ("start-step", "finish-step")]
+        self._in_step = steps[-1:] == ["start-step"]
+        return b"".join(map(_frame, [start, *parts])) + self._close_step()
 
     def _delta(self, chunk: Chunk) -> bytes:
         out = self._started_by_us()
@@ -106,6 +134,7 @@ class UIMessages:
         match kind:
             case "start":
                 self._started = True
+                part = self._named(part)
             case "start-step":
                 self._in_step = True
             case "finish-step":
@@ -114,6 +143,13 @@ class UIMessages:
                 self._finished = True
                 out += self._close_step() if kind == "finish" else b""
         return out + b"data: " + part + b"\n\n"
+
+    def _named(self, start: bytes) -> bytes:
+        """A start of the application's own, with the id that the message has."""
+        value = _json_or_text(start.decode())
+        if isinstance(value.get("messageId"), str) and not self._goes_on:
+            return start
+        return encode({**value, "messageId": self._message_id})
 
     def _started_by_us(self) -> bytes:
         if self._started:
@@ -129,7 +165,9 @@ class UIMessages:
             case "cancelled":
                 return out + _frame({"type": "abort", "reason": ending.error or "cancelled"})
             case status:
-                text = self._error_text(status, ending.error or "")
+                text = told_of(status)
+                if self._error_text is not None:
+                    text = self._error_text(status, ending.error or "")
                 return out + _frame({"type": "error", "errorText": text})
 
     def _close_text(self) -> bytes:
@@ -143,12 +181,10 @@ class UIMessages:
 
 def message_id_of(info: SessionInfo) -> str:
     """The default id of the message that the session holds: one for all of an epoch, so that a
-    resumed stream replaces what the client has of it."""
-    return f"msg-{info.stream_id}"
-
-
-def _error_text(status: str, reason: str) -> str:
-    return _STATUS_TEXT.get(status) or reason or f"The answer cannot be read ({status})."
+    resumed stream replaces what the client has of it, and no other session's. It does not show the
+    session's id."""
+    names = f"{info.session_id}\0{info.stream_id}"
+    return f"msg-{sha256(names.encode()).hexdigest()[:24]}"
 
 
 def _parts_of_frames(text: str) -> list[tuple[str, bytes]] | None:

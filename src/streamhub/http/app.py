@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import cache
 from importlib.resources import files
+from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 import msgspec
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..chunks import SessionInfo, Status
 from ..errors import StreamHubError
+from ..formats.endings import told_of
 from ..formats.info_json import info_json
 from ..hub import Hub
 from ..stream import LiveStream
@@ -43,6 +45,7 @@ def create_app(
     authorize: Authorize | None = None,
     max_wait: float = _LONGEST_WAIT,
     heartbeat: float = 15.0,
+    show_errors: bool = False,
 ) -> Starlette:
     """The sessions of ``hub`` over HTTP. Mount it, or serve it; the hub is yours to close.
 
@@ -63,8 +66,10 @@ def create_app(
         everybody may read, cancel and remove every session.** See :func:`owned_by`.
     :param max_wait: the longest ``?wait=``, in seconds.
     :param heartbeat: as for :class:`StreamResponse`.
+    :param show_errors: whether clients are told why a session has failed, which is the text of the
+        producer's exception as a rule; for those who run the producers.
     """
-    api = _Api(hub, authorize, max_wait, heartbeat)
+    api = _Api(hub, authorize, max_wait, heartbeat, show_errors=show_errors)
     one = "/sessions/{session}"
     app = Starlette(
         routes=[
@@ -89,12 +94,19 @@ def create_app(
 
 class _Api:
     def __init__(
-        self, hub: Hub, authorize: Authorize | None, max_wait: float, heartbeat: float
+        self,
+        hub: Hub,
+        authorize: Authorize | None,
+        max_wait: float,
+        heartbeat: float,
+        *,
+        show_errors: bool,
     ) -> None:
         self._hub = hub
         self._authorize = authorize
         self._max_wait = max_wait
         self._heartbeat = heartbeat
+        self._show_errors = show_errors
 
     async def list(self, request: Request) -> Response:
         owner = request.query_params.get("owner")
@@ -110,7 +122,7 @@ class _Api:
 
     async def _info(self, request: Request) -> Response:
         stream = await self._find(request, "read")
-        return not_found() if stream is None else _json(info_json(await stream.info()))
+        return not_found() if stream is None else _json(self._seen(await stream.info()))
 
     async def _remove(self, request: Request) -> Response:
         if not await self._is_allowed(request, "remove"):
@@ -124,6 +136,7 @@ class _Api:
             self._readable(request, wait),
             heartbeat=self._heartbeat,
             on_reset=lambda: self._is_allowed(request, "read"),
+            show_errors=self._show_errors,
         )
 
     async def cancel(self, request: Request) -> Response:
@@ -156,7 +169,7 @@ class _Api:
         async with aclosing(listed) as infos:  # type: ignore[type-var]
             async for info in infos:
                 if await self._may_see(request, info):
-                    yield msgspec.json.encode(info_json(info))
+                    yield msgspec.json.encode(self._seen(info))
                     limit -= 1
                     if not limit:
                         return
@@ -182,6 +195,13 @@ class _Api:
             return stream
         await asyncio.sleep(until - asyncio.get_running_loop().time())
         return None
+
+    def _seen(self, info: SessionInfo) -> dict[str, Any]:
+        """What a client is told of a session."""
+        seen = info_json(info)
+        if info.status is Status.FAILED and not self._show_errors:
+            seen["error"] = told_of(info.status.value)
+        return seen
 
     async def _is_allowed(self, request: Request, action: Action) -> bool:
         return await is_allowed(self._authorize, request, _session_of(request), action)

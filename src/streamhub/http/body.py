@@ -14,7 +14,7 @@ from ..errors import (
     StreamHubError,
     StreamReplaced,
 )
-from ..formats.endings import ending_of
+from ..formats.endings import ending_of, told_of
 from ..formats.format import Ending, Format
 from ..reading.subscription import Subscription
 from ..stream import LiveStream
@@ -33,6 +33,8 @@ class Body:
 
     :param batch: whether what is stored already is joined into large chunks.
     :param on_reset: whether a new epoch may be sent; asked when it begins.
+    :param show_errors: whether the client may see why a session cannot be read to its end, which
+        may be the text of an exception.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Body:
         batch: bool,
         buffer: int,
         on_reset: Callable[[], Awaitable[bool]] | None = None,
+        show_errors: bool = False,
     ) -> None:
         """:raises InvalidCursor: ``after`` is malformed."""
         self._stream = stream
@@ -51,6 +54,7 @@ class Body:
         self._batch = batch
         self._buffer = buffer
         self._on_reset = on_reset
+        self._show_errors = show_errors
         self._encoding: Encoding | None = None
         self._resumes = after is not None and after != "now"
         self._subscription = self._subscribe(after)
@@ -118,6 +122,8 @@ class Body:
         status, reason = ending_of(error)
         if isinstance(error, StoreUnavailable):
             reason = STORE_AWAY
+        elif not self._show_errors:
+            reason = told_of(status)
         return self._say(Ending(status, self._subscription.cursor, reason))
 
     async def aclose(self) -> None:

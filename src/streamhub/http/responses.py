@@ -79,6 +79,8 @@ class StreamResponse(Response):
     :param retry: how many seconds an EventSource is to wait before it connects again.
     :param on_reset: asked before a new epoch is sent, which may be somebody else's: False ends
         the response as if the session was gone.
+    :param show_errors: whether the client is told why a session has failed or cannot be read, which
+        is the text of the producer's exception as a rule. Without it, it hears that it is so.
     :param buffer: as for :meth:`streamhub.LiveStream.subscribe`.
     :param headers: of every answer.
     """
@@ -94,6 +96,7 @@ class StreamResponse(Response):
         heartbeat: float = 15.0,
         retry: float | None = None,
         on_reset: Callable[[], Awaitable[bool]] | None = None,
+        show_errors: bool = False,
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
     ) -> None:
@@ -121,6 +124,7 @@ class StreamResponse(Response):
         self._heartbeat = heartbeat
         self._retry = retry
         self._on_reset = on_reset
+        self._show_errors = show_errors
         self._more_headers = dict(headers or {})
         face_headers = {} if face is None else face.headers
         self.init_headers({**UNBUFFERED, **face_headers, **self._more_headers})
@@ -211,6 +215,7 @@ class StreamResponse(Response):
             batch=face.batch(request) or self._batch,
             buffer=self._buffer,
             on_reset=self._on_reset,
+            show_errors=self._show_errors,
         )
         try:
             first = await body.open()
@@ -318,6 +323,7 @@ class SSEResponse(StreamResponse):
         heartbeat: float = 15.0,
         retry: float | None = None,
         on_reset: Callable[[], Awaitable[bool]] | None = None,
+        show_errors: bool = False,
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
     ) -> None:
@@ -330,6 +336,7 @@ class SSEResponse(StreamResponse):
             heartbeat=heartbeat,
             retry=retry,
             on_reset=on_reset,
+            show_errors=show_errors,
             headers=headers,
             background=background,
         )
@@ -352,7 +359,8 @@ class UIMessageStreamResponse(StreamResponse):
     :param message_id: of the assistant's message; by default the same for all of one epoch, so
         that a resumed stream replaces what the client has of it.
     :param error_text: what a client is told of a failure. It is given ``failed``, ``lost``, … and
-        the reason, which may be the text of an exception of the producer's.
+        the reason, which may be the text of an exception of the producer's. By default a client
+        hears nothing of the reason.
     """
 
     def __init__(
@@ -372,6 +380,7 @@ class UIMessageStreamResponse(StreamResponse):
             face=ui_message_face(resume=resume, message_id=message_id, error_text=error_text),
             buffer=buffer,
             heartbeat=heartbeat,
+            show_errors=error_text is not None,
             headers=headers,
             background=background,
         )

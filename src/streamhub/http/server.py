@@ -58,14 +58,14 @@ def is_loopback(address: str) -> bool:
 
 def guarded(hub: Hub, *, token: str | None, origins: Sequence[str] = ()) -> ASGIApp:
     """``create_app`` for whoever has the token; without one, for programs of this machine and pages
-    of ``origins``.
+    of ``origins``. They run the producers, and are told why one has failed.
 
     :param token: what is not empty.
     :param origins: whose pages may use it from a browser (CORS), as ``https://example.org``.
     """
     if token is not None and not token.strip():
         raise ValueError("token must not be empty")
-    app: ASGIApp = create_app(hub)
+    app: ASGIApp = create_app(hub, show_errors=True)
     app = _LocalOnly(app, origins) if token is None else _Token(app, token)
     if origins:
         app = CORSMiddleware(

@@ -20,7 +20,9 @@ def ui_message_face(
 ) -> Face:
     """See :class:`UIMessageStreamResponse`."""
     return Face(
-        format=lambda request: UIMessages(message_id=message_id, error_text=error_text),
+        format=lambda request: UIMessages(
+            message_id=message_id, error_text=error_text, replay=resume
+        ),
         # Whatever a browser or a proxy adds: what a message is made of begins with its start.
         cursor=lambda request: None,
         batch=lambda request: False,
