@@ -179,10 +179,10 @@ def test_a_subscription_that_is_made_without_an_event_loop_says_so() -> None:
 
     async def use() -> LiveStream:
         stream, _ = await hub.register("chat")
-        with pytest.raises(HubInOtherLoop, match="no event loop is running.*'MainThread'"):
+        with pytest.raises(HubInOtherLoop, match=r"no event loop is running.*'MainThread'"):
             await asyncio.to_thread(stream.subscribe)
         return stream
 
     stream = asyncio.run(use())
-    with pytest.raises(HubInOtherLoop, match="no event loop is running.*one asyncio.run"):
+    with pytest.raises(HubInOtherLoop, match=r"no event loop is running.*one asyncio.run"):
         stream.subscribe()
