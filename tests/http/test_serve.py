@@ -160,7 +160,7 @@ async def test_a_stop_sends_clients_elsewhere(
     await stored(stream, "a", *["x" * 1_000_000] * 12)
     async with (
         start_cli("serve", "--port", "0", url=redis_url) as one,
-        start_cli("serve", "--port", "0", url=redis_url) as two,
+        start_cli("serve", "--port", "0", "--drain", "300", url=redis_url) as two,
         httpx.AsyncClient(timeout=PATIENCE) as client,
     ):
         first, second = await address(one), await address(two)

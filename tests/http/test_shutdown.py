@@ -144,6 +144,23 @@ async def test_draining_ends_after_its_time(serve: Serve) -> None:
     assert "Traceback" not in await ended(process)
 
 
+async def test_a_second_signal_cuts_draining_short(serve: Serve) -> None:
+    """The answer is left to others at once, and its reader's response ends without an end."""
+    process = await serve(APP, '{"drain": 300}')
+    async with httpx.AsyncClient(base_url=process.url, timeout=PATIENCE) as client:
+        await begun(client)
+        async with client.stream("GET", "/events/chat:1") as response:
+            followed = Followed(response)
+            await followed.take(3)
+            process.signal(signal.SIGTERM)
+            await followed.take(20)
+            process.signal(signal.SIGTERM)
+            rest = await followed.rest()
+
+    assert "end" not in {event.event for event in rest}
+    assert "Traceback" not in await ended(process)
+
+
 async def test_a_client_that_does_not_read_is_left(serve: Serve) -> None:
     """When the server's own time is over."""
     process = await serve(APP + IMPATIENT, "{}")

@@ -314,13 +314,21 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    drain: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="How long what is under way may take to end after SIGTERM or Ctrl-C.",
+        ),
+    ] = 0.0,
     redis: RedisOption = None,
 ) -> None:
     """Serve the sessions over HTTP: follow, look, list, cancel and remove them.
 
     GET /openapi.json describes it, GET /health says whether the store answers. Without a token it
     listens on a loopback address only. SIGTERM and Ctrl-C end open responses, so that their
-    clients ask again elsewhere, without ending a session.
+    clients ask again elsewhere, without ending a session; a second one cuts --drain short.
 
     Exit code: 0 after a signal; 2 wrong usage, or an address that needs a token; 9 the address
     cannot be listened on.
@@ -328,7 +336,9 @@ def serve(
     url = _url(context, redis)
     if token is not None and not token.strip():
         _refuse("--token must not be empty")
-    _finish(url, lambda: serve_hub(url, host, port, token=token, origins=cors_origin or []))
+    _finish(
+        url, lambda: serve_hub(url, host, port, token=token, origins=cors_origin or [], drain=drain)
+    )
 
 
 @app.command()

@@ -13,7 +13,9 @@ from .terminal import note, redacted
 __all__ = ["serve"]
 
 
-async def serve(url: str, host: str, port: int, *, token: str | None, origins: list[str]) -> int:
+async def serve(
+    url: str, host: str, port: int, *, token: str | None, origins: list[str], drain: float = 0.0
+) -> int:
     """Serve until a signal says stop; the exit code."""
     try:
         from ..http.server import HubServer, guarded, listen
@@ -36,6 +38,7 @@ async def serve(url: str, host: str, port: int, *, token: str | None, origins: l
     server = HubServer(
         guarded(hub, token=token, origins=origins),
         hub,
+        drain=drain,
         on_started=lambda: note(f"serving {hub!r} on http://{shown}:{address[1]}"),
     )
     try:
@@ -44,7 +47,7 @@ async def serve(url: str, host: str, port: int, *, token: str | None, origins: l
         note(f"{redacted(str(error), url)}; serving all the same, until it is back", style="yellow")
 
     def stop(number: signal.Signals) -> None:
-        server.should_exit = True
+        server.stop()
 
     with interrupts(stop):
         await server.serve([listening])

@@ -25,6 +25,7 @@ def lifespan(hub: Hub, *, drain: float = 0.0) -> Callable[[Any], AbstractAsyncCo
     (SIGINT, SIGTERM), which reaches the server as before: sources of ``run`` get ``drain`` seconds
     to end, and what they write reaches its readers. Then the hub is closed, and the responses end,
     without an end of their sessions: clients connect again, to another instance if there is one.
+    A second signal cuts the draining short.
     A client that does not read keeps its connection open, and the server waiting, for as long as
     the server lets it: with uvicorn give ``--timeout-graceful-shutdown``, longer than ``drain``.
 
@@ -52,15 +53,17 @@ def lifespan(hub: Hub, *, drain: float = 0.0) -> Callable[[Any], AbstractAsyncCo
         closing: list[asyncio.Task[None]] = []
 
         def close() -> None:
-            if not closing:
-                closing.append(asyncio.create_task(hub.aclose(drain=drain)))
+            if len(closing) < 2:
+                patience = 0.0 if closing else drain
+                closing.append(asyncio.create_task(hub.aclose(drain=patience)))
 
         with _at_signals(close):
             try:
                 yield
             finally:
-                close()
-                await closing[0]
+                if not closing:
+                    close()
+                await asyncio.gather(*closing)
 
     return run
 

@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
+from math import ceil
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -79,9 +80,14 @@ def guarded(hub: Hub, *, token: str | None, origins: Sequence[str] = ()) -> ASGI
 
 class HubServer(uvicorn.Server):
     """Closes its hub as soon as it is told to stop: the responses that follow a session end,
-    without an end of the session, and their clients ask again elsewhere."""
+    without an end of the session, and their clients ask again elsewhere.
 
-    def __init__(self, app: ASGIApp, hub: Hub, *, on_started: Callable[[], None]) -> None:
+    :param drain: as for ``Hub.aclose``.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hub: Hub, *, drain: float = 0.0, on_started: Callable[[], None]
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -89,11 +95,14 @@ class HubServer(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=_LAST_BYTES,
+                timeout_graceful_shutdown=ceil(drain) + _LAST_BYTES,
             )
         )
         logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._hub = hub
+        self._drain = drain
+        self._closing: asyncio.Task[None] | None = None
+        self._hurried: asyncio.Task[None] | None = None
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -101,10 +110,16 @@ class HubServer(uvicorn.Server):
         if self.started:
             self._on_started()
 
+    def stop(self) -> None:
+        """Stop; called again, without waiting for what drains."""
+        if self._closing is not None and self._hurried is None:
+            self._hurried = asyncio.create_task(self._hub.aclose())
+        self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        closing = asyncio.create_task(self._hub.aclose())
+        self._closing = asyncio.create_task(self._hub.aclose(drain=self._drain))
         await super().shutdown(sockets)
-        await closing
+        await self._closing
 
 
 def _is_news(record: logging.LogRecord) -> bool:
