@@ -4,9 +4,13 @@ from typing import TYPE_CHECKING
 
 from .chunks import Chunk, Cursor, End, SessionInfo, Status
 from .config import HubConfig
+from .ends.dead import DeadEnd
+from .ends.feed import Ends
+from .ends.taken import TakenEnd
 from .errors import (
     ChunkTooLarge,
     CursorExpired,
+    EndFenced,
     HubClosed,
     HubInOtherLoop,
     HubInOtherProcess,
@@ -40,7 +44,10 @@ __all__ = [
     "ChunkTooLarge",
     "Cursor",
     "CursorExpired",
+    "DeadEnd",
     "End",
+    "EndFenced",
+    "Ends",
     "Hub",
     "HubClosed",
     "HubConfig",
@@ -70,6 +77,7 @@ __all__ = [
     "StreamReplaced",
     "StreamTooLarge",
     "Subscription",
+    "TakenEnd",
     "__version__",
 ]
 

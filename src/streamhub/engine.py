@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -34,6 +34,8 @@ _CLEAN_UP = 5.0
 _LAST_WRITES = 5.0
 # How long it waits for the application to take in the ends that it is told.
 _TELLING = 5.0
+# How long it waits for ends that are being worked on, before they are given back.
+_GIVING_BACK = 5.0
 # The same where the event loop shuts down, and its program waits for that.
 _SHORT_CLEAN_UP = 2.0
 _SHORT_LAST_WRITES = 2.0
@@ -60,6 +62,9 @@ class Engine:
         self._productions: dict[Production, None] = {}
         self._sources: dict[asyncio.Task[None], Production] = {}
         self._claims: set[asyncio.Task[Production | Refused]] = set()
+        #: Told when the hub closes to give back what they have, for which they may wait so many
+        #: seconds.
+        self.leavers: set[Callable[[float], Coroutine[Any, Any, None]]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         #: Those of them that tell the application of an end.
         self._tellings: set[asyncio.Task[None]] = set()
@@ -253,6 +258,9 @@ class Engine:
         await self._close(_SHORT_CLEAN_UP, _SHORT_LAST_WRITES)
 
     async def _close(self, clean_up: float = _CLEAN_UP, last_writes: float = _LAST_WRITES) -> None:
+        leaving = {
+            self._loop.create_task(leave(min(clean_up, _GIVING_BACK))) for leave in self.leavers
+        }
         if self._claims:
             await asyncio.wait(self._claims, timeout=clean_up)
         sources = dict(self._sources)
@@ -274,8 +282,10 @@ class Engine:
                 await asyncio.wait(late)
         if self._tellings:
             await asyncio.wait(self._tellings, timeout=min(clean_up, _TELLING))
+        if leaving:
+            await asyncio.wait(leaving, timeout=clean_up + last_writes)
         await self.watcher.aclose()
-        tasks: set[asyncio.Task[Any]] = {*self._services, *self._tasks, *self._claims}
+        tasks: set[asyncio.Task[Any]] = {*self._services, *self._tasks, *self._claims, *leaving}
         if self._closing is asyncio.current_task():
             tasks.add(self._keeper)
         for task in tasks:

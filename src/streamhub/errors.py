@@ -12,6 +12,7 @@ _LONGEST_REASON = 4096
 __all__ = [
     "ChunkTooLarge",
     "CursorExpired",
+    "EndFenced",
     "HubClosed",
     "HubInOtherLoop",
     "HubInOtherProcess",
@@ -270,6 +271,19 @@ class StoreReadOnly(StoreUnavailable):
 
 class StoreUnsupported(StoreUnavailable):
     """What answers there is no Redis, or one that lacks what streamhub needs."""
+
+
+class EndFenced(StreamHubError):
+    """The end is not this worker's to settle (any more): it comes, or came, to another as well.
+
+    ``key`` names the end, ``feed`` the feed that it was taken from.
+    """
+
+    def __init__(self, session_id: str, key: str, feed: str, reason: str) -> None:
+        self.session_id, self.key, self.feed, self.reason = session_id, key, feed, reason
+        super().__init__(
+            f"session {session_id!r}: its end {key} in feed {feed!r} is not this worker's: {reason}"
+        )
 
 
 class SessionCorrupted(StreamHubError):

@@ -9,6 +9,7 @@ from typing import TypeAlias, get_args
 
 from .chunks import Cursor, SessionInfo, Status
 from .config import HubConfig
+from .ends.feed import Ends
 from .engine import Engine
 from .errors import (
     HubClosed,
@@ -300,6 +301,54 @@ class Hub:
         every = owner is None and status is None
         async for info in listed_with_metadata(store, store.sessions(), None if every else wanted):
             yield info
+
+    def ends(
+        self,
+        name: str,
+        *,
+        lease: float = 30.0,
+        lost_after: float = 60.0,
+        max_attempts: int = 10,
+        max_unsaved: float = 86400.0,
+        timeout: float = 600.0,
+    ) -> Ends:
+        """A worker of the feed ``name``: of all workers that use the name, on all machines, one
+        gets each end, until it is done. Another name gets every end, too::
+
+            async with hub.ends("save") as ends:
+                async for end in ends:
+                    await save(end)
+                    await end.done()
+
+        The ends of all sessions that are claimed once the name is known, and of those that the
+        store still has then: finished, failed, cancelled, and lost. An end that is not done when
+        the next is asked for, or when an exception leaves the block, comes again after 1, 2, 4 …
+        seconds, under the same ``key``; at once, if its worker was cancelled or the hub closes; and
+        once its lease has lapsed, if its worker was killed. So save by ``key``.
+
+        :param lease: how long an end stays with a worker that gives no sign of life. It is
+            renewed in the background.
+        :param lost_after: how long a stream must be lost before that is its end: somebody may
+            continue it meanwhile. One that is continued later ends once more.
+        :param max_attempts: how often an end is delivered; then it is given up, and ``dead``.
+        :param max_unsaved: how long a stream is kept after its end for those who have not done it,
+            where that is longer than ``retention``. The workers of a name should agree on it.
+        :param timeout: how long one delivery may take: then its lease is renewed no more, another
+            worker gets the end, and ``done`` raises ``EndFenced``.
+        :raises ValueError: the name is not 1 to 64 of ``a-z 0-9 _ - .``, or a number is none.
+        :raises StoreUnsupported: the store keeps no feeds.
+        """
+        return Ends(
+            self._started,
+            self._store,
+            name,
+            lease=lease,
+            lost_after=lost_after,
+            max_attempts=max_attempts,
+            max_unsaved=max_unsaved,
+            timeout=timeout,
+            give_up_after=self._config.give_up_after,
+        )
 
     def statistics(self) -> HubStatistics:
         """What the hub holds now. Costs no I/O, and next to no time."""

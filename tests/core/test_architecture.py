@@ -21,6 +21,8 @@ MOST_ATTRIBUTES = 20
 MOST_LINES = 400
 #: Files that are longer, each for its reason.
 LONGER = {
+    "cli.app": "the options and the help of every command",
+    "hub": "what users call, each method with all that it promises",
     "stores.base": "the whole promise of a store on one page",
     "stores.memory.store": "the reference for it, to be read beside it",
     "stores.redis.store": "one method for each operation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import MemberDescriptorType
 
 import pytest
 
@@ -15,6 +16,9 @@ MIRRORED = {
     "Hub": (streamhub.Hub, sync.Hub),
     "LiveStream": (streamhub.LiveStream, sync.LiveStream),
     "Subscription": (streamhub.Subscription, sync.Subscription),
+    "Ends": (streamhub.Ends, sync.Ends),
+    "TakenEnd": (streamhub.TakenEnd, sync.TakenEnd),
+    "DeadEnd": (streamhub.DeadEnd, sync.DeadEnd),
 }
 RENAMED = {
     "aclose": "close",
@@ -24,13 +28,14 @@ RENAMED = {
     "__anext__": "__next__",
 }
 #: Public among our own modules alone.
-INTERNAL = {"shared", "spawn_body"}
+INTERNAL = {"shared", "spawn_body", "held", "listed"}
 #: What a thread gives or gets instead.
 RETYPED = {
     "OnCancel | None": "Callable[[], object] | None",
     "OnEnd | None": "Callable[[End], object] | None",
     "Lookup[LiveStream | None]": "LiveStream | None",
     "sources.Source": "Source",
+    "AsyncIterator[DeadEnd]": "Iterator[DeadEnd]",
     "AsyncIterator[SessionInfo]": "Iterator[SessionInfo]",
 }
 
@@ -40,7 +45,10 @@ def _members(kind: type, *, special: bool) -> dict[str, object]:
     return {
         name: member
         for name, member in vars(kind).items()
-        if name not in INTERNAL and (not name.startswith("_") or (special and name in wanted))
+        if name not in INTERNAL
+        # Fields: what has them inherits them from the same value.
+        and not isinstance(member, MemberDescriptorType)
+        and (not name.startswith("_") or (special and name in wanted))
     }
 
 

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from ..stores.feeds import check_feed
 from . import sessions
 from .demo import demo
 from .doctor import doctor as examine
+from .ends import follow_ends, list_dead
 from .exits import finish as _finish
 from .exits import refuse as _refuse
 from .run import run as run_command
@@ -285,6 +287,74 @@ def remove(
     """
     url = _url(context, redis)
     _finish(url, lambda: sessions.remove(url, session, as_json=as_json))
+
+
+@app.command("ends")
+def ends(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The feed: of all who follow one name, one gets each end; each name gets all.",
+        ),
+    ] = "cli",
+    lost_after: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long a producer must be lost before that is the end of its stream.",
+        ),
+    ] = 60.0,
+    max_unsaved: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="How long sessions are kept after their end for as long as nobody has followed "
+            "this name: it stays known for a week after the last time.",
+        ),
+    ] = 3600.0,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Leave once nothing has come for so long; without it, never.",
+            show_default=False,
+        ),
+    ] = None,
+    dead: Annotated[
+        bool,
+        typer.Option("--dead", help="List the ends that were given up after ten attempts."),
+    ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="With --dead: have each delivered again.")
+    ] = False,
+    redis: RedisOption = None,
+) -> None:
+    """Follow the ends of all sessions: a JSON object per line, with text and metadata.
+
+    Also of those that ended before, as far as they are stored. An end counts as delivered once its
+    line is written; one that may not have been read whole comes again, with the same "key".
+
+    Exit code: 0 with --dead or after --wait; 7 the store is unavailable; 130 interrupted, or a
+    reader of standard output that left.
+    """
+    if retry and not dead:
+        _refuse("--retry goes with --dead")
+    url = _url(context, redis)
+    try:
+        check_feed(name)
+    except ValueError as error:
+        _refuse(f"--name: {error}")
+    if dead:
+        _finish(url, lambda: list_dead(url, name, retry=retry))
+    _finish(
+        url,
+        lambda: follow_ends(url, name, lost_after=lost_after, max_unsaved=max_unsaved, wait=wait),
+    )
 
 
 @app.command()

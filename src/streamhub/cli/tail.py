@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from enum import StrEnum
-from typing import Any
 
 from ..chunks import Chunk, Cursor, Status
 from ..errors import (
@@ -23,7 +20,7 @@ from ..formats.text import TEXT
 from ..hub import Hub
 from ..reading.subscription import Subscription
 from .exits import Code, code_of
-from .interrupts import interrupts
+from .interrupts import Interrupted, unless_interrupted
 from .output import Output
 from .terminal import note, redacted
 
@@ -55,43 +52,11 @@ async def tail(
         return Code.OTHER
     reader = _Reader(url, session_id, after, form)
     async with output:
-        outcome = await _unless_interrupted(reader.read(output, batch, wait), output)
+        outcome = await unless_interrupted(reader.read(output, batch, wait), output)
     return reader.conclude(outcome, output)
 
 
-class _Interrupted(Exception):
-    """We were asked to stop, or nobody reads what we write."""
-
-
-Outcome = Status | StreamHubError | _Interrupted
-
-
-async def _unless_interrupted(reading: Any, output: Output) -> Outcome:
-    """How reading ended, or that it was interrupted first."""
-    caught: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
-
-    def catch(number: signal.Signals) -> None:
-        if not caught.done():
-            caught.set_result(number)
-
-    with interrupts(catch):
-        read = asyncio.ensure_future(reading)
-        gone = asyncio.ensure_future(output.gone.wait())
-        try:
-            await asyncio.wait({read, gone, caught}, return_when=asyncio.FIRST_COMPLETED)
-            if read.done() and not output.gone.is_set():
-                outcome: Outcome = read.result()
-                return outcome
-        finally:
-            read.cancel()
-            gone.cancel()
-            await asyncio.gather(read, gone, return_exceptions=True)
-    if caught.done():
-        return _Interrupted(f"interrupted by {caught.result().name}")
-    error = output.error
-    if error is None or isinstance(error, BrokenPipeError):
-        return _Interrupted("interrupted: nobody reads standard output any more")
-    return _Interrupted(f"interrupted: cannot write to standard output: {error.strerror or error}")
+Outcome = Status | StreamHubError | Interrupted
 
 
 class _Reader:
@@ -116,7 +81,7 @@ class _Reader:
     def conclude(self, outcome: Outcome, output: Output) -> int:
         """Say how it ended and where to go on from; the exit code."""
         cursor = self._cursor(output)
-        if isinstance(outcome, _Interrupted):
+        if isinstance(outcome, Interrupted):
             note(str(outcome), style="yellow")
             self._say_resume(cursor, output.partial)
             return Code.INTERRUPTED

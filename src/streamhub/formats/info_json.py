@@ -1,12 +1,12 @@
-"""How a session stands, as JSON: over HTTP and on the command line."""
+"""How a session stands, and how it ended, as JSON: over HTTP and on the command line."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..chunks import SessionInfo
+from ..chunks import End, SessionInfo
 
-__all__ = ["info_json"]
+__all__ = ["end_json", "info_json"]
 
 
 def info_json(info: SessionInfo) -> dict[str, Any]:
@@ -31,4 +31,24 @@ def info_json(info: SessionInfo) -> dict[str, Any]:
         "error": info.error,
         "cancelling": info.cancelling,
         "metadata": info.metadata,
+    }
+
+
+def end_json(end: End) -> dict[str, Any]:
+    """``end`` as what JSON can hold; ``events`` are objects of ``event`` and ``data``."""
+    return {
+        "key": end.key,
+        "session_id": end.session_id,
+        "generation": end.generation,
+        "epoch": end.epoch,
+        "status": end.status.value,
+        "reason": end.reason,
+        "text": end.text,
+        "events": [{"event": event, "data": data} for event, data in end.events],
+        "owner": end.owner,
+        "metadata": end.metadata,
+        "started": end.started,
+        "ended": end.ended,
+        "chunks": end.chunks,
+        "bytes": end.bytes,
     }

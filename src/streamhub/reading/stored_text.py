@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ..chunks import Chunk, Cursor, SessionInfo, Status
 from ..errors import CursorExpired
 from ..stores.base import Store
 
-__all__ = ["stored_text"]
+__all__ = ["stored_text", "whole_log"]
 
 _READ_AT_ONCE = 2048
 # How often a log with holes is read again while its producer may mend it, spread over a lease.
@@ -28,7 +29,10 @@ async def stored_text(
     attempts = 0
     while True:
         info = await info_now()
-        chunks = await _whole_log(store, info)
+        if info.terms is None:
+            chunks = await _whole_foreign_log(store, info)
+        else:
+            chunks = await whole_log(partial(store.read, session_id), info)
         if chunks is not None:
             return "".join([chunk.data for chunk in chunks if chunk.event is None])
         if before is not None and before.generation == info.generation:
@@ -40,14 +44,18 @@ async def stored_text(
         before = info
 
 
-async def _whole_log(store: Store, info: SessionInfo) -> list[Chunk] | None:
-    """The log as ``info`` found it; None if it has holes, or is another's by now."""
-    if info.terms is None:
-        return await _whole_foreign_log(store, info)
+async def whole_log(
+    read: Callable[[Cursor, int], Awaitable[list[Chunk]]], info: SessionInfo
+) -> list[Chunk] | None:
+    """The log as ``info`` found it; None if it has holes, or is another's by now.
+
+    :param read: reads so many chunks after a place of it.
+    """
+    assert info.terms is not None
     chunks: list[Chunk] = []
     while len(chunks) < info.last.offset:
         limit = min(info.last.offset - len(chunks), _READ_AT_ONCE)
-        page = await store.read(info.session_id, info.terms.place(len(chunks)), limit)
+        page = await read(info.terms.place(len(chunks)), limit)
         chunks += page
         if not page or page[-1].cursor.offset != len(chunks):
             return None

@@ -19,8 +19,9 @@ Where a stream is drawn from an iterable, ``hub.run("chat:123", answer)`` publis
 background, and much faster than a ``publish`` for each token.
 """
 
+from .ends import DeadEnd, Ends, TakenEnd
 from .hub import Hub, Source
 from .stream import LiveStream
 from .subscription import Subscription
 
-__all__ = ["Hub", "LiveStream", "Source", "Subscription"]
+__all__ = ["DeadEnd", "Ends", "Hub", "LiveStream", "Source", "Subscription", "TakenEnd"]

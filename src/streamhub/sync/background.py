@@ -62,11 +62,24 @@ class Background:
         :raises HubInOtherProcess: this one was forked from that where the hub was first used.
         :raises RuntimeError: this is the event loop's own thread.
         """
-        loop = self._started()
-        with self._lock:
-            if self._closed:
-                raise HubClosed
-            call = self._submit(function(*args, **kwargs), loop)
+        return self._wait(function(*args, **kwargs), last=False)
+
+    def call_last(
+        self, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same, also while the hub closes: for what that waits for."""
+        return self._wait(function(*args, **kwargs), last=True)
+
+    def _wait(self, work: Coroutine[Any, Any, T], *, last: bool) -> T:
+        try:
+            loop = self._started()
+            with self._lock:
+                if self._gone or (self._closed and not last):
+                    raise HubClosed
+                call = self._submit(work, loop)
+        except BaseException:
+            work.close()
+            raise
         try:
             return call.result()
         except CancelledError:

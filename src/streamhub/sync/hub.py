@@ -16,6 +16,7 @@ from ..producing.ending import OnEnd
 from ..statistics import HubStatistics
 from ..stores.base import Store, Takeover
 from .background import Background, in_thread
+from .ends import Ends
 from .stream import LiveStream
 
 __all__ = ["Hub", "Source"]
@@ -180,6 +181,35 @@ class Hub:
         infos = self._hub.sessions(owner=owner, status=status)
         while batch := self._call(_take, infos):
             yield from batch
+
+    def ends(
+        self,
+        name: str,
+        *,
+        lease: float = 30.0,
+        lost_after: float = 60.0,
+        max_attempts: int = 10,
+        max_unsaved: float = 86400.0,
+        timeout: float = 600.0,
+    ) -> Ends:
+        """A worker of the feed ``name``; see :meth:`streamhub.Hub.ends`::
+
+        with hub.ends("save") as ends:
+            for end in ends:
+                save(end)
+                end.done()
+        """
+        return Ends(
+            self._background,
+            self._hub.ends(
+                name,
+                lease=lease,
+                lost_after=lost_after,
+                max_attempts=max_attempts,
+                max_unsaved=max_unsaved,
+                timeout=timeout,
+            ),
+        )
 
     def statistics(self) -> HubStatistics:
         """What the hub holds now; see :meth:`streamhub.Hub.statistics`."""

@@ -1,0 +1,1 @@
+"""Feeds of ends: each end reaches one worker, until it is done."""
