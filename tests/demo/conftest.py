@@ -9,8 +9,9 @@ import pytest
 from .running_demo import MODES, Demo, running
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(scope="package", params=MODES)
 async def demo(request: pytest.FixtureRequest) -> AsyncIterator[Demo]:
-    """A demo with a Redis of its own, and one in memory."""
+    """A demo with a Redis of its own, and one in memory; tests share them, and may crash their
+    producers."""
     async with running(*MODES[request.param]) as demo:
         yield demo

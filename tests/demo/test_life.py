@@ -14,17 +14,19 @@ import pytest
 from streamhub.demo.model_server import MODEL, text_for
 
 from ..conftest import Serve
-from .running_demo import MODES, gone, running
+from .running_demo import MODES, Demo, gone, running
 
 pytestmark = pytest.mark.slow
 
 QUESTION = "Why does bread rise?"
 #: A model that outlives the demo.
-API = "from streamhub.demo.model_server import model_app\napp = model_app(pace=100)"
+API = "from streamhub.demo.model_server import model_app\napp = model_app(pace=200)"
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("mode", "number"),
+    [("redis", signal.SIGINT), ("redis", signal.SIGTERM), ("memory", signal.SIGINT)],
+)
 async def test_a_signal_ends_it_cleanly(mode: str, number: signal.Signals) -> None:
     """In the middle of an answer that is followed: exit code 0, and no complaint."""
     async with running(*MODES[mode]) as demo:
@@ -56,19 +58,6 @@ async def test_nothing_that_it_started_is_left(number: signal.Signals) -> None:
         # Removed by the one that watches over the Redis, right after that.
         while folder.exists():  # noqa: ASYNC110 - nobody tells of that
             await asyncio.sleep(0.01)
-
-
-async def test_a_second_crash_finds_the_next_process() -> None:
-    """Each producer process is another, and only one runs at a time."""
-    async with running() as demo:
-        pids = []
-        for _ in range(3):
-            turn = await demo.becomes(await demo.ask(QUESTION), lambda turn: turn["producers"])
-            pids.append(turn["producers"][0]["pid"])
-            assert pids[-1] == (await demo.post("/producer/crash"))["pid"]
-            await gone(pids[-1])
-
-    assert 3 == len(set(pids))
 
 
 async def test_an_answer_survives_its_redis() -> None:
@@ -133,10 +122,10 @@ async def test_a_redis_server_that_is_of_no_use_is_done_without(tmp_path: Path) 
     assert f"{server} is of no use: it ended with exit code 3" == about["note"]
 
 
-async def test_it_says_what_it_is() -> None:
+@pytest.mark.parametrize("demo", ["redis"], indirect=True)
+async def test_it_says_what_it_is(demo: Demo) -> None:
     """The address, where the sessions are, the model, and what to do."""
-    async with running() as demo:
-        about = await demo.get("/about")
+    about = await demo.get("/about")
     own = about["redis"]
     for part in (
         demo.url,
@@ -148,13 +137,13 @@ async def test_it_says_what_it_is() -> None:
         assert part in demo.introduction
 
 
-async def test_it_listens_on_this_machine_alone() -> None:
+@pytest.mark.parametrize("demo", ["memory"], indirect=True)
+async def test_it_listens_on_this_machine_alone(demo: Demo) -> None:
     """Its port is bound at 127.0.0.1, and at no other address."""
-    async with running("--memory") as demo:
-        port = urlsplit(demo.url).port
-        assert port is not None
-        with socket.socket() as everywhere:
-            # Another address of this machine, which one who listens everywhere would hold.
-            everywhere.bind(("127.0.0.2", port))
-        with pytest.raises(OSError, match="in use"), socket.socket() as same:
-            same.bind(("127.0.0.1", port))
+    port = urlsplit(demo.url).port
+    assert port is not None
+    with socket.socket() as everywhere:
+        # Another address of this machine, which one who listens everywhere would hold.
+        everywhere.bind(("127.0.0.2", port))
+    with pytest.raises(OSError, match="in use"), socket.socket() as same:
+        same.bind(("127.0.0.1", port))

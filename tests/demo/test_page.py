@@ -36,7 +36,7 @@ RENDER = """async text => {
 }"""
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(scope="module", params=MODES)
 async def demo(request: pytest.FixtureRequest) -> AsyncIterator[Demo]:
     """A demo that answers slowly enough to be disturbed."""
     async with running("--pace", "60", *MODES[request.param]) as demo:
@@ -45,7 +45,7 @@ async def demo(request: pytest.FixtureRequest) -> AsyncIterator[Demo]:
 
 @pytest.fixture(scope="module")
 async def plain_demo() -> AsyncIterator[Demo]:
-    """One for tests that only need its files."""
+    """One for tests that do nothing to it."""
     async with running("--memory") as demo:
         yield demo
 
@@ -141,20 +141,19 @@ async def test_stop_is_seen_in_every_tab(demo: Demo, pages: Pages) -> None:
     assert 1 == len(counts)
 
 
-async def test_a_question_of_one_tab_is_seen_in_the_other(pages: Pages) -> None:
+async def test_a_question_of_one_tab_is_seen_in_the_other(pages: Pages, plain_demo: Demo) -> None:
     """Tabs on one chat show the same turns."""
-    async with running("--memory") as demo:
-        page = await pages.open(demo.url)
-        second = await pages.open(page.url)
-        await _becomes(await _ask(page), "finished")
-        await _becomes(second.locator(".turn"), "finished")
-        await _becomes(await _ask(second, "Why does bread rise?"), "finished")
+    page = await pages.open(plain_demo.url)
+    second = await pages.open(page.url)
+    await _becomes(await _ask(page), "finished")
+    await _becomes(second.locator(".turn"), "finished")
+    await _becomes(await _ask(second, "Why does bread rise?"), "finished")
 
-        await expect(page.locator(".turn")).to_have_count(2)
-        for tab in (page, second):
-            questions = await tab.locator(".question").all_inner_texts()
-            assert [QUESTION, "Why does bread rise?"] == questions
-            await _becomes(tab.locator(".turn").last, "finished")
+    await expect(page.locator(".turn")).to_have_count(2)
+    for tab in (page, second):
+        questions = await tab.locator(".question").all_inner_texts()
+        assert [QUESTION, "Why does bread rise?"] == questions
+        await _becomes(tab.locator(".turn").last, "finished")
 
 
 async def test_a_failure_is_shown_with_its_reason(pages: Pages) -> None:
@@ -169,13 +168,13 @@ async def test_a_failure_is_shown_with_its_reason(pages: Pages) -> None:
             await page.reload()
 
 
-@pytest.mark.parametrize("status", [204, 502])
-async def test_a_browser_that_gives_up_is_helped(pages: Pages, status: int) -> None:
+@pytest.mark.parametrize("demo", ["memory"], indirect=True)
+async def test_a_browser_that_gives_up_is_helped(demo: Demo, pages: Pages) -> None:
     """Upon some answers an EventSource stops for good. The page then asks how the session stands,
     and goes on after the last cursor if it has not ended."""
     pages.expect_errors(CUT, "502")
-    async with running("--memory", "--pace", "60") as demo:
-        page = await pages.open(demo.url)
+
+    async def gives_up(page: Page, status: int) -> None:
         turn = await _ask(page)
         await _has(turn, 30)
         answered = asyncio.Event()
@@ -190,6 +189,9 @@ async def test_a_browser_that_gives_up_is_helped(pages: Pages, status: int) -> N
         await _becomes(turn, "finished")
         chunks = (await demo.turn(await turn.get_attribute("data-session") or ""))["chunks"]
         await _assert_whole(turn, chunks)
+
+    tabs = {status: await pages.open(demo.url) for status in (204, 502)}
+    await asyncio.gather(*(gives_up(page, status) for status, page in tabs.items()))
 
 
 async def test_the_page_survives_its_server(pages: Pages, redis_url: str) -> None:
@@ -206,57 +208,56 @@ async def test_the_page_survives_its_server(pages: Pages, redis_url: str) -> Non
         await expect(page.locator(".turn")).to_have_count(2)
 
 
-@pytest.mark.parametrize("width", [320, 768])
-async def test_it_fits_on_every_screen(pages: Pages, width: int) -> None:
+@pytest.mark.parametrize("demo", ["memory"], indirect=True)
+async def test_it_fits_on_every_screen(demo: Demo, pages: Pages) -> None:
     """Nothing is wider than the window, and what one can do is in view."""
-    async with running("--memory", "--pace", "60") as demo:
-        page = await pages.open(demo.url)
+    page = await pages.open(demo.url)
+    await _has(await _ask(page), 60)
+    await page.get_by_role("button", name="Crash producer").click()
+    await expect(page.locator(".seam.crash")).to_be_visible(timeout=BOUND * 1000)
+    await page.set_viewport_size({"width": 320, "height": 720})
+    await page.get_by_text("What is happening").click()
+    for width in (320, 768):
         await page.set_viewport_size({"width": width, "height": 720})
-        await _has(await _ask(page), 60)
-        await page.get_by_role("button", name="Crash producer").click()
-        await expect(page.locator(".seam.crash")).to_be_visible(timeout=BOUND * 1000)
         assert width >= await page.evaluate("document.documentElement.scrollWidth")
         for name in ("Reload", "Second tab", "Cut connection", "Crash producer", "Stop"):
             await expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
-        if width < 992:
-            await page.get_by_text("What is happening").click()
         await expect(page.locator("#producer")).to_be_in_viewport()
 
 
-async def test_nothing_comes_from_elsewhere(pages: Pages) -> None:
+async def test_nothing_comes_from_elsewhere(pages: Pages, plain_demo: Demo) -> None:
     """Page and answer need no other server than the demo's."""
-    async with running("--memory") as demo:
-        page = await pages.open()
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        await page.goto(demo.url)
-        await _becomes(await _ask(page), "finished")
+    page = await pages.open()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(plain_demo.url)
+    await _becomes(await _ask(page), "finished")
 
     assert asked
-    assert [] == [url for url in asked if not url.startswith((demo.url, "data:"))]
+    assert [] == [url for url in asked if not url.startswith((plain_demo.url, "data:"))]
 
 
-@pytest.mark.parametrize(
-    ("text", "html"),
-    [
-        ("<img src=x onerror=alert(1)>", "<p>&lt;img src=x onerror=alert(1)&gt;</p>"),
-        ("`<b>` & **<i>**", "<p><code>&lt;b&gt;</code> &amp; <strong>&lt;i&gt;</strong></p>"),
-        ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>"),
-        ("# One\n## Two", "<h2>One</h2><h3>Two</h3>"),
-        ("a\n\nb *c*", "<p>a</p><p>b <em>c</em></p>"),
-        ("- a\n- **b**", "<ul><li>a</li><li><strong>b</strong></li></ul>"),
-        ("1. a\n2. b\n   c", "<ol><li>a</li><li>b c</li></ol>"),
-        ("```py\na < b\n# c\n```\nd", "<pre><code>a &lt; b\n# c</code></pre><p>d</p>"),
-        ("an **open", "<p>an <strong>open</strong></p>"),
-        ("```\nopen", "<pre><code>open</code></pre>"),
-        ("2 * 3 * 4", "<p>2 * 3 * 4</p>"),
-        ("`a*b*c`", "<p><code>a*b*c</code></p>"),
-        ("", ""),
-        ("#hash", "<p>#hash</p>"),
-    ],
-)  # fmt: skip
-async def test_text_is_never_html(pages: Pages, plain_demo: Demo, text: str, html: str) -> None:
+#: Markdown, and the elements that it becomes.
+MARKDOWN = [
+    ("<img src=x onerror=alert(1)>", "<p>&lt;img src=x onerror=alert(1)&gt;</p>"),
+    ("`<b>` & **<i>**", "<p><code>&lt;b&gt;</code> &amp; <strong>&lt;i&gt;</strong></p>"),
+    ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>"),
+    ("# One\n## Two", "<h2>One</h2><h3>Two</h3>"),
+    ("a\n\nb *c*", "<p>a</p><p>b <em>c</em></p>"),
+    ("- a\n- **b**", "<ul><li>a</li><li><strong>b</strong></li></ul>"),
+    ("1. a\n2. b\n   c", "<ol><li>a</li><li>b c</li></ol>"),
+    ("```py\na < b\n# c\n```\nd", "<pre><code>a &lt; b\n# c</code></pre><p>d</p>"),
+    ("an **open", "<p>an <strong>open</strong></p>"),
+    ("```\nopen", "<pre><code>open</code></pre>"),
+    ("2 * 3 * 4", "<p>2 * 3 * 4</p>"),
+    ("`a*b*c`", "<p><code>a*b*c</code></p>"),
+    ("", ""),
+    ("#hash", "<p>#hash</p>"),
+]
+
+
+async def test_text_is_never_html(pages: Pages, plain_demo: Demo) -> None:
     """A small part of Markdown becomes elements, and all else is text."""
     page = await pages.open(plain_demo.url)
 
-    assert html == await page.evaluate(RENDER, text)
+    assert MARKDOWN == [(text, await page.evaluate(RENDER, text)) for text, _ in MARKDOWN]

@@ -131,7 +131,7 @@ async def test_a_port_that_is_taken_is_said_to_be() -> None:
     assert f"port {port} is in use; --port 0 takes any free one" in ended.err
 
 
-@pytest.mark.parametrize("missing", ["openai", "uvicorn", "starlette"])
+@pytest.mark.parametrize("missing", ["openai", "starlette"])
 async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     """Where the extra is not installed, one line says how to get it, and the exit code is 2."""
     source = BROKEN.format(sabotage=f"import sys; sys.modules[{missing!r}] = None")
