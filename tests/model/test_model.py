@@ -65,7 +65,7 @@ def test_sessions_in_memory_follow_the_model() -> None:
         def __init__(self) -> None:
             super().__init__(MemoryWorld())
 
-    run_state_machine_as_test(Machine, settings=_settings(300))
+    run_state_machine_as_test(Machine, settings=_settings(100))
 
 
 def test_sessions_in_redis_follow_the_model(redis_server: RedisServer) -> None:
@@ -75,4 +75,4 @@ def test_sessions_in_redis_follow_the_model(redis_server: RedisServer) -> None:
         def __init__(self) -> None:
             super().__init__(RedisWorld(redis_server.url))
 
-    run_state_machine_as_test(Machine, settings=_settings(150))
+    run_state_machine_as_test(Machine, settings=_settings(30))
