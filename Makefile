@@ -8,6 +8,9 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 ARGS ?=
 
+# Tests start hundreds of processes of the package: let only the first of them compile it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench torture lint install install-dev install-bench redis-server web-clients
 .NOTPARALLEL:
