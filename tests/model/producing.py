@@ -19,7 +19,7 @@ __all__ = ["Producing", "items_to_publish"]
 # Most of it on one session, so that the steps meet.
 _sessions = st.sampled_from([*3 * SESSIONS[:1], SESSIONS[1]])
 # A few characters stand for all: a table of all is minutes of work for each process that draws.
-_texts = st.text(st.sampled_from("ab \n\0{}\"\\é€🙂"), max_size=6)
+_texts = st.text(st.sampled_from('ab \n\0{}"\\é€🙂'), max_size=6)
 items_to_publish = st.lists(
     st.tuples(_texts, st.sampled_from([None, None, "tool"])), min_size=1, max_size=4
 )

@@ -67,6 +67,8 @@ class Record:
             lease_mark=actual.lease_mark,
             owner=self.owner,
             created=actual.created,
+            updated=actual.updated,
+            ended=actual.ended,
             error=self.error,
             cancelling=self.cancelling,
             metadata=self.metadata,
