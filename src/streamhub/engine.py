@@ -22,7 +22,7 @@ from .producing.writer import Writer
 from .reading.watcher import Watcher
 from .signals import is_cancelled
 from .statistics import HubStatistics
-from .stores.base import Refused, Store, Takeover
+from .stores.base import Refused, Store, StoreTakeover
 
 __all__ = ["Engine"]
 
@@ -128,7 +128,7 @@ class Engine:
         on_cancel: OnCancel | None,
         on_end: OnEnd | None,
         *,
-        takeover: Takeover,
+        takeover: StoreTakeover,
         owner: str | None,
         metadata: str | None,
         request: str | None,

@@ -19,6 +19,7 @@ from streamhub.testing import (
     StoreConformance,
     WipeConformance,
 )
+from streamhub.testing.store.resumes import ResumeTests
 
 from ..support.redis_cluster import RedisCluster
 
@@ -118,7 +119,9 @@ class TestClockedMemory(StoreConformance, WipeConformance):
         return ClockedMemoryBackend()
 
 
-class TestRedis(StoreConformance, WipeConformance, RollbackConformance, DamageConformance):
+class TestRedis(
+    StoreConformance, ResumeTests, WipeConformance, RollbackConformance, DamageConformance
+):
     @pytest.fixture
     async def backend(self, redis_url: str) -> Backend:
         backend = RedisBackend(redis_url)

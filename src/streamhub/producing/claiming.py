@@ -11,7 +11,7 @@ from ..chunks import Item, Terms
 from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable, StreamHubError
 from ..ids import new_generation
-from ..stores.base import Claim, Granted, Refused, Release, Store, Takeover
+from ..stores.base import Claim, Granted, Refused, Release, Store, StoreTakeover
 from .producer import Producer
 
 __all__ = ["claim"]
@@ -31,7 +31,7 @@ async def claim(
     session_id: str,
     produce: Callable[[Producer], T],
     *,
-    takeover: Takeover,
+    takeover: StoreTakeover,
     owner: str | None,
     metadata: str | None,
     request: str | None,
@@ -78,7 +78,7 @@ async def _claim_once(
     session_id: str,
     produce: Callable[[Producer], T],
     *,
-    takeover: Takeover,
+    takeover: StoreTakeover,
     owner: str | None,
     metadata: str | None,
     request: str | None,

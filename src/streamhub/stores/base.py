@@ -44,6 +44,7 @@ __all__ = [
     "Restored",
     "SetMetadata",
     "Store",
+    "StoreTakeover",
     "Stored",
     "Synced",
     "Takeover",
@@ -53,7 +54,10 @@ __all__ = [
     "WriteResult",
 ]
 
+#: What a user may ask for.
 Takeover = Literal["restart", "continue"]
+#: And what a supervisor does.
+StoreTakeover = Literal["restart", "continue", "resume"]
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -74,6 +78,10 @@ class Claim(msgspec.Struct, frozen=True):
     request: str | None = None
     #: When the epoch began: milliseconds since 1970 by the store's clock.
     created_ms: int = 0
+    #: How often the session was claimed as ``resume`` since, and how often its producer had handed
+    #: it over before that.
+    resumes: int = 0
+    handovers: int = 0
     #: The feeds of ends, and the supervisors, that were known when it was made.
     feeds: tuple[str, ...] = ()
     #: Seconds that an end is kept for feeds that have not done it; 0 where there are none.
@@ -298,7 +306,7 @@ class Store(Protocol):
         session_id: str,
         generation: str,
         *,
-        takeover: Takeover,
+        takeover: StoreTakeover,
         lease: float,
         retention: float,
         owner: str | None = None,
@@ -316,6 +324,13 @@ class Store(Protocol):
         ``same_owner`` a session that has another owner than ``owner`` is refused, however it
         stands, and stays as it is. Repeating a call that was granted is granted again. Of several
         claims at once, one is granted.
+
+        ``resume``, which a store without feeds is never asked for, is ``continue`` for a session
+        that is lost. It counts: in ``resumes`` of the claim, and in ``handovers`` where the lost
+        producer had released the session after it had written something. Every other claim sets
+        both to 0. Any other session is refused.
+
+        :raises SessionNotFound: there is none to resume.
         """
         ...
 
@@ -440,7 +455,7 @@ class BaseStore(ABC):
         session_id: str,
         generation: str,
         *,
-        takeover: Takeover,
+        takeover: StoreTakeover,
         lease: float,
         retention: float,
         owner: str | None = None,

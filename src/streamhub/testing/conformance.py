@@ -15,6 +15,7 @@ from .store.ends import EndTests
 from .store.feeds import FeedRepairTests, FeedTests
 from .store.reads import ReadTests
 from .store.restores import RestoreTests
+from .store.resumes import ResumeTests
 from .store.schedules import ScheduleTests
 from .store.watches import WatchTests
 from .store.writes import WriteTests
@@ -63,7 +64,7 @@ class StoreConformance(
     """
 
 
-class FeedConformance(FeedTests, ScheduleTests):
+class FeedConformance(FeedTests, ScheduleTests, ResumeTests):
     """In addition, for stores that have feeds: the words of ``streamhub.stores.feeds``.
 
     A feed keeps what all others claim, so these tests need data that no other test uses.

@@ -81,6 +81,11 @@ class Record:
         self.updated = now
         self.expires = now + self.claim.kept
 
+    @property
+    def was_handed_over(self) -> bool:
+        """Whether its producer has released it, and not in vain."""
+        return self.lease_until == 0.0 and len(self.log) > self.claim.base
+
     def end(self, now: float, status: Status, error: str | None = None) -> None:
         self.status = Status.CANCELLED if self.cancelling else status
         self.error = (self.reason if self.status is Status.CANCELLED else error) or None
@@ -126,6 +131,8 @@ class Record:
             created=claim.created_ms / 1000,
             updated=self.updated,
             ended=self.ended,
+            resumes=claim.resumes,
+            handovers=claim.handovers,
             feeds=claim.feeds,
             error=self.error,
             cancelling=self.cancelling,

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status, Terms
-from ...errors import InvalidStoreUrl, SessionCorrupted
+from ...errors import InvalidStoreUrl, SessionCorrupted, SessionNotFound
 from ..base import (
     Append,
     Appended,
@@ -36,8 +36,8 @@ from ..base import (
     Restored,
     SetMetadata,
     Stored,
+    StoreTakeover,
     Synced,
-    Takeover,
     WriteOp,
     WriteResult,
 )
@@ -112,7 +112,7 @@ class MemoryStore(BaseStore):
         session_id: str,
         generation: str,
         *,
-        takeover: Takeover,
+        takeover: StoreTakeover,
         lease: float,
         retention: float,
         owner: str | None = None,
@@ -123,6 +123,9 @@ class MemoryStore(BaseStore):
         now = self._clock()
         self._sweep(now)
         old = self._get(session_id, now)
+        resumes = handovers = 0
+        if takeover == "resume" and old is None:
+            raise SessionNotFound(session_id)
         if old is not None:
             if old.claim.generation == generation and old.status is Status.ACTIVE:
                 old.renew(now, old.claim)
@@ -130,6 +133,12 @@ class MemoryStore(BaseStore):
             standing = old.standing(now)
             if same_owner and old.claim.owner != owner:
                 return Refused(old.info(now, metadata=False))
+            if takeover == "resume":
+                if standing is not Status.LOST:
+                    return Refused(old.info(now, metadata=False))
+                takeover = "continue"
+                resumes = old.claim.resumes + 1
+                handovers = old.claim.handovers + old.was_handed_over
             complete = standing is Status.FINISHED and takeover == "continue"
             stopped = standing is Status.LOST and old.cancelling and takeover == "continue"
             if stopped:
@@ -162,6 +171,8 @@ class MemoryStore(BaseStore):
                 owner=owner,
                 request=request,
                 created_ms=created_ms,
+                resumes=resumes,
+                handovers=handovers,
                 feeds=feeds,
                 unsaved=unsaved,
             ),

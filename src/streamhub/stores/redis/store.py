@@ -13,7 +13,13 @@ from redis.asyncio import Redis, RedisCluster
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...config import HubConfig
-from ...errors import SessionCorrupted, StoreReadOnly, StoreUnavailable, StreamHubError
+from ...errors import (
+    SessionCorrupted,
+    SessionNotFound,
+    StoreReadOnly,
+    StoreUnavailable,
+    StreamHubError,
+)
 from ..base import (
     BaseStore,
     Claim,
@@ -21,7 +27,7 @@ from ..base import (
     LiveEvent,
     Refused,
     Renew,
-    Takeover,
+    StoreTakeover,
     Watch,
     WriteOp,
     WriteResult,
@@ -124,7 +130,7 @@ class RedisStore(BaseStore):
         session_id: str,
         generation: str,
         *,
-        takeover: Takeover,
+        takeover: StoreTakeover,
         lease: float,
         retention: float,
         owner: str | None = None,
@@ -150,13 +156,16 @@ class RedisStore(BaseStore):
             answer = await self._change(session_id, call)
             if answer[0] == b"granted":
                 break
+            if answer[0] == b"unknown":
+                raise SessionNotFound(session_id)
             (info,) = await self.look([session_id])
             if isinstance(info, SessionCorrupted | StoreUnavailable):
                 raise info
             if info is not None:
                 return Refused(info)
             # It went away in between: claim what is free now.
-        _, epoch, terms, replaced, owner_now, created, size, metadata_now, request_now = answer
+        _, epoch, terms, replaced, owner_now, created, size, metadata_now, request_now = answer[:9]
+        resumes, handovers = map(int, answer[9:11])
         self._writes.expect(keys.meta)
         claim = Claim(
             session_id=session_id,
@@ -168,6 +177,8 @@ class RedisStore(BaseStore):
             owner=taken(owner_now),
             request=taken(request_now),
             created_ms=int(created),
+            resumes=resumes,
+            handovers=handovers,
         )
         return Granted(claim, int(size), taken(metadata_now))
 

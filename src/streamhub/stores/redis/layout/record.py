@@ -28,6 +28,7 @@ __all__ = [
 FIELDS = (
     "gen", "status", "claim", "epoch", "last", "lease", "outcome", "error",
     "cancel", "owner", "created", "bytes", "terms", "replaced", "granted", "request",
+    "resumes", "handovers",
 )  # fmt: skip
 
 
@@ -58,7 +59,9 @@ def read_record(
 ) -> SessionInfo | SessionCorrupted | None:
     """What the fields of a meta hash say."""
     gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
-    cancel, owner, created, size, terms, replaced, granted, request = fields[8:16]
+    cancel, owner, created, size, terms, replaced, granted, request, resumes, handovers = fields[
+        8:18
+    ]
     if gen is None and status is None:
         return None
     try:
@@ -84,6 +87,8 @@ def read_record(
             owner=None if owner is None else text_of(owner),
             request=None if request is None else text_of(request),
             created=_time(created) if created else None,
+            resumes=_number(resumes or b"0"),
+            handovers=_number(handovers or b"0"),
             error=text_of(error) if error else None,
             cancelling=status != b"done" and cancel == b"1",
             metadata=metadata_of(fields),

@@ -128,6 +128,8 @@ class Calls:
                     given(metadata),
                     keys.live,
                     given(claim.request),
+                    claim.resumes,
+                    claim.handovers,
                 )
 
 

@@ -1,10 +1,10 @@
--- Claim a session that is unknown, ended or lost.
+-- Claim a session that is unknown, ended or lost; with the takeover 'resume' one that is lost.
 -- KEYS: meta, chunks, removed
 -- ARGV: generation, takeover, lease ms, retention ms, owner, metadata (each of these two preceded
 --       by '=' if given, else empty), live channel, request (as owner), '1' to refuse where the
 --       session has another owner
 -- Answers: granted, epoch, terms, replaced ('' for none), owner ('=…'), created, bytes,
---          metadata ('=…'), request ('=…') | refused
+--          metadata ('=…'), request ('=…'), resumes, handovers | refused | unknown
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[7]
 local gen, takeover = ARGV[1], ARGV[2]
 local lease_ms, retention_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -28,7 +28,7 @@ end
 -- What the claim hands on. Raises where no producer could read it.
 local function granted()
   local f = redis.call('HMGET', meta, 'epoch', 'terms', 'replaced', 'owner', 'created', 'bytes',
-    'metadata', 'request')
+    'metadata', 'request', 'resumes', 'handovers')
   local epoch, created, bytes = number(f[1]), number(f[5]), number(f[6])
   if not (epoch and are_terms(f[2]) and created and bytes and is_text(f[3] or '')
     and is_text(f[4] or '') and is_text(f[8] or ''))
@@ -36,9 +36,14 @@ local function granted()
     error('damaged record')
   end
   return {'granted', int(epoch), f[2], f[3] or '', f[4] and '=' .. f[4] or '', int(created),
-    int(bytes), f[7] and '=' .. f[7] or '', f[8] and '=' .. f[8] or ''}
+    int(bytes), f[7] and '=' .. f[7] or '', f[8] and '=' .. f[8] or '',
+    int(number(f[9]) or 0), int(number(f[10]) or 0)}
 end
 
+local resumes, handed_over
+if takeover == 'resume' and not old then
+  return {'unknown'}
+end
 if old then
   if old.gen == gen and not old.done then
     extend(meta, chunks, lease_ms, lease_ms + retention_ms)
@@ -55,6 +60,14 @@ if old then
   -- A session of the Go library keeps the flag of a cancel and has no outcome of its own.
   if not old.ours then
     old.outcome = old.cancelling and 'cancelled' or 'finished'
+  end
+  if takeover == 'resume' then
+    if not old.ours or old.done and old.outcome ~= 'lost' then
+      return {'refused'}
+    end
+    -- Whether its producer has released it, and not in vain.
+    handed_over = old.lease == 0 and old.last > tonumber(string.match(old.terms, '%-(%d+)$'))
+    takeover, resumes = 'continue', true
   end
   if takeover == 'continue' then
     if old.done and old.outcome == 'finished' then
@@ -76,7 +89,7 @@ then
 end
 local continues = old and old.ours and takeover == 'continue' and whole(chunks, old.last)
 local kept = redis.call('HMGET', meta, 'owner', 'metadata', 'created', 'bytes',
-  'request')
+  'request', 'resumes', 'handovers')
 local created, bytes = number(kept[3]), number(kept[4])
 if takeover == 'continue' and not (is_text(kept[1] or '') and is_text(kept[5] or ''))
   or continues and not (bytes and created and created <= 1e14)
@@ -111,6 +124,12 @@ else
 end
 redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'term', int(term),
   'terms', terms, 'replaced', old and old.gen or '', 'keep', int(retention_ms))
+if resumes then
+  redis.call('HSET', meta, 'resumes', int((number(kept[6]) or 0) + 1),
+    'handovers', int((number(kept[7]) or 0) + (handed_over and 1 or 0)))
+else
+  redis.call('HDEL', meta, 'resumes', 'handovers')
+end
 if owner ~= '' then
   redis.call('HSET', meta, 'owner', string.sub(owner, 2))
 end

@@ -2,7 +2,7 @@
 -- KEYS: meta, chunks, removed
 -- ARGV: generation, epoch, terms, replaced ('' for none), lease ms, retention ms,
 --       owner ('=…' or ''), created, metadata ('=…' or ''), live channel,
---       request ('=…' or '')
+--       request ('=…' or ''), resumes, handovers
 -- Answers: restored, last | fenced, generation ('' if removed) | over, outcome
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
 local gen, epoch, terms, replaced = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -69,6 +69,11 @@ redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'epoch', 
   'created', ARGV[8])
 if last == 0 then
   redis.call('HSET', meta, 'bytes', '0')
+end
+if ARGV[12] ~= '0' then
+  redis.call('HSET', meta, 'resumes', ARGV[12], 'handovers', ARGV[13])
+else
+  redis.call('HDEL', meta, 'resumes', 'handovers')
 end
 if ARGV[7] ~= '' then
   redis.call('HSET', meta, 'owner', string.sub(ARGV[7], 2))
