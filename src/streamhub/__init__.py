@@ -14,11 +14,15 @@ from .errors import (
     HubClosed,
     HubInOtherLoop,
     HubInOtherProcess,
+    InboxFull,
     InvalidChunk,
     InvalidCursor,
+    InvalidMessage,
     InvalidMetadata,
     InvalidSessionId,
     InvalidStoreUrl,
+    MessageTooLarge,
+    NoInbox,
     NotProducer,
     ProducerFailed,
     ProducerFenced,
@@ -35,6 +39,7 @@ from .errors import (
     StreamTooLarge,
 )
 from .hub import Hub
+from .producing.receiving import Inbox, Message
 from .reading.subscription import Subscription
 from .statistics import HubStatistics
 from .stream import LiveStream
@@ -54,12 +59,18 @@ __all__ = [
     "HubInOtherLoop",
     "HubInOtherProcess",
     "HubStatistics",
+    "Inbox",
+    "InboxFull",
     "InvalidChunk",
     "InvalidCursor",
+    "InvalidMessage",
     "InvalidMetadata",
     "InvalidSessionId",
     "InvalidStoreUrl",
     "LiveStream",
+    "Message",
+    "MessageTooLarge",
+    "NoInbox",
     "NotProducer",
     "ProducerFailed",
     "ProducerFenced",

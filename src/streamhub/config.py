@@ -30,6 +30,10 @@ class HubConfig:
     #: How much of a stream may wait to be stored before ``publish`` waits too, and how much of
     #: it is kept in memory for subscribers that lag behind.
     max_pending_bytes: int = 1 * MiB
+    #: How many messages may wait for a producer, and how much they may take together, before
+    #: ``send`` is refused.
+    max_inbox_messages: int = 256
+    max_inbox_bytes: int = 1 * MiB
     #: How long chunks may gather before they are stored together: fewer round trips for so much
     #: delay. Nothing that somebody waits for lingers, be it ``flush``, an end or metadata. With 0,
     #: chunks of several busy streams still gather for up to 4 ms; those of one do not.
@@ -44,10 +48,11 @@ class HubConfig:
             value = getattr(self, field.name)
             if field.name == "key_prefix":
                 continue
-            whole = field.name.endswith("_bytes")
+            unit = field.name.rpartition("_")[2]
+            whole = unit in ("bytes", "messages")
             kinds = (int,) if whole else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds):
-                kind = "a whole number of bytes" if whole else "a number of seconds"
+                kind = f"a whole number of {unit}" if whole else "a number of seconds"
                 raise ValueError(f"{field.name} must be {kind}, not {value!r}")
             if field.name == "linger" and value == 0:
                 continue

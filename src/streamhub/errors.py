@@ -16,11 +16,15 @@ __all__ = [
     "HubClosed",
     "HubInOtherLoop",
     "HubInOtherProcess",
+    "InboxFull",
     "InvalidChunk",
     "InvalidCursor",
+    "InvalidMessage",
     "InvalidMetadata",
     "InvalidSessionId",
     "InvalidStoreUrl",
+    "MessageTooLarge",
+    "NoInbox",
     "NotProducer",
     "ProducerFailed",
     "ProducerFenced",
@@ -129,6 +133,14 @@ class InvalidChunk(StreamHubError, ValueError):
         super().__init__(f"session {session_id!r}: {reason}")
 
 
+class InvalidMessage(StreamHubError, ValueError):
+    """A message, its event type or its key is not text that can be stored as UTF-8."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        self.session_id, self.reason = session_id, reason
+        super().__init__(f"session {session_id!r}: {reason}")
+
+
 class InvalidMetadata(StreamHubError, ValueError):
     """The metadata is not JSON, is too large, or does not fit the type asked for."""
 
@@ -166,6 +178,45 @@ class StreamTooLarge(StreamHubError):
         )
 
 
+class MessageTooLarge(StreamHubError, ValueError):
+    """The message is over ``max_chunk_bytes``, or over all that an inbox may hold. It was not sent.
+
+    ``limit`` is the smaller of the two.
+    """
+
+    def __init__(self, session_id: str, size: int, limit: int) -> None:
+        self.session_id, self.size, self.limit = session_id, size, limit
+        super().__init__(
+            f"session {session_id!r}: a message of {size:,} bytes is over {limit:,}, the smaller "
+            "of max_chunk_bytes and max_inbox_bytes"
+        )
+
+
+class InboxFull(StreamHubError):
+    """Too many messages wait for the producer already. This one was not sent; try again later.
+
+    ``messages`` and ``bytes`` are what waits, ``max_messages`` and ``max_bytes`` what may.
+    """
+
+    def __init__(
+        self, session_id: str, messages: int, size: int, *, max_messages: int, max_bytes: int
+    ) -> None:
+        self.session_id, self.messages, self.bytes = session_id, messages, size
+        self.max_messages, self.max_bytes = max_messages, max_bytes
+        super().__init__(
+            f"session {session_id!r}: its inbox is full: {messages:,} of {max_messages:,} messages "
+            f"(max_inbox_messages) and {size:,} of {max_bytes:,} bytes (max_inbox_bytes) wait"
+        )
+
+
+class NoInbox(StreamHubError):
+    """Nothing can be sent to the session's producer."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        self.session_id, self.reason = session_id, reason
+        super().__init__(f"session {session_id!r} has no inbox: {reason}")
+
+
 class NotProducer(StreamHubError):
     """Something that only the producer may do was tried on a reader's handle."""
 
@@ -190,7 +241,8 @@ class ProducerFenced(StreamHubError):
 
 
 class StreamClosed(StreamHubError):
-    """The producer wrote to a stream that it had ended, or that was cancelled.
+    """The producer wrote to a stream that it had ended, or that was cancelled; or somebody sent a
+    message to one.
 
     ``status`` is how the stream ended.
     """

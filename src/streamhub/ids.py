@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import secrets
 import time
+from hashlib import sha256
 from uuid import UUID
 
 from .errors import InvalidSessionId
 
-__all__ = ["check_owner", "check_request", "check_session_id", "is_text", "new_generation"]
+__all__ = [
+    "check_owner",
+    "check_request",
+    "check_session_id",
+    "is_text",
+    "message_token",
+    "new_generation",
+]
 
 _LONGEST_ID = 512
 
@@ -51,6 +59,13 @@ def new_generation() -> str:
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0x3 << 62) | 2 << 62
     return str(UUID(int=value))
+
+
+def message_token(key: str | None = None) -> str:
+    """What tells a message from all others: by chance, or made of ``key`` and always the same."""
+    if key is None:
+        return secrets.token_hex(12)
+    return sha256(key.encode()).hexdigest()[:32]
 
 
 def is_text(value: str) -> bool:

@@ -19,8 +19,11 @@ from .errors import (
     StoreUnavailable,
     storable,
 )
+from .ids import message_token
 from .producing.cancelling import Production
+from .producing.measure import check_message, plain
 from .producing.phase import Stopping
+from .producing.receiving import Inbox, Receiver
 from .producing.sources import Source, produce
 from .reading.replay import parse_after
 from .reading.session_view import SessionView
@@ -57,6 +60,7 @@ class LiveStream:
         self._epoch = epoch
         self._production = production
         self._producer = None if production is None else production.producer
+        self._receiver: Receiver | None = None
 
     def __repr__(self) -> str:
         role = "reader" if self._producer is None else f"producer {self.generation}"
@@ -259,6 +263,69 @@ class LiveStream:
             return info.status if self._is_mine(info) else Status.CANCELLED
         finally:
             self._engine.watcher.detach(view)
+
+    async def send(self, data: str, event: str | None = None, *, key: str | None = None) -> str:
+        """Send a message to the producer of this stream, wherever it runs.
+
+        It is stored when this returns, after all that were sent before, and stays until the
+        producer, or one that continues, has handled it. A lost session takes messages, too: they
+        wait for whoever continues it. A restart begins with none.
+
+        :param event: what kind of message it is, for the producer to tell.
+        :param key: a name for this message. Sending it again, with the same name, sends nothing
+            and is answered the same, which makes ``send`` safe to repeat after an error. It is
+            known for at least the next 256 messages of the stream.
+        :return: the message's id.
+        :raises InvalidMessage: it is not text that UTF-8 can hold, or the event type or key is not.
+        :raises MessageTooLarge: over ``max_chunk_bytes``, or ``max_inbox_bytes`` if that is less.
+        :raises InboxFull: as many messages wait as may (``max_inbox_messages``,
+            ``max_inbox_bytes``).
+        :raises StreamClosed: the stream has ended; with its status.
+        :raises StreamReplaced: a new one has begun in its session.
+        :raises SessionNotFound: there is no such session (any more).
+        :raises NoInbox: the Go library writes the session, or the store keeps no inboxes.
+        :raises StoreUnavailable: the store cannot be reached. It may have been sent.
+        """
+        self._engine.check()
+        config = self._engine.config
+        check_message(
+            self._session_id,
+            data,
+            event,
+            key,
+            limit=min(config.max_chunk_bytes, config.max_inbox_bytes),
+        )
+        return await self._engine.store.send(
+            self._session_id,
+            plain(data),
+            None if event is None else plain(event),
+            epoch=self._epoch,
+            token=message_token(key),
+            max_messages=config.max_inbox_messages,
+            max_bytes=config.max_inbox_bytes,
+        )
+
+    def inbox(self) -> Inbox:
+        """The messages that are sent to this stream: those that wait, then those that come.
+
+        See :class:`Inbox` for how it ends, and :meth:`Message.done` for when a message is handled.
+        Those that are not come again, in order, to the producer that continues.
+
+        :raises NotProducer: this is a reader's handle.
+        :raises NoInbox: the store keeps no inboxes. Raised by iteration.
+
+        ::
+
+            async for message in stream.inbox():
+                message.done()
+                await stream.publish(await answer(message.data))
+        """
+        producer = self._producing("read the inbox").producer
+        if self._receiver is None:
+            self._receiver = Receiver(
+                producer, self._engine.store, self._engine.config.give_up_after
+            )
+        return Inbox(self._receiver)
 
     async def wait(self, timeout: float | None = None) -> Status:
         """Wait until the stream has ended or is lost, or for ``timeout`` seconds.

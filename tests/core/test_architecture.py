@@ -23,9 +23,11 @@ MOST_LINES = 400
 LONGER = {
     "cli.app": "the options and the help of every command",
     "hub": "what users call, each method with all that it promises",
+    "producing.producer": "one stream's write side: each input and each answer, in one place",
     "stores.base": "the whole promise of a store on one page",
     "stores.memory.store": "the reference for it, to be read beside it",
     "stores.redis.store": "one method for each operation",
+    "stream": "one method for all that a handle is for",
 }
 _OF_REDIS = re.compile(
     r"\b(?:redis|valkey|slots?|scripts?|entry ids?|lua|x(?:add|range|read)|hash tags?|pub/?sub)\b",

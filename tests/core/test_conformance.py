@@ -15,6 +15,8 @@ from streamhub.testing import (
     DamageConformance,
     FakeClock,
     FeedConformance,
+    InboxConformance,
+    InboxWipeConformance,
     RollbackConformance,
     StoreConformance,
     WipeConformance,
@@ -107,20 +109,26 @@ class RedisBackend(Backend):
                 yield client
 
 
-class TestMemory(StoreConformance, FeedConformance):
+class TestMemory(StoreConformance, FeedConformance, InboxConformance):
     @pytest.fixture
     def backend(self) -> Backend:
         return MemoryBackend()
 
 
-class TestClockedMemory(StoreConformance, WipeConformance):
+class TestClockedMemory(StoreConformance, WipeConformance, InboxWipeConformance):
     @pytest.fixture
     def backend(self) -> Backend:
         return ClockedMemoryBackend()
 
 
 class TestRedis(
-    StoreConformance, ResumeTests, WipeConformance, RollbackConformance, DamageConformance
+    StoreConformance,
+    ResumeTests,
+    WipeConformance,
+    RollbackConformance,
+    DamageConformance,
+    InboxConformance,
+    InboxWipeConformance,
 ):
     @pytest.fixture
     async def backend(self, redis_url: str) -> Backend:
@@ -130,7 +138,14 @@ class TestRedis(
 
 
 @pytest.mark.slow
-class TestCluster(StoreConformance, WipeConformance, RollbackConformance, DamageConformance):
+class TestCluster(
+    StoreConformance,
+    WipeConformance,
+    RollbackConformance,
+    DamageConformance,
+    InboxConformance,
+    InboxWipeConformance,
+):
     @pytest.fixture
     async def backend(self, redis_cluster: RedisCluster, cluster_url: str) -> Backend:
         nodes = [node.url for node in redis_cluster.primaries]

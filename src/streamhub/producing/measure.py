@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..errors import ChunkTooLarge, InvalidChunk
+from ..errors import ChunkTooLarge, InvalidChunk, InvalidMessage, MessageTooLarge
+from ..ids import is_text
 
-__all__ = ["measured", "plain"]
+__all__ = ["check_message", "measured", "plain"]
 
 
 def measured(session_id: str, data: str, event: str | None, *, limit: int) -> int:
@@ -28,6 +29,35 @@ def measured(session_id: str, data: str, event: str | None, *, limit: int) -> in
     if size > limit:
         raise ChunkTooLarge(session_id, size, limit)
     return size or 1
+
+
+def check_message(
+    session_id: str, data: str, event: str | None, key: str | None, *, limit: int
+) -> None:
+    """The same for a message to a producer.
+
+    :raises InvalidMessage: it, its event type or its key is not text that UTF-8 can hold.
+    :raises MessageTooLarge: over ``limit``.
+    """
+    for name, text in (("a message", data), ("its event type", event), ("its key", key)):
+        if text is None and name != "a message":
+            continue
+        if not isinstance(text, str):
+            raise InvalidMessage(session_id, f"{name} must be str, not {type(text).__name__}")
+        if not is_text(text):
+            raise InvalidMessage(
+                session_id, f"{name} must be encodable as UTF-8, but holds a lone surrogate"
+            )
+    if key == "":
+        raise InvalidMessage(session_id, "its key must not be empty")
+    size = len(data.encode())
+    if event is not None:
+        try:
+            size += _event_size(session_id, event)
+        except InvalidChunk as error:
+            raise InvalidMessage(session_id, error.reason) from None
+    if size > limit:
+        raise MessageTooLarge(session_id, size, limit)
 
 
 def plain(text: str) -> str:

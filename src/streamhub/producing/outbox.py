@@ -90,6 +90,11 @@ class Outbox:
             base = self.sent = end
         return appends
 
+    def no_chunks(self) -> Append:
+        """An append of none, for what goes along with one, after all that is on its way."""
+        at = self.sent
+        return Append(self._claim, at, (), self.sizes[at], self._claim.terms.place(at).term)
+
     def go_on_after(self, last: int) -> None:
         """The store has the first ``last`` chunks, and no more."""
         self.stored = self.sent = min(last, len(self.items))

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from ..chunks import Cursor, Item, Status
 from ..config import HubConfig
@@ -22,6 +23,7 @@ from ..stores.base import (
     Fenced,
     Finish,
     Granted,
+    Handle,
     Over,
     Release,
     Renew,
@@ -32,6 +34,7 @@ from ..stores.base import (
     WriteOp,
     WriteResult,
 )
+from .inbox import HeldMessages
 from .measure import measured, plain
 from .outbox import FULL_APPEND, MetadataBox, Outbox
 from .phase import Follow, LastWrite, Phase, ProducerState
@@ -41,6 +44,7 @@ __all__ = ["Producer"]
 
 logger = logging.getLogger("streamhub")
 
+_AS_IT_IS = nullcontext()
 # A source that never waits still has to let the writer run.
 _REST_AFTER = 32
 
@@ -53,7 +57,7 @@ class Producer:
     __slots__ = (  # noqa: RUF023
         "_max_chunk", "outbox", "on_work", "_term", "_waiting", "_only_chunks", "_under_way",
         "claim", "done", "_repair", "metadata", "state", "_changed", "on_cancelling", "on_done",
-        "check_place",
+        "check_place", "inbox",
     )  # fmt: skip
 
     def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
@@ -73,6 +77,8 @@ class Producer:
         #: Whether chunks, if any, are all that there is to write; not of one that is done.
         self._only_chunks = True
         self._changed = Signal[None]()
+        #: What was received; None as long as nobody asked for messages.
+        self.inbox: HeldMessages | None = None
         #: Raises where nothing may be published: in another event loop than the hub's.
         self.check_place: Callable[[], None] = _nothing
         #: Called with this producer when there is something to write.
@@ -124,14 +130,21 @@ class Producer:
     async def publish(self, data: str, event: str | None) -> Cursor:
         """Take a chunk in, as soon as there is room for it."""
         self._have_sent()
-        await asyncio.sleep(0)
-        while (cursor := self.accept(data, event, rested=True)) is None:
-            await self._stored_more()
-        return cursor
+        with self.inbox.chunk_to_come() if self.inbox is not None else _AS_IT_IS:
+            await asyncio.sleep(0)
+            while (cursor := self.accept(data, event, rested=True)) is None:
+                await self._stored_more()
+            return cursor
 
     async def flush(self) -> None:
         target = self.outbox.last
-        while self.outbox.stored < target and not self.done:
+        inbox = self.inbox
+        marks: list[str] = []
+        if inbox is not None and (marks := inbox.hurry(target)):
+            self.on_work(self)
+        while not self.done and (
+            self.outbox.stored < target or (inbox is not None and inbox.has_marks(marks))
+        ):
             await self._stored_more()
         if self.done:
             self.raise_for_phase()
@@ -145,6 +158,21 @@ class Producer:
             await self.changed()
         if not self.metadata.is_stored(number):
             self.raise_for_phase()
+
+    @property
+    def receiving(self) -> bool:
+        """Whether messages of the inbox are handed out: until the stream ends, or is asked to."""
+        return self.state.phase is Phase.OPEN
+
+    def see_to_inbox(self, *, lost: bool = False) -> None:
+        """There is more in ``inbox``, or less; ``lost``: the store has lost some of it."""
+        if self.done:
+            return
+        if lost:
+            self._put_back("has lost messages of the inbox")
+        self._only_chunks = self._has_only_chunks()
+        if self.has_work:
+            self.on_work(self)
 
     async def finish(self, status: Status, error: str | None = None) -> None:
         """End the stream once all is stored; quiet if it has ended already."""
@@ -204,7 +232,9 @@ class Producer:
     @property
     def has_work(self) -> bool:
         outbox = self.outbox
-        return outbox.sent < len(outbox.items) or not (self._only_chunks or self.done)
+        if outbox.sent < len(outbox.items):
+            return True
+        return not (self._only_chunks or self.done) and self._has_more_than_chunks()
 
     @property
     def urgent(self) -> bool:
@@ -247,15 +277,20 @@ class Producer:
             return ops
         elif self.state.restoring:
             if not self._under_way:
-                ops.append(Restore(self.claim, self.metadata.send()))
+                messages = () if self.inbox is None else self.inbox.held
+                ops.append(Restore(self.claim, self.metadata.send(), messages))
         elif not self._under_way:
-            ops = outbox.take_appends()
+            ops = self._take_appends()
             self._add_others(ops)
         elif not self.metadata.waits:
             # Else the metadata would wait for as long as there are chunks to follow.
-            ops = outbox.take_appends()
+            ops = self._take_appends()
         self._under_way += len(ops)
         return ops
+
+    def _take_appends(self) -> list[WriteOp]:
+        appends = self.outbox.take_appends()
+        return appends if self.inbox is None else self.inbox.with_marks(appends)
 
     def _add_others(self, ops: list[WriteOp]) -> None:
         if self.metadata.waits and (metadata := self.metadata.send()) is not None:
@@ -263,7 +298,12 @@ class Producer:
         outbox = self.outbox
         if outbox.sent < outbox.last:
             return
-        match self.state.last_write:
+        last_write = self.state.last_write
+        if self.inbox is not None:
+            marks = self.inbox.left(ops, all_of_them=last_write is not None)
+            if marks:
+                ops.append(Handle(outbox.no_chunks(), marks))
+        match last_write:
             case LastWrite.END:
                 ops.append(Finish(self.claim, outbox.sent, *self.state.outcome))
             case LastWrite.RELEASE:
@@ -289,6 +329,12 @@ class Producer:
                 self._go(self.state.cancel())
             if self._waiting:
                 self._changed.fire()
+            return
+        if isinstance(op, Handle):
+            if isinstance(result, Stored) and self.inbox is not None:
+                self.inbox.handled(op.messages)
+            self.apply(op.append, result)
+            self.see_to_inbox()
             return
         renewal = isinstance(op, Renew)
         if not renewal:
@@ -325,16 +371,23 @@ class Producer:
             case Behind(last):
                 if last < outbox.stored:
                     self._say("the store has lost its newest chunks, and gets them after %d", last)
-                outbox.go_on_after(last)
+                self._go_on_after(last)
             case Restored(last):
                 self._say("put back, where %d of %d chunks were left", last, outbox.last)
                 self.metadata.arrived()
-                outbox.go_on_after(last)
+                self._go_on_after(last)
                 state.restored()
             case Fenced(current):
                 self._go(state.fence(current))
             case Over(status):
                 self._go(state.over(status))
+
+    def _go_on_after(self, last: int) -> None:
+        self.outbox.go_on_after(last)
+        if self.inbox is not None:
+            self.inbox.hurry_stored(self.outbox.stored)
+            # What the store has lost of the inbox shows when it is read.
+            self.inbox.wake()
 
     def _put_back(self, lost: str) -> None:
         follow = self.state.lose()
@@ -368,6 +421,8 @@ class Producer:
         if not self.state.open:
             # No chunk is taken in without a question any more.
             self.outbox.full_at = 0
+        if self.inbox is not None:
+            self.inbox.wake()
         if Follow.STOP in follow:
             self._say("a cancel was asked for")
             self.on_cancelling()
@@ -379,8 +434,17 @@ class Producer:
             self._changed.fire()
 
     def _has_only_chunks(self) -> bool:
+        if self.inbox is not None and self.inbox.marks:
+            return False
         state = self.state
         return state.open and not state.restoring and not self.metadata.waits
+
+    def _has_more_than_chunks(self) -> bool:
+        """The same but for marks that wait for a chunk."""
+        state = self.state
+        if not state.open or state.restoring or self.metadata.waits:
+            return True
+        return self.inbox is not None and self.inbox.has_work
 
     def _say(self, what: str, *arguments: object) -> None:
         claim = self.claim

@@ -15,7 +15,7 @@ import msgspec
 
 from ..chunks import Chunk, Cursor, Item, SessionInfo, Status, Terms, join, right_after
 from ..config import HubConfig
-from ..errors import SessionCorrupted, StoreUnavailable
+from ..errors import NoInbox, SessionCorrupted, StoreUnavailable
 from .feeds import Feeds
 from .watch import Watch
 
@@ -32,8 +32,12 @@ __all__ = [
     "Finish",
     "Gone",
     "Granted",
+    "Handle",
     "HasHoles",
+    "InboxMessage",
+    "InboxPage",
     "LiveEvent",
+    "MessageSent",
     "Over",
     "Refused",
     "Release",
@@ -119,6 +123,29 @@ class Refused(msgspec.Struct, frozen=True):
     info: SessionInfo
 
 
+class InboxMessage(msgspec.Struct, frozen=True, gc=False):
+    """A message to the producer. ``id`` is ``<number>-<token>``: numbers grow in the order in which
+    messages were sent, tokens tell them apart even where a store that has lost some counts again.
+    """
+
+    id: str
+    data: str
+    event: str | None = None
+
+    @property
+    def size(self) -> int:
+        """UTF-8 bytes of data and event type."""
+        return len(self.data.encode()) + len((self.event or "").encode())
+
+
+class InboxPage(msgspec.Struct, frozen=True, gc=False):
+    """What an inbox holds that its producer does not have yet, in order."""
+
+    messages: Sequence[InboxMessage]
+    #: The ids of what the producer holds and the inbox does not.
+    missing: Sequence[str]
+
+
 class Append(msgspec.Struct, frozen=True, gc=False):
     """Store ``items`` as the chunks ``base + 1`` … of the log, under ``term``. Renews the lease if
     a quarter of it has passed: more often would cost as much as a chunk, and change nothing.
@@ -133,6 +160,20 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     total_bytes: int
     #: Which term wrote all of them: the claim's own, or, where a lost log is put back, an earlier.
     term: int
+
+
+class Handle(msgspec.Struct, frozen=True, gc=False):
+    """Take messages out of the inbox, together with an append (maybe of no chunk): both or neither,
+    and answered like the append. Safe to repeat: messages that are not there are left out.
+    """
+
+    append: Append
+    #: The ids of the messages.
+    messages: Sequence[str]
+
+    @property
+    def claim(self) -> Claim:
+        return self.append.claim
 
 
 class SetMetadata(msgspec.Struct, frozen=True, gc=False):
@@ -179,14 +220,17 @@ class Restore(msgspec.Struct, frozen=True, gc=False):
     Takes effect where the session is gone, or still belongs to this generation or to the one
     that it replaced; never where a removal is remembered that came after the claim. The log keeps
     what is whole of the claim's epoch, as far as this generation has not written it, and is
-    emptied otherwise.
+    emptied otherwise. The inbox is kept where the epoch is the claim's, and gets those of
+    ``messages`` that it does not have.
     """
 
     claim: Claim
     metadata: str | None
+    #: What the producer has received and not handled, under the ids that they have.
+    messages: Sequence[InboxMessage] = ()
 
 
-WriteOp = Append | SetMetadata | Renew | Release | Finish | Restore
+WriteOp = Append | Handle | SetMetadata | Renew | Release | Finish | Restore
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -282,7 +326,21 @@ class CancelRequested(msgspec.Struct, frozen=True, gc=False):
     """Somebody asked the producer to stop. A hint: the record in the store decides."""
 
 
-LiveEvent = Synced | Unsynced | Appended | Claimed | Ended | Released | Removed | CancelRequested
+class MessageSent(msgspec.Struct, frozen=True, gc=False):
+    """The inbox has got a message. A hint: what it holds decides."""
+
+
+LiveEvent = (
+    Synced
+    | Unsynced
+    | Appended
+    | Claimed
+    | Ended
+    | Released
+    | Removed
+    | CancelRequested
+    | MessageSent
+)
 
 
 class Store(Protocol):
@@ -426,6 +484,42 @@ class Store(Protocol):
         """
         ...
 
+    async def send(
+        self,
+        session_id: str,
+        data: str,
+        event: str | None,
+        *,
+        epoch: int | None,
+        token: str,
+        max_messages: int,
+        max_bytes: int,
+    ) -> str:
+        """Put a message into the inbox of what ``epoch`` writes; the answer is its id.
+
+        An inbox keeps its messages in order, across generations, until they are handled
+        (``Handle``) or a restart begins with an empty one. A lost session takes messages. Repeating
+        a call with the same ``token`` (of letters and digits) is answered with the same id and
+        sends nothing, for at least the last 256 messages.
+
+        :raises InboxFull: there are ``max_messages`` in it, or they would be over ``max_bytes`` of
+            data and event types.
+        :raises StreamClosed: the session has ended.
+        :raises SessionNotFound: there is none.
+        :raises StreamReplaced: it has another epoch.
+        :raises NoInbox: what writes the session, or the store, has none.
+        """
+        ...
+
+    async def read_inbox(self, claim: Claim, held: Sequence[str]) -> InboxPage:
+        """The messages that wait for this claim, but those whose ids are ``held``; not always all
+        at once, but one at least where there is any. Nothing where the claim does not stand."""
+        ...
+
+    def watch_inbox(self, session_id: str, sink: Callable[[LiveEvent], None]) -> Watch:
+        """Like ``watch``; tells of each message that is sent (``MessageSent``)."""
+        ...
+
     def connections(self) -> int:
         """How many connections are open, for ``Hub.statistics``. Costs no I/O."""
         ...
@@ -506,6 +600,31 @@ class BaseStore(ABC):
     def watch(
         self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
     ) -> Watch: ...
+
+    async def send(
+        self,
+        session_id: str,
+        data: str,
+        event: str | None,
+        *,
+        epoch: int | None,
+        token: str,
+        max_messages: int,
+        max_bytes: int,
+    ) -> str:
+        """Says that the store keeps no inboxes."""
+        raise self._no_inbox(session_id)
+
+    async def read_inbox(self, claim: Claim, held: Sequence[str]) -> InboxPage:
+        """Says that the store keeps no inboxes."""
+        raise self._no_inbox(claim.session_id)
+
+    def watch_inbox(self, session_id: str, sink: Callable[[LiveEvent], None]) -> Watch:
+        """Says that the store keeps no inboxes."""
+        raise self._no_inbox(session_id)
+
+    def _no_inbox(self, session_id: str) -> NoInbox:
+        return NoInbox(session_id, f"{type(self).__name__} keeps none")
 
     def connections(self) -> int:
         """None, where there is nothing to connect to."""

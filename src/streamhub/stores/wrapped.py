@@ -9,7 +9,9 @@ from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable
 from .base import (
     BaseStore,
+    Claim,
     Granted,
+    InboxPage,
     LiveEvent,
     Refused,
     Renew,
@@ -112,6 +114,33 @@ class WrappedStore(BaseStore):
         self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
     ) -> Watch:
         return self.store.watch(session_id, sink, cancels=cancels)
+
+    async def send(
+        self,
+        session_id: str,
+        data: str,
+        event: str | None,
+        *,
+        epoch: int | None,
+        token: str,
+        max_messages: int,
+        max_bytes: int,
+    ) -> str:
+        return await self.store.send(
+            session_id,
+            data,
+            event,
+            epoch=epoch,
+            token=token,
+            max_messages=max_messages,
+            max_bytes=max_bytes,
+        )
+
+    async def read_inbox(self, claim: Claim, held: Sequence[str]) -> InboxPage:
+        return await self.store.read_inbox(claim, held)
+
+    def watch_inbox(self, session_id: str, sink: Callable[[LiveEvent], None]) -> Watch:
+        return self.store.watch_inbox(session_id, sink)
 
     def connections(self) -> int:
         return self.store.connections()

@@ -8,11 +8,13 @@ from .hub.ending import EndingTests
 from .hub.outages import OutageTests
 from .hub.producing import ProducingTests
 from .hub.reading import ReadingTests
+from .hub.receiving import InboxWipeTests, ReceivingTests
 from .hub.repairing import DamageTests, RollbackTests, WipeTests
 from .hub.running import RunningTests
 from .store.claims import ClaimTests
 from .store.ends import EndTests
 from .store.feeds import FeedRepairTests, FeedTests
+from .store.inboxes import InboxTests
 from .store.reads import ReadTests
 from .store.restores import RestoreTests
 from .store.resumes import ResumeTests
@@ -24,6 +26,8 @@ __all__ = [
     "DamageConformance",
     "FeedConformance",
     "FeedRepairConformance",
+    "InboxConformance",
+    "InboxWipeConformance",
     "RollbackConformance",
     "StoreConformance",
     "WipeConformance",
@@ -96,4 +100,15 @@ class DamageConformance(DamageTests):
     """In addition, for stores that can lose a part of a session's log.
 
     The backend needs ``drop_chunk``.
+    """
+
+
+class InboxConformance(InboxTests, ReceivingTests):
+    """In addition, for stores that keep inboxes."""
+
+
+class InboxWipeConformance(InboxWipeTests):
+    """In addition, for stores that keep inboxes and can lose their data: G7.
+
+    The backend needs ``wipe``, so these tests need data that no other test uses.
     """

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from ..chunks import Chunk, Cursor, SessionInfo
 from ..errors import SessionCorrupted, StoreUnavailable
 from ..stores.base import (
+    Claim,
+    InboxPage,
     LiveEvent,
     Renew,
     Store,
@@ -56,6 +58,11 @@ class Fails(WrappedStore):
             raise self._fail()
         return await super().read_joined(session_id, after, limit)
 
+    async def read_inbox(self, claim: Claim, held: Sequence[str]) -> InboxPage:
+        if self.failing:
+            raise self._fail()
+        return await super().read_inbox(claim, held)
+
     def _fail(self) -> StoreUnavailable:
         self.failed.set()
         return _unavailable(self.store)
@@ -86,11 +93,17 @@ class LosesEvents(WrappedStore):
     def watch(
         self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
     ) -> Watch:
+        return super().watch(session_id, self._sieve(sink), cancels=cancels)
+
+    def watch_inbox(self, session_id: str, sink: Callable[[LiveEvent], None]) -> Watch:
+        return super().watch_inbox(session_id, self._sieve(sink))
+
+    def _sieve(self, sink: Callable[[LiveEvent], None]) -> Callable[[LiveEvent], None]:
         def pass_on(event: LiveEvent) -> None:
             if not self._lost(event):
                 sink(event)
 
-        return super().watch(session_id, pass_on, cancels=cancels)
+        return pass_on
 
 
 class Stalls(WrappedStore):

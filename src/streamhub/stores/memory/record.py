@@ -1,4 +1,4 @@
-"""One session in memory: its claim, how it stands, and its log."""
+"""One session in memory: its claim, how it stands, its log and its inbox."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ... import metadata_json
 from ...chunks import Chunk, SessionInfo, Status
 from ..base import Claim
 from ..feeds import is_supervisor
+from .inbox import MessageBox
 
 __all__ = ["EndState", "Record", "Tombstone"]
 
@@ -30,7 +31,7 @@ class EndState:
 
 
 class Record:
-    """One session: its claim, how it stands, and its log."""
+    """One session: its claim, how it stands, its log and its inbox."""
 
     __slots__ = (
         "bytes",
@@ -40,6 +41,7 @@ class Record:
         "ends",
         "error",
         "expires",
+        "inbox",
         "lapsed",
         "lease_until",
         "log",
@@ -58,6 +60,7 @@ class Record:
         self.cancelling = False
         self.reason: str | None = None
         self.log: list[Chunk] = []
+        self.inbox = MessageBox()
         self.bytes = 0
         self.lease_until = 0.0
         self.renewals = 0

@@ -11,7 +11,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status, Terms
-from ...errors import InvalidStoreUrl, SessionCorrupted, SessionNotFound
+from ...errors import (
+    InboxFull,
+    InvalidStoreUrl,
+    SessionCorrupted,
+    SessionNotFound,
+    StreamClosed,
+    StreamReplaced,
+)
 from ..base import (
     Append,
     Appended,
@@ -25,7 +32,11 @@ from ..base import (
     Finish,
     Gone,
     Granted,
+    Handle,
+    InboxMessage,
+    InboxPage,
     LiveEvent,
+    MessageSent,
     Over,
     Refused,
     Release,
@@ -85,6 +96,7 @@ class MemoryStore(BaseStore):
         self._clock = clock or _wall_clock()
         self._records: dict[str, Record] = {}
         self._removed: dict[str, Tombstone] = {}
+        self._inboxes: dict[str, dict[_Watch, None]] = {}
         self._live: dict[str, dict[_Watch, None]] = {}
         self._cancels: dict[str, dict[_Watch, None]] = {}
         self._claims_until_sweep = 64
@@ -179,7 +191,7 @@ class MemoryStore(BaseStore):
             metadata,
         )
         if continues and old is not None:
-            record.log, record.bytes = old.log, old.bytes
+            record.log, record.bytes, record.inbox = old.log, old.bytes, old.inbox
         elif old is not None:
             self._feeds.set_aside(old, feeds, generation)
         record.renew(now, record.claim)
@@ -206,6 +218,11 @@ class MemoryStore(BaseStore):
         match op:
             case Append():
                 return self._append(op, record, now)
+            case Handle():
+                answer = self._append(op.append, record, now)
+                if isinstance(answer, Stored):
+                    record.inbox.handle(op.messages)
+                return answer
             case SetMetadata():
                 record.metadata = op.metadata
             case Renew() if record.lease_until > 0:
@@ -256,14 +273,18 @@ class MemoryStore(BaseStore):
             if record.claim.generation == claim.generation:
                 if record.status is not Status.ACTIVE:
                     return Over(record.status)
+                record.inbox.put_back(op.messages)
                 return Restored(len(record.log))
         if claim.terms.current <= max(self._removed.get(claim.session_id, {}).values(), default=0):
             # Whoever claimed after a removal was given a later term.
             return Fenced(None)
         restored = Record(claim, op.metadata)
         kept = record is not None and record.claim.epoch == claim.epoch
-        if record is not None and kept and len(record.log) <= claim.base:
-            restored.log, restored.bytes = record.log, record.bytes
+        if record is not None and kept:
+            restored.inbox = record.inbox
+            if len(record.log) <= claim.base:
+                restored.log, restored.bytes = record.log, record.bytes
+        restored.inbox.put_back(op.messages)
         restored.renew(now, restored.claim)
         self._records[claim.session_id] = restored
         self._feeds.enlist(claim)
@@ -351,7 +372,55 @@ class MemoryStore(BaseStore):
     def watch(
         self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
     ) -> _Watch:
-        channels = self._cancels if cancels else self._live
+        return self._watch(self._cancels if cancels else self._live, session_id, sink)
+
+    async def send(
+        self,
+        session_id: str,
+        data: str,
+        event: str | None,
+        *,
+        epoch: int | None,
+        token: str,
+        max_messages: int,
+        max_bytes: int,
+    ) -> str:
+        now = self._clock()
+        record = self._get(session_id, now)
+        if record is None:
+            raise SessionNotFound(session_id)
+        if record.claim.epoch != epoch:
+            raise StreamReplaced(session_id, Cursor(epoch or 0, 0), record.claim.epoch)
+        inbox = record.inbox
+        if (known := inbox.id_of(token)) is not None:
+            return known
+        if record.status is not Status.ACTIVE:
+            raise StreamClosed(session_id, record.status)
+        waiting, size = len(inbox.messages), inbox.bytes
+        if waiting >= max_messages or size + InboxMessage("", data, event).size > max_bytes:
+            raise InboxFull(
+                session_id, waiting, size, max_messages=max_messages, max_bytes=max_bytes
+            )
+        sent = inbox.add(token, data, event)
+        for watch in list(self._inboxes.get(session_id, ())):
+            watch.send(MessageSent())
+        return sent
+
+    async def read_inbox(self, claim: Claim, held: Sequence[str]) -> InboxPage:
+        record = self._get(claim.session_id, self._clock())
+        if record is None or record.claim.generation != claim.generation:
+            return InboxPage([], [])
+        return InboxPage([], []) if record.status is not Status.ACTIVE else record.inbox.page(held)
+
+    def watch_inbox(self, session_id: str, sink: Callable[[LiveEvent], None]) -> _Watch:
+        return self._watch(self._inboxes, session_id, sink)
+
+    def _watch(
+        self,
+        channels: dict[str, dict[_Watch, None]],
+        session_id: str,
+        sink: Callable[[LiveEvent], None],
+    ) -> _Watch:
         watch = _Watch(channels.setdefault(session_id, {}), sink)
         asyncio.get_running_loop().call_soon(watch.send, Synced())
         return watch
@@ -386,7 +455,7 @@ class MemoryStore(BaseStore):
         for session_id in [*self._records, *self._removed]:
             self._get(session_id, now)
         self._feeds.sweep(now)
-        for channels in (self._live, self._cancels):
+        for channels in (self._live, self._cancels, self._inboxes):
             for session_id in [key for key, sinks in channels.items() if not sinks]:
                 del channels[session_id]
         self._claims_until_sweep = max(64, len(self._records))

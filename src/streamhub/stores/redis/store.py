@@ -24,6 +24,7 @@ from ..base import (
     BaseStore,
     Claim,
     Granted,
+    InboxPage,
     LiveEvent,
     Refused,
     Renew,
@@ -44,8 +45,9 @@ from .foreign import (
     read_foreign_record,
 )
 from .layout.answers import given, taken
+from .layout.inbox import page_of_inbox, refused_message, written_message
 from .layout.keys import Keys, meta_pattern, session_of
-from .layout.live import cancel_event, live_event
+from .layout.live import cancel_event, inbox_event, live_event
 from .layout.log import entries, joined, page, pages, row
 from .layout.record import (
     FIELDS,
@@ -71,6 +73,8 @@ _LISTED = 192
 _LISTINGS = 64
 # How many pages of logs may be on their way to this process, for the memory that they take.
 _PAGES = 64
+# How much of an inbox one call reads.
+_MESSAGES, _MESSAGE_BYTES = 64, 256 * 1024
 # Of how many sessions one call stores chunks. In a cluster its keys would have to be of one slot.
 _TOGETHER = 16
 # Within so many seconds of the last time it is believed where the name leads; a lease may be too
@@ -376,6 +380,47 @@ class RedisStore(BaseStore):
         if cancels:
             return self._channels.watch(keys.cancel, cancel_event, sink)
         return self._channels.watch(keys.live, live_event, sink)
+
+    async def send(
+        self,
+        session_id: str,
+        data: str,
+        event: str | None,
+        *,
+        epoch: int | None,
+        token: str,
+        max_messages: int,
+        max_bytes: int,
+    ) -> str:
+        keys = self._keys(session_id)
+        call = Call(
+            self._scripts["send"],
+            (keys.meta,),
+            "" if epoch is None else epoch,
+            token,
+            written_message(data, event),
+            max_messages,
+            max_bytes,
+            keys.inbox,
+        )
+        answer = await self._ask(self._claims, session_id, call)
+        if answer[0] != b"sent":
+            raise refused_message(session_id, epoch, answer, max_messages, max_bytes)
+        return str(answer[1].decode())
+
+    async def read_inbox(self, claim: Claim, held: Sequence[str]) -> InboxPage:
+        call = Call(
+            self._scripts["read_inbox"],
+            (self._keys(claim.session_id).meta,),
+            claim.generation,
+            _MESSAGES,
+            _MESSAGE_BYTES,
+            *held,
+        )
+        return page_of_inbox(await self._ask(self._claims, claim.session_id, call))
+
+    def watch_inbox(self, session_id: str, sink: Callable[[LiveEvent], None]) -> Watch:
+        return self._channels.watch(self._keys(session_id).inbox, inbox_event, sink)
 
     def connections(self) -> int:
         commands = (self._writes, self._claims, self._reads)

@@ -21,7 +21,7 @@ def needed(keys: Keys, prefix: str, *, sharded: bool) -> list[Command]:
 
     In a form that changes nothing where the session is not there.
     """
-    meta, chunks, removed, live, cancel = keys
+    meta, chunks, removed, live, cancel, inbox = keys
     verbs = ("SSUBSCRIBE", "SUNSUBSCRIBE") if sharded else ("SUBSCRIBE", "UNSUBSCRIBE")
     return [
         ("PING",),
@@ -33,6 +33,7 @@ def needed(keys: Keys, prefix: str, *, sharded: bool) -> list[Command]:
         ("HGET", meta, "gen"),
         ("HSTRLEN", meta, "gen"),
         ("HDEL", meta, "gen"),
+        ("HKEYS", meta),
         ("EXISTS", meta),
         ("PEXPIRE", meta, _SHORT_MS),
         ("PTTL", meta),
@@ -48,10 +49,9 @@ def needed(keys: Keys, prefix: str, *, sharded: bool) -> list[Command]:
         ("HVALS", removed),
         ("UNLINK", removed),
         ("SETRANGE", live, 0, ""),
-        ("PUBLISH", live, ""),
-        ("PUBLISH", cancel, ""),
-        *([("SPUBLISH", live, ""), ("SPUBLISH", cancel, "")] if sharded else []),
-        *((verb, channel) for verb in verbs for channel in (live, cancel)),
+        *(("PUBLISH", channel, "") for channel in (live, cancel, inbox)),
+        *(("SPUBLISH", channel, "") for channel in (live, cancel, inbox) if sharded),
+        *((verb, channel) for verb in verbs for channel in (live, cancel, inbox)),
         ("SCAN", 0, "MATCH", meta_pattern(prefix)),
         ("HSET", meta, "gen", ""),
     ]

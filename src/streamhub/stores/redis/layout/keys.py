@@ -1,11 +1,11 @@
 """The name of every key and channel, the same on one server and in a cluster.
 
     <prefix>{<session>}:meta  :chunks  :removed     keys
-    <prefix>{<session>}:live  :cancel               channels
+    <prefix>{<session>}:live  :cancel  :inbox       channels
 
 A cluster puts a key on the slot of what stands between its first ``{`` and the next ``}``. The
 prefix holds no braces, so that this is the session's id, or the part of it in front of its first
-``}``: the same for all five. Only an id that begins with ``}`` would leave nothing between them,
+``}``: the same for all six. Only an id that begins with ``}`` would leave nothing between them,
 and scatter its keys. Its first character is written as U+001D, the control character of that key:
 no id holds one, so that no two sessions share a name. (The Go library, which does not do so, meets
 all other sessions.)
@@ -22,18 +22,26 @@ _BRACE, _WRITTEN = "}", "\x1d"
 
 
 class Keys(NamedTuple):
-    """What one session has in Redis: two keys, a tombstone after a removal, and two channels."""
+    """What one session has in Redis: two keys, a tombstone after a removal, and three channels."""
 
     meta: str
     chunks: str
     removed: str
     live: str
     cancel: str
+    inbox: str
 
     @classmethod
     def of(cls, prefix: str, session_id: str) -> Keys:
         tag = _tag(prefix, session_id)
-        return cls(f"{tag}:meta", f"{tag}:chunks", f"{tag}:removed", f"{tag}:live", f"{tag}:cancel")
+        return cls(
+            f"{tag}:meta",
+            f"{tag}:chunks",
+            f"{tag}:removed",
+            f"{tag}:live",
+            f"{tag}:cancel",
+            f"{tag}:inbox",
+        )
 
 
 def keys_of_append(prefix: str, session_id: str) -> tuple[str, str, str]:

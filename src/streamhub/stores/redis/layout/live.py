@@ -1,4 +1,4 @@
-"""The messages of a session's two channels."""
+"""The messages of a session's three channels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from collections.abc import Sequence
 import msgspec
 
 from ....chunks import Chunk, Cursor, Item, Status
-from ...base import Appended, CancelRequested, Claimed, Ended, LiveEvent, Released, Removed
+from ...base import (
+    Appended,
+    CancelRequested,
+    Claimed,
+    Ended,
+    LiveEvent,
+    MessageSent,
+    Released,
+    Removed,
+)
 from .record import OUTCOMES
 
-__all__ = ["appended", "cancel_event", "live_event"]
+__all__ = ["appended", "cancel_event", "inbox_event", "live_event"]
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -68,3 +77,8 @@ def live_event(message: bytes) -> LiveEvent | None:
 def cancel_event(_: bytes) -> LiveEvent:
     """What any message on the cancel channel means: the record has to be read."""
     return CancelRequested()
+
+
+def inbox_event(_: bytes) -> LiveEvent:
+    """What any message on the inbox channel means: the inbox has to be read."""
+    return MessageSent()

@@ -9,6 +9,7 @@ from typing import Any
 from ...base import (
     Append,
     Finish,
+    Handle,
     Release,
     Renew,
     Restore,
@@ -19,6 +20,7 @@ from ...base import (
 )
 from ..layout.scripts import Argument, Call
 from .answers import given, write_result
+from .inbox import written_message
 from .keys import Keys, keys_of_append
 from .live import appended
 from .record import ms, written_terms
@@ -86,7 +88,7 @@ class Calls:
             arguments += (claim.generation, message, live)
         return made
 
-    def _call(self, op: SetMetadata | Renew | Release | Finish | Restore) -> Call:
+    def _call(self, op: Handle | SetMetadata | Renew | Release | Finish | Restore) -> Call:
         claim = op.claim
         keys = Keys.of(self.prefix, claim.session_id)
         lease, ttl = _terms(claim.lease, claim.retention)
@@ -95,6 +97,12 @@ class Calls:
         terms = written_terms(claim.terms)
         own = (claim.epoch, claim.terms.current, terms)
         match op:
+            case Handle(append, messages):
+                message = appended(
+                    append.term, append.base, lease, append.total_bytes, append.items
+                )
+                marked = " ".join((claim.generation, *messages))
+                return Call(scripts["append"], log, lease, ttl, marked, message, keys.live)
             case SetMetadata(_, metadata):
                 return Call(scripts["set_metadata"], (keys.meta,), claim.generation, metadata)
             case Renew(_, last):
@@ -113,8 +121,8 @@ class Calls:
                     ms(claim.retention),
                     keys.live,
                 )
-            case Restore(_, metadata):
-                return Call(
+            case Restore(_, metadata, messages):
+                call = Call(
                     scripts["restore"],
                     (keys.meta, keys.chunks, keys.removed),
                     claim.generation,
@@ -131,6 +139,9 @@ class Calls:
                     claim.resumes,
                     claim.handovers,
                 )
+                for one in messages:
+                    call.arguments += (one.id, written_message(one.data, one.event))
+                return call
 
 
 def results(
@@ -154,7 +165,7 @@ def results(
         if isinstance(answer, Exception):
             each: Sequence[Any] = [answer] * len(ops)
         else:
-            each = answer if isinstance(ops[0], Append) else [answer]
+            each = answer if isinstance(ops[0], Append | Handle) else [answer]
         # Fast path of ``result``: saves two calls for nearly every operation.
         found += [
             Stored(one, cancelling=False) if type(one) is int else result(op, one)

@@ -2,9 +2,11 @@
 -- KEYS: meta, chunks, removed
 -- ARGV: generation, epoch, terms, replaced ('' for none), lease ms, retention ms,
 --       owner ('=…' or ''), created, metadata ('=…' or ''), live channel,
---       request ('=…' or ''), resumes, handovers
+--       request ('=…' or ''), resumes, handovers; then of each message that the producer has not
+--       handled: id; event type (maybe empty), NUL, data
 -- Answers: restored, last | fenced, generation ('' if removed) | over, outcome
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
+local FIRST_MESSAGE = 14
 local gen, epoch, terms, replaced = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local term, base = string.match(terms, '(%d+)-(%d+)$')
 base = tonumber(base)
@@ -42,6 +44,35 @@ local function open_after(last)
   end
 end
 
+local function put_back_messages()
+  local f = redis.call('HMGET', meta, 'inbox', 'inbox_sent', 'inbox_messages', 'inbox_bytes')
+  local newest, sent, waiting, size = number(f[1]) or 0, f[2] or '', number(f[3]) or 0, number(f[4]) or 0
+  for i = FIRST_MESSAGE, #ARGV, 2 do
+    local id = ARGV[i]
+    if redis.call('HEXISTS', meta, 'message:' .. id) == 0 then
+      redis.call('HSET', meta, 'message:' .. id, ARGV[i + 1])
+      waiting, size = waiting + 1, size + #ARGV[i + 1] - 1
+    end
+    if not string.find(sent, id .. ' ', 1, true) then
+      sent = sent .. id .. ' '
+    end
+    newest = math.max(newest, tonumber(string.match(id, '^%d+')))
+  end
+  if #ARGV >= FIRST_MESSAGE then
+    redis.call('HSET', meta, 'inbox', int(newest), 'inbox_sent', sent,
+      'inbox_messages', int(waiting), 'inbox_bytes', int(size))
+  end
+end
+
+-- The stream before had an inbox of its own.
+local function empty_inbox()
+  for _, field in ipairs(redis.call('HKEYS', meta)) do
+    if string.find(field, '^inbox') or string.find(field, '^message:') then
+      redis.call('HDEL', meta, field)
+    end
+  end
+end
+
 local last = 0
 local kept = record and record.ours and record.epoch == epoch and whole(chunks, record.last)
   and open_after(record.last)
@@ -52,6 +83,7 @@ if kept then
 end
 if kept and record.gen == gen then
   extend(meta, chunks, lease_ms, ttl_ms, 'epoch', ARGV[2], 'term', term, 'terms', terms)
+  put_back_messages()
   return {'restored', int(last)}
 end
 probe(chunks)
@@ -67,6 +99,10 @@ end
 redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'epoch', ARGV[2],
   'last', int(last), 'term', term, 'terms', terms, 'replaced', replaced, 'keep', ARGV[6],
   'created', ARGV[8])
+if record and record.epoch ~= epoch then
+  empty_inbox()
+end
+put_back_messages()
 if last == 0 then
   redis.call('HSET', meta, 'bytes', '0')
 end
