@@ -16,7 +16,7 @@ from streamhub.testing import (
     FakeClock,
     FeedConformance,
     InboxConformance,
-    InboxWipeConformance,
+    InboxRepairConformance,
     RollbackConformance,
     StoreConformance,
     WipeConformance,
@@ -115,7 +115,7 @@ class TestMemory(StoreConformance, FeedConformance, InboxConformance):
         return MemoryBackend()
 
 
-class TestClockedMemory(StoreConformance, WipeConformance, InboxWipeConformance):
+class TestClockedMemory(StoreConformance, WipeConformance):
     @pytest.fixture
     def backend(self) -> Backend:
         return ClockedMemoryBackend()
@@ -128,7 +128,7 @@ class TestRedis(
     RollbackConformance,
     DamageConformance,
     InboxConformance,
-    InboxWipeConformance,
+    InboxRepairConformance,
 ):
     @pytest.fixture
     async def backend(self, redis_url: str) -> Backend:
@@ -144,7 +144,7 @@ class TestCluster(
     RollbackConformance,
     DamageConformance,
     InboxConformance,
-    InboxWipeConformance,
+    InboxRepairConformance,
 ):
     @pytest.fixture
     async def backend(self, redis_cluster: RedisCluster, cluster_url: str) -> Backend:

@@ -8,7 +8,7 @@ from .hub.ending import EndingTests
 from .hub.outages import OutageTests
 from .hub.producing import ProducingTests
 from .hub.reading import ReadingTests
-from .hub.receiving import InboxWipeTests, ReceivingTests
+from .hub.receiving import InboxRepairTests, ReceivingTests
 from .hub.repairing import DamageTests, RollbackTests, WipeTests
 from .hub.running import RunningTests
 from .store.claims import ClaimTests
@@ -27,7 +27,7 @@ __all__ = [
     "FeedConformance",
     "FeedRepairConformance",
     "InboxConformance",
-    "InboxWipeConformance",
+    "InboxRepairConformance",
     "RollbackConformance",
     "StoreConformance",
     "WipeConformance",
@@ -107,8 +107,8 @@ class InboxConformance(InboxTests, ReceivingTests):
     """In addition, for stores that keep inboxes."""
 
 
-class InboxWipeConformance(InboxWipeTests):
-    """In addition, for stores that keep inboxes and can lose their data: G7.
+class InboxRepairConformance(InboxRepairTests):
+    """In addition, for stores that keep inboxes, and can lose data or fall back to older: G7.
 
-    The backend needs ``wipe``, so these tests need data that no other test uses.
+    The backend needs ``wipe`` and ``snapshot``, so these tests need data that no other test uses.
     """

@@ -27,7 +27,7 @@ from ..store.steps import look
 from ..waiting import PATIENCE, until, within
 from .stage import Hubs, Stage, produce, reader, stall
 
-__all__ = ["InboxWipeTests", "ReceivingTests"]
+__all__ = ["InboxRepairTests", "ReceivingTests"]
 
 #: Looks around several times a second.
 BRISK = HubConfig(lease=0.6, retention=60.0)
@@ -230,8 +230,8 @@ class ReceivingTests(Stage):
         assert ["a"] == [one.data for one in await received(stream, 1)]
 
 
-class InboxWipeTests(Stage):
-    """For backends with ``wipe``."""
+class InboxRepairTests(Stage):
+    """For backends with ``wipe`` and ``snapshot``."""
 
     async def test_g7_a_producer_puts_back_what_it_has_received(
         self, backend: Backend, hubs: Hubs, elsewhere: Hub, store: Store, session: str
@@ -258,6 +258,41 @@ class InboxWipeTests(Stage):
 
         assert "xy" == await continued.text()
         assert ["c", "d", "e"] == [one.data for one in await received(continued, 3)]
+
+    async def test_g7_a_store_that_falls_back_hands_out_nothing_twice(
+        self, backend: Backend, hubs: Hubs, elsewhere: Hub, session: str
+    ) -> None:
+        """A message that was handled is not handed out again, one that was received is put back,
+        and one that is sent under the number of another arrives."""
+        hub = hubs.open(HubConfig(lease=1.0, retention=60.0))
+        stream = await produce(hub, session)
+        other = await reader(elsewhere, session)
+        for text in "ab":
+            await other.send(text)
+        first, second = await received(stream, 2)
+        first.done()
+        await stream.publish("x")
+        await within(stream.flush())
+        roll_back = await backend.snapshot()
+        await other.send("c")
+        assert ["c"] == [one.data for one in await received(stream, 1)]
+        second.done()
+        await stream.publish("y")
+        await within(stream.flush())
+        await roll_back()
+        await other.send("d")
+
+        assert ["d"] == [one.data for one in await received(stream, 1)]
+        await stream.publish("z")
+        await within(stream.flush())
+        coming = asyncio.create_task(received(stream, 1))
+        await other.send("e")
+        assert ["e"] == [one.data for one in await within(coming)]
+        await within(hub.aclose())
+        continued, _ = await elsewhere.register(session, takeover="continue")
+        assert "xyz" == await continued.text()
+        again = [one.data for one in await received(continued, 3)]
+        assert ["c", "d", "e"] == sorted(again)
 
 
 async def received(stream: LiveStream, count: int) -> list[Message]:
