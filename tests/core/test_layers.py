@@ -35,6 +35,8 @@ OWNERS = {
     "starlette": ("http", "demo"),
     "uvicorn": ("http", "demo"),
     "openai": ("demo",),
+    "httpx": ("http",),
+    "standardwebhooks": ("http",),
     "typer": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),

@@ -17,6 +17,7 @@ from .ends import follow_ends, list_dead
 from .exits import finish as _finish
 from .exits import refuse as _refuse
 from .run import run as run_command
+from .serve import WebhookOptions
 from .serve import serve as serve_hub
 from .tail import Form
 from .tail import tail as tail_session
@@ -392,6 +393,32 @@ def serve(
             help="How long what is under way may take to end after SIGTERM or Ctrl-C.",
         ),
     ] = 0.0,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="STREAMHUB_WEBHOOK",
+            help="Where the ends of all sessions are posted to, signed (Standard Webhooks).",
+            show_default=False,
+        ),
+    ] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECRET",
+            envvar="STREAMHUB_WEBHOOK_SECRET",
+            help="whsec_… that signs them; several, between spaces, while one replaces another. "
+            "It belongs in the variable.",
+            show_default=False,
+        ),
+    ] = None,
+    webhook_name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The feed of the ends that are posted: servers of one name share them.",
+        ),
+    ] = "webhook",
     redis: RedisOption = None,
 ) -> None:
     """Serve the sessions over HTTP: follow, look, list, cancel and remove them.
@@ -406,8 +433,22 @@ def serve(
     url = _url(context, redis)
     if token is not None and not token.strip():
         _refuse("--token must not be empty")
+    target = None
+    if webhook:
+        if not (webhook_secret or "").strip():
+            _refuse("--webhook needs a secret: set STREAMHUB_WEBHOOK_SECRET")
+        target = WebhookOptions(webhook, webhook_secret or "", webhook_name)
     _finish(
-        url, lambda: serve_hub(url, host, port, token=token, origins=cors_origin or [], drain=drain)
+        url,
+        lambda: serve_hub(
+            url,
+            host,
+            port,
+            token=token,
+            origins=cors_origin or [],
+            drain=drain,
+            webhook=target,
+        ),
     )
 
 

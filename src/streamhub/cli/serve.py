@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from typing import NamedTuple
 
 from ..errors import StoreUnavailable
 from ..hub import Hub
@@ -10,11 +12,26 @@ from .exits import Code
 from .interrupts import interrupts
 from .terminal import note, redacted
 
-__all__ = ["serve"]
+__all__ = ["WebhookOptions", "serve"]
+
+
+class WebhookOptions(NamedTuple):
+    """Where ends are posted to, and by which feed; several secrets stand apart by spaces."""
+
+    url: str
+    secret: str
+    name: str
 
 
 async def serve(
-    url: str, host: str, port: int, *, token: str | None, origins: list[str], drain: float = 0.0
+    url: str,
+    host: str,
+    port: int,
+    *,
+    token: str | None,
+    origins: list[str],
+    drain: float = 0.0,
+    webhook: WebhookOptions | None = None,
 ) -> int:
     """Serve until a signal says stop; the exit code."""
     try:
@@ -22,6 +39,23 @@ async def serve(
     except ModuleNotFoundError as missing:
         note(f'serve needs {missing.name}: pip install "streamhub-llm[serve]"', style="red")
         return Code.USAGE
+    hub = Hub.from_url(url)
+    target = None
+    if webhook is not None:
+        try:
+            from ..http.webhook import WebhookTarget
+
+            target = WebhookTarget(webhook.url, webhook.secret.split())
+            hub.ends(webhook.name)
+        except ModuleNotFoundError as missing:
+            note(
+                f'--webhook needs {missing.name}: pip install "streamhub-llm[webhooks]"',
+                style="red",
+            )
+            return Code.USAGE
+        except ValueError as error:
+            note(f"--webhook: {error}", style="red")
+            return Code.USAGE
     # A variable that is set to nothing is not set.
     token = (token or "").strip() or None
     try:
@@ -32,7 +66,6 @@ async def serve(
     except OSError as error:
         note(f"cannot listen on {host}, port {port}: {error.strerror or error}", style="red")
         return Code.OTHER
-    hub = Hub.from_url(url)
     address = listening.getsockname()
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
     server = HubServer(
@@ -50,5 +83,12 @@ async def serve(
         server.stop()
 
     with interrupts(stop):
-        await server.serve([listening])
+        async with asyncio.TaskGroup() as tasks:
+            delivering = []
+            if target is not None and webhook is not None:
+                delivering.append(tasks.create_task(target.deliver(hub, webhook.name)))
+            # Closes the hub, with which the deliveries end; what is left of them is broken off.
+            await server.serve([listening])
+            for task in delivering:
+                task.cancel()
     return Code.FINISHED
