@@ -43,6 +43,7 @@ from .producing.receiving import Inbox, Message
 from .reading.subscription import Subscription
 from .statistics import HubStatistics
 from .stream import LiveStream
+from .supervisor import LostSession, Supervisor
 
 __all__ = [
     "Chunk",
@@ -68,6 +69,7 @@ __all__ = [
     "InvalidSessionId",
     "InvalidStoreUrl",
     "LiveStream",
+    "LostSession",
     "Message",
     "MessageTooLarge",
     "NoInbox",
@@ -88,6 +90,7 @@ __all__ = [
     "StreamReplaced",
     "StreamTooLarge",
     "Subscription",
+    "Supervisor",
     "TakenEnd",
     "__version__",
 ]

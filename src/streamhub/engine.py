@@ -110,6 +110,11 @@ class Engine:
         it holds from the moment on at which that cancels all tasks, before any of them runs."""
         return self.closed or self._keeper.cancelling() > 0
 
+    @property
+    def leaving(self) -> bool:
+        """Whether nothing is to be begun any more: it is ending, or drains before that."""
+        return self._draining or self.ending
+
     def statistics(self) -> HubStatistics:
         return HubStatistics(
             sessions_followed=self.watcher.sessions,

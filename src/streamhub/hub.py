@@ -28,6 +28,7 @@ from .statistics import HubStatistics
 from .stores.base import Refused, Store, Takeover
 from .stores.open_store import open_store
 from .stream import LiveStream, written_metadata
+from .supervisor import Resume, Supervisor
 
 __all__ = ["Hub", "Source", "check_drain"]
 
@@ -348,6 +349,48 @@ class Hub:
             max_unsaved=max_unsaved,
             timeout=timeout,
             give_up_after=self._config.give_up_after,
+        )
+
+    def supervise(
+        self,
+        resume: Resume,
+        *,
+        on_end: OnEnd | None = None,
+        owner: str | None = None,
+        max_resumes: int = 5,
+    ) -> Supervisor:
+        """See to it that sessions go on when their producers are lost: killed, or released by a
+        hub that closed. Begins at once, and lasts until ``aclose`` or the end of the hub::
+
+            async def resume(lost):
+                return model.continue_answer(lost.metadata["prompt"], lost.text)
+
+            async with hub.supervise(resume): ...
+
+        In as many processes as one likes: one of all supervisors claims such a session, with
+        ``takeover="continue"``, and runs what ``resume`` gives for it as ``run`` would. A session
+        that was released goes on within moments, one whose producer was killed once its lease has
+        lapsed. Who reads it waits for that, up to a lease, and reads on as if nothing had happened.
+        What ended is left alone, and so is what its user has cancelled.
+
+        :param resume: an async function of the :class:`LostSession`. It returns a source as ``run``
+            takes them, whose chunks follow what is stored, or None: then the session ends as
+            failed. If it raises, that is logged, and the session is left to the next attempt
+            1/15, 2/15, 4/15 … of the lease later.
+        :param on_end: as for ``register``, of the sessions that are resumed here.
+        :param owner: look after the sessions of this owner alone, instead of all that the store
+            has under the hub's ``key_prefix``.
+        :param max_resumes: after so many attempts a session whose producer is lost once more ends
+            as failed. A producer that was released after it had written something is no failed
+            attempt: see ``SessionInfo.resumes`` and ``handovers``.
+        :raises TypeError: ``resume`` or ``on_end`` is no function.
+        :raises ValueError: ``owner`` or ``max_resumes`` is none.
+        :raises StoreUnsupported: the store keeps no index of its sessions.
+        """
+        if owner is not None:
+            check_owner(owner)
+        return Supervisor(
+            self._started(), resume, on_end=on_end, owner=owner, max_resumes=max_resumes
         )
 
     def statistics(self) -> HubStatistics:

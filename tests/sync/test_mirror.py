@@ -16,6 +16,7 @@ MIRRORED = {
     "Hub": (streamhub.Hub, sync.Hub),
     "LiveStream": (streamhub.LiveStream, sync.LiveStream),
     "Subscription": (streamhub.Subscription, sync.Subscription),
+    "Supervisor": (streamhub.Supervisor, sync.Supervisor),
     "Ends": (streamhub.Ends, sync.Ends),
     "TakenEnd": (streamhub.TakenEnd, sync.TakenEnd),
     "DeadEnd": (streamhub.DeadEnd, sync.DeadEnd),

@@ -115,6 +115,10 @@ class Production:
         stopped = isinstance(error, StreamClosed) and error.status is Status.CANCELLED
         return stopped or (interrupted and isinstance(error, asyncio.CancelledError))
 
+    def leave(self) -> None:
+        """The body has ended, and it is left to its task what becomes of the stream."""
+        self._body = None
+
     async def fail(self, error: BaseException | str) -> None:
         """End the stream as failed; an error that comes of a hub that closes is no failure.
 

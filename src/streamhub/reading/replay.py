@@ -15,6 +15,7 @@ from ..errors import (
     ProducerLost,
     StreamReplaced,
 )
+from ..stores.feeds import is_supervisor
 from .session_view import SessionView
 
 __all__ = ["Now", "Replay", "parse_after"]
@@ -33,8 +34,8 @@ class Replay:
     """
 
     __slots__ = (
-        "_after", "_batch", "_generation", "_lease", "_piece", "_session_id", "_stored", "_view",
-        "closed", "status", "waiter",
+        "_after", "_batch", "_generation", "_lease", "_lost_until", "_piece", "_session_id",
+        "_stored", "_view", "closed", "status", "waiter",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +53,8 @@ class Replay:
         self._stored: Cursor | None = None
         self._lease = config.lease
         self._piece = config.max_pending_bytes
+        #: Until when a lost session is expected to be resumed.
+        self._lost_until: float | None = None
         #: The generation under which the session was found.
         self._generation = ""
         #: What this reader waits for now, if it does.
@@ -125,6 +128,10 @@ class Replay:
             if chunks:
                 return chunks, turn
             if chunks is not None and not behind:
+                if (left := self._time_to_resume(info)) > 0:
+                    self._view.look_soon(left)
+                    await self._wait_news()
+                    continue
                 self._check_end(info, position)
                 if position == info.last:
                     return [], turn
@@ -148,6 +155,15 @@ class Replay:
             size += sum(size_of(chunk.data) for chunk in page)
             position = page[-1].cursor
         return join(stored)
+
+    def _time_to_resume(self, info: SessionInfo) -> float:
+        """For how many seconds it is waited for that a supervisor takes a lost session over."""
+        if info.status is not Status.LOST:
+            self._lost_until = None
+        elif any(map(is_supervisor, info.feeds)):
+            self._lost_until = self._lost_until or self._now() + self._lease
+            return self._lost_until - self._now()
+        return 0.0
 
     def _check_end(self, info: SessionInfo, position: Cursor) -> None:
         """All is delivered: end if the stream has."""

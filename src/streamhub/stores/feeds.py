@@ -26,6 +26,7 @@ from .watch import Watch
 
 __all__ = [
     "FORGOTTEN_AFTER",
+    "SUPERVISE",
     "DeadEnd",
     "Due",
     "FeedInfo",
@@ -40,6 +41,9 @@ __all__ = [
 
 #: A feed that nobody has opened for so many seconds is forgotten.
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
+#: The name of the supervisors that look after all sessions; of those of one owner it begins with
+#: this, and ends with a colon and the owner.
+SUPERVISE = ":supervise"
 _NAME = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII)
 
 

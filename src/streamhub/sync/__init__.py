@@ -23,5 +23,15 @@ from .ends import DeadEnd, Ends, TakenEnd
 from .hub import Hub, Source
 from .stream import LiveStream
 from .subscription import Subscription
+from .supervisor import Supervisor
 
-__all__ = ["DeadEnd", "Ends", "Hub", "LiveStream", "Source", "Subscription", "TakenEnd"]
+__all__ = [
+    "DeadEnd",
+    "Ends",
+    "Hub",
+    "LiveStream",
+    "Source",
+    "Subscription",
+    "Supervisor",
+    "TakenEnd",
+]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from types import TracebackType
 from typing import TypeAlias, cast
 
-from .. import hub, stream
+from .. import hub, stream, supervisor
 from ..chunks import Cursor, End, SessionInfo, Status
 from ..config import HubConfig
 from ..producing import sources
@@ -15,9 +15,11 @@ from ..producing.cancelling import OnCancel
 from ..producing.ending import OnEnd
 from ..statistics import HubStatistics
 from ..stores.base import Store, Takeover
+from ..supervisor import LostSession
 from .background import Background, in_thread
 from .ends import Ends
 from .stream import LiveStream
+from .supervisor import Supervisor
 
 __all__ = ["Hub", "Source"]
 
@@ -27,6 +29,8 @@ Source: TypeAlias = (
     | Callable[[LiveStream], object]
     | Callable[[stream.LiveStream], Awaitable[object]]
 )
+
+Resume: TypeAlias = Callable[[LostSession], "Source | None"]
 
 _INFOS_AT_ONCE = 256
 
@@ -210,6 +214,40 @@ class Hub:
                 timeout=timeout,
             ),
         )
+
+    def supervise(
+        self,
+        resume: Resume,
+        *,
+        on_end: Callable[[End], object] | None = None,
+        owner: str | None = None,
+        max_resumes: int = 5,
+    ) -> Supervisor:
+        """See to it that sessions go on when their producers are lost; see
+        :meth:`streamhub.Hub.supervise`.
+
+        :param resume: a function of the lost session, called in a thread, which returns what
+            ``run`` takes, or None.
+        """
+
+        async def ask(lost: LostSession) -> sources.Source[stream.LiveStream] | None:
+            source = await in_thread(resume, lost)
+            if inspect.isawaitable(source) and not isinstance(source, AsyncIterable):
+                source = await source
+            if source is None:
+                return None
+            sources.check(source)
+            return self._as_async_source(source)
+
+        async def begin() -> supervisor.Supervisor:
+            return self._hub.supervise(
+                ask if callable(resume) else resume,
+                on_end=_as_async_on_end(on_end),
+                owner=owner,
+                max_resumes=max_resumes,
+            )
+
+        return Supervisor(self._background, self._call(begin))
 
     def statistics(self) -> HubStatistics:
         """What the hub holds now; see :meth:`streamhub.Hub.statistics`."""
