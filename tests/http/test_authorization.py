@@ -9,10 +9,11 @@ import pytest
 from httpx import AsyncClient
 from starlette.requests import Request
 
-from streamhub import Hub
+from streamhub import Hub, HubConfig
 from streamhub.http import Authorize, create_app, owned_by
 from streamhub.testing.waiting import until, within
 
+from ..conftest import MakeHub
 from .conftest import Open
 from .serving import events, follow, path_of, stored
 
@@ -52,7 +53,7 @@ def seen(answer: httpx.Response) -> tuple[int, bytes, dict[str, str]]:
 
 @pytest.mark.parametrize(("method", "more", "action"), ROUTES)
 async def test_refused_is_answered_like_unknown(
-    hub: Hub, open_client: Open, method: str, more: str, action: str | None
+    make_hub: MakeHub, open_client: Open, method: str, more: str, action: str | None
 ) -> None:
     """Byte for byte, on every route, whatever else is wrong with the request."""
     asked = []
@@ -61,6 +62,8 @@ async def test_refused_is_answered_like_unknown(
         asked.append((session_id, action))
         return False
 
+    # A cursor beyond the end is answered after a lease.
+    hub = make_hub(HubConfig(lease=0.5))
     await hub.register("there")
     client = await open_client(create_app(hub, authorize=refuse))
     refused = await client.request(method, path_of("there", more))
