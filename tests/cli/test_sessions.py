@@ -1,4 +1,4 @@
-"""``streamhub ls``, ``show``, ``cancel`` and ``rm``."""
+"""``streamhub ls``, ``show``, ``cancel``, ``send`` and ``rm``."""
 
 from __future__ import annotations
 
@@ -175,3 +175,22 @@ async def test_a_session_that_is_not_there(redis_url: str) -> None:
         assert (5, "") == (ended.code, ended.out)
         (line,) = ended.err.splitlines()
         assert 'there is no session "nobody\'s"' in line
+
+
+async def test_send_reaches_the_producer(redis_url: str) -> None:
+    """The message arrives with its kind, the id is printed, and what takes none says so."""
+    async with Hub.from_url(redis_url) as hub:
+        stream, _ = await hub.register("chat:1")
+        sent = await cli("send", "chat:1", "use Fahrenheit", "--event", "steer", url=redis_url)
+        again = await cli("send", "chat:1", "go", "--key", "k", "--json", url=redis_url)
+        async with stream.inbox() as inbox:
+            messages = [await anext(inbox) for _ in range(2)]
+        await stream.close()
+        late = await cli("send", "chat:1", "late", url=redis_url)
+        unknown = await cli("send", "chat:2", "late", url=redis_url)
+
+    assert [("use Fahrenheit", "steer"), ("go", None)] == [(m.data, m.event) for m in messages]
+    assert (0, f"{messages[0].id}\n") == (sent.code, sent.out)
+    assert {"session_id": "chat:1", "id": messages[1].id} == json.loads(again.out)
+    assert (9, 5) == (late.code, unknown.code)
+    assert "has ended (finished)" in late.err

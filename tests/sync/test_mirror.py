@@ -17,6 +17,8 @@ MIRRORED = {
     "LiveStream": (streamhub.LiveStream, sync.LiveStream),
     "Subscription": (streamhub.Subscription, sync.Subscription),
     "Supervisor": (streamhub.Supervisor, sync.Supervisor),
+    "Inbox": (streamhub.Inbox, sync.Inbox),
+    "Message": (streamhub.Message, sync.Message),
     "Ends": (streamhub.Ends, sync.Ends),
     "TakenEnd": (streamhub.TakenEnd, sync.TakenEnd),
     "DeadEnd": (streamhub.DeadEnd, sync.DeadEnd),

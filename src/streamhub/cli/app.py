@@ -275,6 +275,34 @@ def cancel(
     _finish(url, lambda: sessions.cancel(url, session, wait=wait, as_json=as_json))
 
 
+@app.command()
+def send(
+    context: typer.Context,
+    session: SessionArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The message.")],
+    event: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="What kind of message it is.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="A name for it: sent again under it, it is not sent twice."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    redis: RedisOption = None,
+) -> None:
+    """Send a message to a session's producer, wherever it runs.
+
+    It stays until the producer, or one that continues, has handled it. Prints the message's id.
+
+    Exit code: 0; 2 wrong usage, or a message that is too large; 5 no such session; 7 the store is
+    unavailable; 9 the session has ended, or has no room for it, or takes none.
+    """
+    url = _url(context, redis)
+    _finish(url, lambda: sessions.send(url, session, text, event=event, key=key, as_json=as_json))
+
+
 @app.command("rm")
 def remove(
     context: typer.Context,

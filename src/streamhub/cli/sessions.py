@@ -1,4 +1,4 @@
-"""``streamhub ls``, ``show``, ``cancel`` and ``rm``: what is there, and what to do about it."""
+"""``streamhub ls``, ``show``, ``cancel``, ``send``, ``rm``: what is there, and what to do with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..hub import Hub
 from .exits import Code
 from .terminal import console, emit, note, visible
 
-__all__ = ["cancel", "list_sessions", "remove", "show"]
+__all__ = ["cancel", "list_sessions", "remove", "send", "show"]
 
 _STYLES = {
     Status.ACTIVE: "cyan",
@@ -73,6 +73,21 @@ async def cancel(url: str, session_id: str, *, wait: float | None, as_json: bool
         style = _STYLES[status]
         _print_line(_cancel_line(session_id, before, status, wait), style)
     return Code.ACTIVE if wait is not None and status is Status.ACTIVE else Code.FINISHED
+
+
+async def send(
+    url: str, session_id: str, text: str, *, event: str | None, key: str | None, as_json: bool
+) -> int:
+    async with Hub.from_url(url) as hub:
+        stream = await hub.get(session_id)
+        if stream is None:
+            raise SessionNotFound(session_id)
+        message_id = await stream.send(text, event, key=key)
+    if as_json:
+        emit({"session_id": session_id, "id": message_id})
+    else:
+        _print_line(message_id, None)
+    return Code.FINISHED
 
 
 async def remove(url: str, session_id: str, *, as_json: bool) -> int:

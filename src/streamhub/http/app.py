@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..chunks import SessionInfo, Status
-from ..errors import StreamHubError
+from ..errors import StreamHubError, StreamReplaced
 from ..formats.endings import told_of
 from ..formats.info_json import info_json
 from ..hub import Hub
@@ -28,6 +28,7 @@ from ..stream import LiveStream
 from .authorization import Action, Authorize, OwnedBy, is_allowed
 from .disconnects import unless_gone
 from .listing import ListingResponse
+from .messages import sent_message
 from .problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of
 from .queries import count_of, held_cursor, seconds_of, status_of
 from .responses import StreamResponse
@@ -55,6 +56,7 @@ def create_app(
     ``GET /sessions/{session}/stream``    follow it, see :class:`StreamResponse`; ``?wait=`` for one
                                           that is not there yet
     ``POST /sessions/{session}/cancel``   stop its producer; ``?wait=`` for the end; ``?reason=``
+    ``POST /sessions/{session}/inbox``    send its producer a message: ``{"data": …, "event": …}``
     ``DELETE /sessions/{session}``        remove it
     ``GET /health``                       200 while the store answers, else 503
     ``GET /openapi.json``                 the description of all this
@@ -63,7 +65,7 @@ def create_app(
     A session's id is one segment of the path, percent-encoded. Errors are JSON problems (RFC 9457).
 
     :param authorize: asked before anything else; what it refuses is answered with 404. **Without it
-        everybody may read, cancel and remove every session.** See :func:`owned_by`.
+        everybody may read, cancel and remove every session, and send to it.** See :func:`owned_by`.
     :param max_wait: the longest ``?wait=``, in seconds.
     :param heartbeat: as for :class:`StreamResponse`.
     :param show_errors: whether clients are told why a session has failed, which is the text of the
@@ -77,6 +79,7 @@ def create_app(
             Route(one, api.one, methods=["GET", "DELETE"]),
             Route(f"{one}/stream", api.stream, methods=["GET"]),
             Route(f"{one}/cancel", api.cancel, methods=["POST"]),
+            Route(f"{one}/inbox", api.send, methods=["POST"]),
             Route("/health", api.health, methods=["GET"]),
             Route("/openapi.json", api.describe, methods=["GET"]),
         ],
@@ -148,6 +151,18 @@ class _Api:
         status = await unless_gone(request.receive, stream.cancel(wait=wait, reason=reason))
         facts = {"session_id": stream.session_id, "status": status}
         return _json(facts, 202 if status is Status.ACTIVE else 200)
+
+    async def send(self, request: Request) -> Response:
+        stream = await self._find(request, "send")
+        if stream is None:
+            return not_found()
+        sent = await sent_message(request, self._hub.config.max_chunk_bytes)
+        try:
+            message_id = await stream.send(sent.data, sent.event, key=sent.key)
+        except StreamReplaced:
+            # The one that was found has ended since.
+            return Problem(409, "stream_closed", "the stream has ended, and another has begun")
+        return _json({"session_id": stream.session_id, "id": message_id}, 202)
 
     async def health(self, request: Request) -> Response:
         # Any question will do: what counts is that the store answers.

@@ -14,8 +14,9 @@ from .queries import held_cursor
 
 __all__ = ["Action", "Authorize", "OwnedBy", "UserOf", "is_allowed", "owned_by", "user_of"]
 
-#: ``read``: follow a session, or look at it; ``produce``: begin an answer in it.
-Action = Literal["read", "cancel", "remove", "produce"]
+#: ``read``: follow a session, or look at it; ``produce``: begin an answer in it; ``send``: send its
+#: producer a message.
+Action = Literal["read", "cancel", "remove", "produce", "send"]
 
 #: Whether a request may do something with a session. A refused one is answered like one for a
 #: session that does not exist, so that ids cannot be probed.

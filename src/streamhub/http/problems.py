@@ -13,11 +13,16 @@ from ..errors import (
     HubClosed,
     HubInOtherLoop,
     HubInOtherProcess,
+    InboxFull,
     InvalidCursor,
+    InvalidMessage,
     InvalidSessionId,
+    MessageTooLarge,
+    NoInbox,
     SessionCorrupted,
     SessionNotFound,
     StoreUnavailable,
+    StreamClosed,
     StreamHubError,
 )
 
@@ -82,6 +87,16 @@ def problem_of(error: StreamHubError) -> Problem:
             return not_found()
         case CursorExpired():
             return Problem(410, "cursor_expired", str(error))
+        case InvalidMessage():
+            return Problem(400, "invalid_message", str(error))
+        case MessageTooLarge():
+            return Problem(413, "message_too_large", str(error))
+        case InboxFull():
+            return Problem(429, "inbox_full", str(error), {"retry-after": _RETRY_AFTER})
+        case NoInbox():
+            return Problem(409, "no_inbox", str(error))
+        case StreamClosed():
+            return Problem(409, "stream_closed", str(error))
         case HubInOtherLoop() | HubInOtherProcess():
             raise error
         case HubClosed():

@@ -21,6 +21,7 @@ background, and much faster than a ``publish`` for each token.
 
 from .ends import DeadEnd, Ends, TakenEnd
 from .hub import Hub, Source
+from .inbox import Inbox, Message
 from .stream import LiveStream
 from .subscription import Subscription
 from .supervisor import Supervisor
@@ -29,7 +30,9 @@ __all__ = [
     "DeadEnd",
     "Ends",
     "Hub",
+    "Inbox",
     "LiveStream",
+    "Message",
     "Source",
     "Subscription",
     "Supervisor",

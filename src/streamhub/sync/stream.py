@@ -8,9 +8,11 @@ from typing import Any, TypeVar, overload
 from .. import stream
 from ..chunks import Cursor, SessionInfo, Status
 from ..errors import HubClosed, NotProducer
+from ..producing import receiving
 from ..producing.phase import Stopping
 from ..reading import subscription
 from .background import Background
+from .inbox import Inbox
 from .subscription import Subscription
 
 __all__ = ["LiveStream"]
@@ -120,6 +122,18 @@ class LiveStream:
         :param reason: kept as ``info().error`` of a stream that ends as cancelled.
         """
         return self._call(self._stream.cancel, wait=wait, reason=reason)
+
+    def send(self, data: str, event: str | None = None, *, key: str | None = None) -> str:
+        """Send a message to the producer, wherever it runs; the answer is its id."""
+        return self._call(self._stream.send, data, event, key=key)
+
+    def inbox(self) -> Inbox:
+        """The messages that are sent to this stream: those that wait, then those that come."""
+
+        async def inbox() -> receiving.Inbox:
+            return self._stream.inbox()
+
+        return Inbox(self._background, self._call(inbox))
 
     def wait(self, timeout: float | None = None) -> Status:
         """Wait until the stream has ended or is lost, or for ``timeout`` seconds."""
