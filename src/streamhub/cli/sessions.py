@@ -1,4 +1,4 @@
-"""``streamhub ls``, ``show``, ``cancel``, ``send``, ``rm``: what is there, and what to do with it."""
+"""``streamhub ls``, ``show``, ``cancel``, ``send``, ``rm``: what is there, and what to do."""
 
 from __future__ import annotations
 
