@@ -172,13 +172,13 @@ class StreamResponse(Response):
                 await opened(scope, receive, send)
                 sent.over = True
                 return
-            face, format_, body, first = opened
+            face, format_, body, begun = opened
             try:
-                await self._send(scope, send, sent, face, format_, body, first)
+                await self._send(scope, send, sent, face, format_, body, begun)
             finally:
                 await body.aclose()
 
-    async def _opened(self, request: Request) -> Response | tuple[Face, Format, Body, bytes]:
+    async def _opened(self, request: Request) -> Response | tuple[Face, Format, Body, list[bytes]]:
         """What is to be sent, and the beginning of it; or another answer."""
         try:
             face = self._face
@@ -206,7 +206,7 @@ class StreamResponse(Response):
 
     async def _follow(
         self, stream: LiveStream, face: Face, request: Request
-    ) -> Response | tuple[Face, Format, Body, bytes]:
+    ) -> Response | tuple[Face, Format, Body, list[bytes]]:
         format_ = face.format(request)
         body = Body(
             stream,
@@ -225,7 +225,8 @@ class StreamResponse(Response):
         if first is None and face.complete is not None:
             await body.aclose()
             return face.complete()
-        return face, format_, body, first or b""
+        # In a list, to be taken out of it: while a client does not read, nothing else holds it.
+        return face, format_, body, [first or b""]
 
     async def _end_early(self, scope: Scope, receive: Receive, send: Send, sent: _Sent) -> None:
         """End a response whose session has not ended, so that its client asks again."""
@@ -250,8 +251,9 @@ class StreamResponse(Response):
         face: Face,
         format_: Format,
         body: Body,
-        piece: bytes,
+        begun: list[bytes],
     ) -> None:
+        piece = begun.pop()
         content_type = f"{format_.media_type}; charset=utf-8".encode()
         headers = [*self.raw_headers, (b"content-type", content_type)]
         sent.begun = True

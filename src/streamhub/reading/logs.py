@@ -59,6 +59,8 @@ class CountedLog:
 
     def __init__(self, read: Read, read_joined: Read, config: HubConfig, spawn: Spawn) -> None:
         self.terms = Terms.first(0)
+        #: How many read it.
+        self.readers = 0
         self._bytes_per_chunk = 1.0
         self._page_bytes = max(1, config.max_pending_bytes // _PAGES_PER_READER)
         patience = config.give_up_after
@@ -91,7 +93,11 @@ class CountedLog:
 
     async def read(self, after: Cursor, end: Cursor) -> list[Chunk] | None:
         size = self._entries(_PAGE, self._page_bytes)
-        return await self._pages.read(after.offset, self.terms, size=size, end=end.offset)
+        # Of large chunks nothing is kept for those who may come later.
+        lean = size < _PAGE and self.readers < 2
+        return await self._pages.read(
+            after.offset, self.terms, size=size, end=end.offset, lean=lean
+        )
 
     async def read_joined(self, after: Cursor, end: Cursor) -> list[Chunk] | None:
         size = self._entries(_JOINED_PAGE, _PAGES_PER_READER * self._page_bytes // 2)

@@ -74,13 +74,16 @@ class PageCache:
         self._kept: list[_Page] = []
         self._reading: list[_Page] = []
 
-    async def read(self, offset: int, terms: Terms, *, size: int, end: int) -> list[Chunk] | None:
+    async def read(
+        self, offset: int, terms: Terms, *, size: int, end: int, lean: bool = False
+    ) -> list[Chunk] | None:
         """The chunks right after ``offset``, as far as their page goes.
 
         Empty where the log has a hole or ends; None if what was read is not current any more.
 
         :param size: of how many entries a page is. All begin at a multiple, or with a term.
         :param end: how far the log goes, as far as that is known.
+        :param lean: keep nothing that this reader has been through.
         """
         kept = self._kept
         page = self._find(offset)
@@ -88,8 +91,11 @@ class PageCache:
         if page is None:
             page = self._begin(offset - offset % size, offset, terms, size, end)
         page.ahead = False
-        # Where one chunk fills a page, nothing is kept for others, and nothing read for later.
-        self._keeps = _KEPT if size > 1 else 1
+        # Where one chunk fills a page, nothing is read for later, and none is kept but for others
+        # who may come to the same chunk now.
+        self._keeps = _KEPT if size > 1 else int(not lean)
+        if lean:
+            kept[:] = [one for one in kept if one.stop > offset]
         if size > 1 and self._read_ahead(page, terms, size, end) and page.chunks is not None:
             # It begins when this reader, who has all that it wants, lets go.
             await asyncio.sleep(0)

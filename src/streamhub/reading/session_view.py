@@ -31,7 +31,7 @@ class SessionView:
     # cache.
     __slots__ = (  # noqa: RUF023
         "standing", "recent", "news", "_time", "log", "_counted", "_schedule", "_spawn", "_store",
-        "_watch", "_config", "references", "session_id", "shared",
+        "_watch", "_config", "session_id", "shared",
     )  # fmt: skip
 
     def __init__(
@@ -44,7 +44,6 @@ class SessionView:
         schedule: Callable[[SessionView], None],
     ) -> None:
         self.session_id = session_id
-        self.references = 0
         self._time = asyncio.get_running_loop().time
         self.standing = Standing(config.lease, self._time())
         self.recent = RecentChunks(1, config.max_pending_bytes)
@@ -110,6 +109,15 @@ class SessionView:
         self.news.fire()
 
     # For the watcher.
+
+    @property
+    def references(self) -> int:
+        """How many use it."""
+        return self._counted.readers
+
+    @references.setter
+    def references(self, count: int) -> None:
+        self._counted.readers = count
 
     def learn(self, generation: str) -> None:
         """Somebody else has claimed the session, or found it under this generation."""
