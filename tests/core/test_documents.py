@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from streamhub import Status
+from streamhub.testing.waiting import within
 
 from ..http.serving import served
 
@@ -128,6 +130,61 @@ async def test_the_page_on_http_serves_a_chat(web: httpx.AsyncClient) -> None:
     posted = await web.post("/api/chat", json={"id": "1", "messages": []})
 
     assert ANSWER == re.findall(r'"delta":"(.*?)"', posted.text)
+
+
+@pytest.fixture
+async def inbox() -> AsyncIterator[dict[str, Any]]:
+    """What the Python of the page on inboxes defines."""
+    names = _run("docs/inbox.md")
+    names["deleted"] = []
+    yield names
+    await names["hub"].aclose()
+
+
+@pytest.mark.parametrize(("answer", "deleted"), [("yes", ["report.txt"]), ("no", [])])
+async def test_a_tool_call_waits_for_approval(
+    inbox: dict[str, Any], answer: str, deleted: list[str]
+) -> None:
+    """The tool of the page is called if somebody agrees, once, however often he says so."""
+
+    async def delete(name: str) -> None:
+        inbox["deleted"].append(name)
+
+    inbox["delete"] = delete
+    await inbox["begin"]("1")
+    stream = await inbox["hub"].get("tidy:1")
+    asked = await within(anext(stream.subscribe()))
+    for _ in range(2):
+        await inbox["decide"]("1", answer)
+    chunks = [chunk.data async for chunk in stream.subscribe()]
+
+    assert ("ask", '{"delete": "report.txt"}') == (asked.event, asked.data)
+    assert deleted == inbox["deleted"]
+    assert ["It is gone." if deleted else "I have kept it."] == chunks[1:]
+
+
+async def test_a_user_steers_an_agent(inbox: dict[str, Any]) -> None:
+    """What is said interrupts the model of the page, which is asked again with it."""
+    asked: list[str] = []
+
+    async def answered(prompt: str) -> AsyncIterator[str]:
+        asked.append(prompt)
+        yield "Day 1"
+        while len(asked) == 1:
+            await asyncio.sleep(0)
+            yield "…"
+
+    inbox["model"].stream = answered
+    stream = await inbox["hub"].run("trip:1", inbox["agent"])
+    subscription = stream.subscribe()
+    assert "Day 1" == (await within(anext(subscription))).data
+    await inbox["steer"]("1", "No museums.")
+    async with asyncio.timeout(10):
+        heard = [chunk.data async for chunk in subscription if chunk.event == "steer"]
+
+    assert ['{"heard": "No museums."}'] == heard
+    assert ["Plan a week in Rome.", "Plan a week in Rome.\nNo museums."] == asked
+    assert Status.FINISHED == (await stream.info()).status
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
