@@ -181,7 +181,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
     #: When it ended, by the same clock; None while it has not, or if unknown.
     ended: float | None = None
     #: How often a supervisor has continued it since somebody else claimed it, and how many of these
-    #: were handovers: its producer had released it after it had written something.
+    #: were handovers: a hub that closed had released it.
     resumes: int = 0
     handovers: int = 0
     #: The feeds of ends, and the supervisors, that were known when it was claimed.

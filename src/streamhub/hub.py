@@ -381,8 +381,8 @@ class Hub:
         :param owner: look after the sessions of this owner alone, instead of all that the store
             has under the hub's ``key_prefix``.
         :param max_resumes: after so many attempts a session whose producer is lost once more ends
-            as failed. A producer that was released after it had written something is no failed
-            attempt: see ``SessionInfo.resumes`` and ``handovers``.
+            as failed. A handover by a hub that closes is no failed attempt: see
+            ``SessionInfo.resumes`` and ``handovers``.
         :raises TypeError: ``resume`` or ``on_end`` is no function.
         :raises ValueError: ``owner`` or ``max_resumes`` is none.
         :raises StoreUnsupported: the store keeps no index of its sessions.

@@ -322,8 +322,7 @@ class Supervisor:
         try:
             source = await self._source(lost)
         except _NotNow:
-            production.leave()
-            await production.release()
+            await production.put_back()
         except BaseException as error:
             if not await production.exit(error):
                 raise
@@ -331,8 +330,7 @@ class Supervisor:
             if source is not None:
                 await sources.produce(source, stream)
                 return
-            production.leave()
-            await production.fail("its producer was lost, and it was not to be resumed")
+            await production.give_up("its producer was lost, and it was not to be resumed")
 
     async def _source(self, lost: LostSession) -> sources.Source[LiveStream] | None:
         """:raises _NotNow: ``resume`` has raised, and some time has passed since."""

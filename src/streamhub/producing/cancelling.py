@@ -115,9 +115,15 @@ class Production:
         stopped = isinstance(error, StreamClosed) and error.status is Status.CANCELLED
         return stopped or (interrupted and isinstance(error, asyncio.CancelledError))
 
-    def leave(self) -> None:
-        """The body has ended, and it is left to its task what becomes of the stream."""
+    async def put_back(self) -> None:
+        """The body could not begin: leave the session to who tries next."""
         self._body = None
+        await self.producer.release(in_vain=True)
+
+    async def give_up(self, reason: str) -> None:
+        """The body could not begin, and nobody is to try again."""
+        self._body = None
+        await self.fail(reason)
 
     async def fail(self, error: BaseException | str) -> None:
         """End the stream as failed; an error that comes of a hub that closes is no failure.

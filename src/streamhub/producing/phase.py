@@ -89,7 +89,9 @@ _LAST_WRITE = {Phase.ENDING: LastWrite.END, Phase.RELEASING: LastWrite.RELEASE}
 class ProducerState:
     """Where one producer stands. Each method but the last is an input, and answers what follows."""
 
-    __slots__ = ("_claim", "_current", "_reason", "asked_to_end", "outcome", "phase", "restoring")
+    __slots__ = (
+        "_claim", "_current", "_reason", "asked_to_end", "in_vain", "outcome", "phase", "restoring",
+    )  # fmt: skip
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
@@ -100,6 +102,8 @@ class ProducerState:
         self.outcome = (Status.FINISHED, "")
         #: Whether the end was asked for here, by ``finish``.
         self.asked_to_end = False
+        #: Whether the session is released because it could not be resumed.
+        self.in_vain = False
         self._current: str | None = None
         self._reason: StreamHubError | None = None
 
@@ -141,10 +145,11 @@ class ProducerState:
         self.asked_to_end = True
         return self._end_as((status, error) if self.phase is Phase.OPEN else _CANCELLED)
 
-    def release(self) -> Follow:
-        """The hub closes: others may continue."""
+    def release(self, *, in_vain: bool = False) -> Follow:
+        """The hub closes, or it was claimed in vain: others may continue."""
         if not self.open:
             return Follow.NOTHING
+        self.in_vain = in_vain
         if self.phase is Phase.CANCELLING:
             return self._end_as(_CANCELLED)
         self.phase = Phase.RELEASING

@@ -181,9 +181,9 @@ class Producer:
         if self.state.phase is not Phase.ENDED:
             self.raise_for_phase()
 
-    async def release(self) -> None:
+    async def release(self, *, in_vain: bool = False) -> None:
         """Store what is pending and let the lease go; never raises."""
-        self._ask(self.state.release())
+        self._ask(self.state.release(in_vain=in_vain))
         await self._settled()
 
     def abandon(self) -> None:
@@ -307,7 +307,7 @@ class Producer:
             case LastWrite.END:
                 ops.append(Finish(self.claim, outbox.sent, *self.state.outcome))
             case LastWrite.RELEASE:
-                ops.append(Release(self.claim, outbox.sent))
+                ops.append(Release(self.claim, outbox.sent, self.state.in_vain))
 
     def next_renewal(self) -> Renew:
         return Renew(self.claim, self.outbox.stored)

@@ -199,6 +199,8 @@ class Release(msgspec.Struct, frozen=True, gc=False):
 
     claim: Claim
     last: int
+    #: Whether it was resumed in vain, which makes it no handover: see ``Store.claim``.
+    in_vain: bool = False
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):
@@ -384,9 +386,9 @@ class Store(Protocol):
         claims at once, one is granted.
 
         ``resume``, which a store without feeds is never asked for, is ``continue`` for a session
-        that is lost. It counts: in ``resumes`` of the claim, and in ``handovers`` where the lost
-        producer had released the session after it had written something. Every other claim sets
-        both to 0. Any other session is refused.
+        that is lost. It counts: in ``resumes`` of the claim, and in ``handovers`` where the session
+        was released before, and not ``in_vain``. Every other claim sets both to 0. Any other
+        session is refused.
 
         :raises SessionNotFound: there is none to resume.
         """

@@ -41,6 +41,7 @@ class Record:
         "ends",
         "error",
         "expires",
+        "handed_over",
         "inbox",
         "lapsed",
         "lease_until",
@@ -63,6 +64,7 @@ class Record:
         self.inbox = MessageBox()
         self.bytes = 0
         self.lease_until = 0.0
+        self.handed_over = False
         self.renewals = 0
         self.expires = 0.0
         self.updated = 0.0
@@ -78,16 +80,13 @@ class Record:
         self.updated = now
         self.expires = self.lease_until + claim.kept
 
-    def release(self, now: float) -> None:
+    def release(self, now: float, *, in_vain: bool) -> None:
+        if self.lease_until > 0:
+            self.handed_over = not in_vain
         self.lease_until = 0.0
         self.lapsed = min(self.lapsed, now)
         self.updated = now
         self.expires = now + self.claim.kept
-
-    @property
-    def was_handed_over(self) -> bool:
-        """Whether its producer has released it, and not in vain."""
-        return self.lease_until == 0.0 and len(self.log) > self.claim.base
 
     def end(self, now: float, status: Status, error: str | None = None) -> None:
         self.status = Status.CANCELLED if self.cancelling else status

@@ -150,7 +150,7 @@ class MemoryStore(BaseStore):
                     return Refused(old.info(now, metadata=False))
                 takeover = "continue"
                 resumes = old.claim.resumes + 1
-                handovers = old.claim.handovers + old.was_handed_over
+                handovers = old.claim.handovers + old.handed_over
             complete = standing is Status.FINISHED and takeover == "continue"
             stopped = standing is Status.LOST and old.cancelling and takeover == "continue"
             if stopped:
@@ -228,7 +228,7 @@ class MemoryStore(BaseStore):
             case Renew() if record.lease_until > 0:
                 record.renew(now, record.claim)
             case Release():
-                self._release(record, now)
+                self._release(record, now, in_vain=op.in_vain)
             case Finish():
                 if len(record.log) < op.last:
                     return Behind(len(record.log))
@@ -237,10 +237,10 @@ class MemoryStore(BaseStore):
                 return Over(record.status)
         return Stored(len(record.log), record.cancelling)
 
-    def _release(self, record: Record, now: float) -> None:
+    def _release(self, record: Record, now: float, *, in_vain: bool) -> None:
         claim = record.claim
         given_up = record.lease_until > 0
-        record.release(now)
+        record.release(now, in_vain=in_vain)
         self._feeds.tell(claim)
         if given_up and not record.cancelling:
             self._tell(claim.session_id, Released(claim.terms.current, len(record.log)))

@@ -6,7 +6,7 @@ import pytest
 
 from ...chunks import SessionInfo, Status
 from ...errors import SessionNotFound
-from ...stores.base import Claim, Granted, Refused, Restore, Restored, Store
+from ...stores.base import Claim, Granted, Refused, Release, Restore, Restored, Store, Stored
 from ..scene import Scene, new_generation
 from ..waiting import until
 from .steps import append, claim, end, look, lose, texts, write
@@ -30,26 +30,24 @@ class ResumeTests(Scene):
         assert ["a", "b", "c"] == await texts(store, second)
 
     async def test_resumes_are_counted(self, store: Store, session: str) -> None:
-        """Every one, and apart those before which the producer had handed the session over: it has
-        released it after it had written something. Repeating one is no other; whoever else claims
-        begins anew."""
+        """Every one, and apart those before which the session was handed over: released, and not in
+        vain. Repeating one is no other; whoever else claims begins anew."""
         first = await claim(store, session)
         assert (0, 0) == await _counted(store, first)
         await lose(store, first)
         second = (await _resumed(store, session)).claim
-        assert (1, 0) == await _counted(store, second)
+        assert (1, 1) == await _counted(store, second)
         assert second == (await _resumed(store, session, second.generation)).claim
         await append(store, second, ["a"])
-        await lose(store, second, last=1)
+        for _ in range(2):
+            assert isinstance(await write(store, Release(second, 1, in_vain=True)), Stored)
         third = (await _resumed(store, session)).claim
         assert (2, 1) == await _counted(store, third)
         await lose(store, third, last=1)
-        assert (3, 1) == await _counted(store, (await _resumed(store, session)).claim)
-        fifth = await claim(store, f"{session}:2")
-        await lose(store, fifth)
-        await _resumed(store, f"{session}:2")
-        await lose(store, (await _resumed(store, f"{session}:2", new=False)).claim)
-        assert (0, 0) == await _counted(store, await claim(store, f"{session}:2"))
+        fourth = (await _resumed(store, session)).claim
+        assert (3, 2) == await _counted(store, fourth)
+        await lose(store, fourth, last=1)
+        assert (0, 0) == await _counted(store, await claim(store, session, takeover="continue"))
 
     async def test_a_lapse_is_no_handover(self, store: Store, session: str) -> None:
         """A producer that was killed handed nothing over, whatever it had written."""
@@ -124,11 +122,7 @@ async def _resume(
     )
 
 
-async def _resumed(
-    store: Store, session_id: str, generation: str | None = None, *, new: bool = True
-) -> Granted:
-    if not new:
-        generation = (await look(store, session_id)).generation
+async def _resumed(store: Store, session_id: str, generation: str | None = None) -> Granted:
     answer = await _resume(store, session_id, generation)
     assert isinstance(answer, Granted)
     return answer

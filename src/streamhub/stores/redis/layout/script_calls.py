@@ -107,9 +107,19 @@ class Calls:
                 return Call(scripts["set_metadata"], (keys.meta,), claim.generation, metadata)
             case Renew(_, last):
                 return Call(scripts["renew"], log, claim.generation, last, lease, ttl, *own)
-            case Release(_, last):
+            case Release(_, last, in_vain):
                 ttl = ms(claim.retention)
-                return Call(scripts["renew"], log, claim.generation, last, 0, ttl, *own, keys.live)
+                return Call(
+                    scripts["renew"],
+                    log,
+                    claim.generation,
+                    last,
+                    0,
+                    ttl,
+                    *own,
+                    keys.live,
+                    "1" if in_vain else "",
+                )
             case Finish(_, last, status, error):
                 return Call(
                     scripts["end"],

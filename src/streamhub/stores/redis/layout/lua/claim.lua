@@ -65,8 +65,7 @@ if old then
     if not old.ours or old.done and old.outcome ~= 'lost' then
       return {'refused'}
     end
-    -- Whether its producer has released it, and not in vain.
-    handed_over = old.lease == 0 and old.last > tonumber(string.match(old.terms, '%-(%d+)$'))
+    handed_over = old.lease == 0 and not redis.call('HGET', meta, 'in_vain')
     takeover, resumes = 'continue', true
   end
   if takeover == 'continue' then
@@ -124,6 +123,7 @@ else
 end
 redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'term', int(term),
   'terms', terms, 'replaced', old and old.gen or '', 'keep', int(retention_ms))
+redis.call('HDEL', meta, 'in_vain')
 if resumes then
   redis.call('HSET', meta, 'resumes', int((number(kept[6]) or 0) + 1),
     'handovers', int((number(kept[7]) or 0) + (handed_over and 1 or 0)))

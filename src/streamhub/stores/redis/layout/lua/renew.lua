@@ -1,7 +1,7 @@
 -- Extend the lease, or (with a lease of 0) give it up.
 -- KEYS: meta, chunks
 -- ARGV: generation, last acknowledged offset, lease ms, ttl ms; the claim's epoch, term and terms;
---       live channel, which is told of a lease that is given up
+--       live channel, which is told of a lease that is given up; '1' if it was held in vain
 -- Answers: last | cancelling, last | behind, last | holes | gone | fenced, generation |
 --          over, outcome
 local record = load(KEYS[1])
@@ -26,5 +26,8 @@ if record.lease ~= 0 then
     tell(ARGV[8], table.concat({'g', int(record.term), int(record.last)}, ' '))
   end
   extend(KEYS[1], KEYS[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
+  if ARGV[9] == '1' then
+    redis.call('HSET', KEYS[1], 'in_vain', '1')
+  end
 end
 return stored(record.cancelling, record.last)
