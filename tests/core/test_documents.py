@@ -127,6 +127,9 @@ async def test_the_page_on_http_keeps_users_apart(web: httpx.AsyncClient) -> Non
 
 async def test_the_page_on_http_serves_a_chat(web: httpx.AsyncClient) -> None:
     """Its chat routes stream what ``answer`` yields."""
+    body = {"id": "r", "messages": []}
+    routed = await web.post("/v2/chat", json=body, headers={"x-user": "alice"})
+    assert (200, 422) == (routed.status_code, (await web.post("/v2/chat", json=body)).status_code)
     posted = await web.post("/api/chat", json={"id": "1", "messages": []})
 
     assert ANSWER == re.findall(r'"delta":"(.*?)"', posted.text)

@@ -49,6 +49,39 @@ def test_the_core_needs_no_extra(module: str, library: str) -> None:
     assert [] == _import(module, library)
 
 
+#: Argument: the library that is not there.
+ROUTER = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from streamhub import Hub
+from streamhub.http import chat_router, chat_routes
+
+chat_routes(Hub(), lambda body: ["a"])
+try:
+    chat_router(Hub(), lambda body: ["a"])
+except ModuleNotFoundError as missing:
+    print(missing, missing.name, sep="\\n")
+"""
+
+
+def test_a_router_names_its_extra() -> None:
+    """All else of the HTTP side needs no FastAPI."""
+    done = subprocess.run(
+        [sys.executable, "-c", ROUTER, "fastapi"], check=True, capture_output=True, text=True
+    )
+
+    assert [
+        'streamhub.http.chat_router needs fastapi: pip install "streamhub-llm[fastapi]"',
+        "fastapi",
+    ] == done.stdout.splitlines()
+
+
 def test_what_else_is_missing_is_not_blamed_on_the_extra() -> None:
     """A dependency of the package itself that is not there names itself."""
     assert "msgspec" == _import("streamhub.http", "msgspec")[-1]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -19,31 +17,9 @@ from streamhub.formats.ui_messages import message_id_of
 from streamhub.http import chat_routes
 from streamhub.testing.waiting import until, within
 
+from .chatting import Model, begun, question, text_of
 from .conftest import Open
 from .serving import nothing_is_held
-
-
-class Model:
-    """Answers with the words of the question, and then waits until it is let go."""
-
-    def __init__(self) -> None:
-        self.asked: list[Any] = []
-        self.may_end = asyncio.Event()
-        #: What a cancel waits for.
-        self.may_stop = asyncio.Event()
-        self.may_stop.set()
-
-    def __call__(self, body: dict[str, Any]) -> AsyncIterator[str]:
-        self.asked.append(body)
-        return self._words(str(body["messages"][-1].get("text", "")))
-
-    async def _words(self, text: str) -> AsyncIterator[str]:
-        for word in text.split():
-            yield word
-        try:
-            await self.may_end.wait()
-        finally:
-            await self.may_stop.wait()
 
 
 @pytest.fixture
@@ -54,24 +30,6 @@ def model() -> Model:
 @pytest.fixture
 async def client(hub: Hub, model: Model, open_client: Open) -> AsyncClient:
     return await open_client(Starlette(routes=chat_routes(hub, model)))
-
-
-def question(text: str, *, chat: str = "c", **more: Any) -> dict[str, Any]:
-    message = {"id": f"m-{text}", "role": "user", "text": text}
-    return {"id": chat, "messages": [message], "trigger": "submit-message", **more}
-
-
-async def begun(client: AsyncClient, body: dict[str, Any], **options: Any) -> int:
-    """Ask, read the beginning of the answer, and go away; the status."""
-    async with client.stream("POST", "/api/chat", json=body, **options) as response:
-        if response.status_code == 200:
-            await anext(response.aiter_raw())
-        return response.status_code
-
-
-def text_of(body: str) -> str:
-    frames = [one.removeprefix("data: ") for one in body.split("\n\n") if one.startswith("data: {")]
-    return "".join(json.loads(one).get("delta", "") for one in frames)
 
 
 @pytest.mark.parametrize("framework", ["starlette", "fastapi"])
@@ -118,14 +76,28 @@ async def test_a_running_answer_is_resumed_from_its_start(
 async def test_the_same_message_again_follows_its_answer(
     hub: Hub, model: Model, client: AsyncClient
 ) -> None:
-    """As when a connection broke before the page knew; another message is told to wait."""
+    """As when a connection broke before the page knew; another message is told to wait, and how
+    long. Neither is answered: the application saves nothing for them."""
     await begun(client, question("one"))
     again = await begun(client, question("one"))
     other = await client.post("/api/chat", json=question("two"))
 
     assert 200 == again
     assert (409, "busy") == (other.status_code, other.json()["code"])
-    assert "one" == model.asked[0]["messages"][-1]["text"]
+    assert 1 <= int(other.headers["retry-after"]) <= hub.config.lease
+    assert ["one"] == [body["messages"][-1]["text"] for body in model.asked]
+
+
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+async def test_a_page_may_send_its_last_message_alone(client: AsyncClient) -> None:
+    """As the AI SDK's guide has it: two of them are two questions all the same."""
+    asked = [{"id": "c", "message": question(text)["messages"][0]} for text in ("one", "two")]
+
+    assert [200, 200, 409] == [
+        await begun(client, asked[0]),
+        await begun(client, asked[0]),
+        await begun(client, asked[1]),
+    ]
 
 
 @pytest.mark.parametrize("message_id", [None, "m1"])
@@ -152,10 +124,11 @@ async def test_a_new_answer_waits_for_one_that_is_stopping(
     assert 204 == (await client.post("/api/chat/c/stop")).status_code
     second = asyncio.create_task(begun(client, question("two")))
 
-    async def asked_again() -> bool:
-        return len(model.asked) == 2
+    async def waits() -> bool:
+        return hub.statistics().sessions_followed == 1
 
-    await until(asked_again)
+    await nothing_is_held(hub)
+    await until(waits)
     model.may_stop.set()
 
     assert 200 == await within(second)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..chunks import Chunk, Cursor, SessionInfo
+from ..chunks import Chunk, Cursor, End, SessionInfo
 from .endings import told_of
 from .format import Ending
 from .json_text import encode, unbroken
@@ -179,11 +179,21 @@ class UIMessages:
         return _frame({"type": "finish-step"}) if in_step else b""
 
 
-def message_id_of(info: SessionInfo) -> str:
-    """The default id of the message that the session holds: one for all of an epoch, so that a
-    resumed stream replaces what the client has of it, and no other session's. It does not show the
-    session's id."""
-    names = f"{info.session_id}\0{info.stream_id}"
+def message_id_of(stream: SessionInfo | End) -> str:
+    """The id of the message that a session holds, or that has ended: one for all of an epoch, so
+    that a resumed stream replaces what the client has of it, and no other session's. It does not
+    show the session's id.
+
+    An end knows, too, that its answer went on in a message that there was before; that a source
+    names its message itself neither does.
+    """
+    if isinstance(stream, End):
+        first = dict(stream.events[:1]).get(MESSAGE_EVENT)
+        message = None if first is None else _json_or_text(first)
+        if isinstance(message, dict) and isinstance(message.get("id"), str):
+            return str(message["id"])
+    name = str(stream.epoch) if isinstance(stream, End) else stream.stream_id
+    names = f"{stream.session_id}\0{name}"
     return f"msg-{sha256(names.encode()).hexdigest()[:24]}"
 
 

@@ -1,10 +1,11 @@
 """Sessions over HTTP, for Starlette and FastAPI: ``pip install "streamhub-llm[http]"``."""
 
 try:
-    from ..formats.ui_messages import PART_EVENT
+    from ..formats.ui_messages import MESSAGE_EVENT, PART_EVENT, message_id_of
     from .app import create_app
     from .authorization import Action, Authorize, UserOf, owned_by
-    from .chat import Answer, chat_routes
+    from .chat import Answer, chat_router, chat_routes
+    from .error_handlers import error_handlers
     from .faces import Face
     from .lifespan import lifespan
     from .responses import SSEResponse, StreamResponse, UIMessageStreamResponse
@@ -16,6 +17,7 @@ except ModuleNotFoundError as missing:
     ) from None
 
 __all__ = [
+    "MESSAGE_EVENT",
     "PART_EVENT",
     "Action",
     "Answer",
@@ -25,8 +27,11 @@ __all__ = [
     "StreamResponse",
     "UIMessageStreamResponse",
     "UserOf",
+    "chat_router",
     "chat_routes",
     "create_app",
+    "error_handlers",
     "lifespan",
+    "message_id_of",
     "owned_by",
 ]

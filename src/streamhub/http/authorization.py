@@ -9,7 +9,7 @@ from typing import Literal
 from starlette.requests import Request
 
 from ..chunks import SessionInfo
-from ..hub import Hub
+from .late_hub import HubOf, hub_of
 from .queries import held_cursor
 
 __all__ = ["Action", "Authorize", "OwnedBy", "UserOf", "is_allowed", "owned_by", "user_of"]
@@ -29,15 +29,15 @@ UserOf = Callable[[Request], str | Awaitable[str | None] | None]
 class OwnedBy:
     """See :func:`owned_by`."""
 
-    def __init__(self, hub: Hub, user: UserOf) -> None:
-        self._hub = hub
+    def __init__(self, hub: HubOf, user: UserOf) -> None:
+        self._hub_of = hub_of(hub)
         self.user = user
 
     async def __call__(self, request: Request, session_id: str, action: Action) -> bool:
         user = await user_of(self.user, request)
         if user is None:
             return False
-        stream = await self._hub.get(session_id, after=held_cursor(request))
+        stream = await self._hub_of(request).get(session_id, after=held_cursor(request))
         if stream is None:
             # Nobody's yet, so that it may be begun or waited for; there is nothing else to do.
             return action in ("produce", "read")
@@ -49,12 +49,13 @@ class OwnedBy:
         return user is not None and info.owner == user
 
 
-def owned_by(hub: Hub, user: UserOf) -> OwnedBy:
+def owned_by(hub: HubOf, user: UserOf) -> OwnedBy:
     """The check that lets everybody at their own sessions only.
 
     Compares what ``register(owner=…)`` was given with what ``user`` says of the request; a session
     without an owner is nobody's.
 
+    :param hub: or a function that finds it for a request.
     :param user: the application's own function, plain or async.
 
     ::

@@ -358,6 +358,7 @@ class UIMessageStreamResponse(StreamResponse):
     :param stream: as for :class:`StreamResponse`; but None answers 204, as ``useChat`` expects it
         of an unknown session.
     :param resume: for ``GET {api}/{chat}/stream``: answer 204 for a session that has ended, too.
+    :param replay_ended: with ``resume``: replay one that has ended, while it is stored.
     :param message_id: of the assistant's message; by default the same for all of one epoch, so
         that a resumed stream replaces what the client has of it.
     :param error_text: what a client is told of a failure. It is given ``failed``, ``lost``, … and
@@ -370,6 +371,7 @@ class UIMessageStreamResponse(StreamResponse):
         stream: Found | Awaitable[Found],
         *,
         resume: bool = False,
+        replay_ended: bool = False,
         message_id: str | None = None,
         error_text: Callable[[str, str], str] | None = None,
         buffer: int = 256,
@@ -379,7 +381,12 @@ class UIMessageStreamResponse(StreamResponse):
     ) -> None:
         super().__init__(
             stream,
-            face=ui_message_face(resume=resume, message_id=message_id, error_text=error_text),
+            face=ui_message_face(
+                resume=resume,
+                replay_ended=replay_ended,
+                message_id=message_id,
+                error_text=error_text,
+            ),
             buffer=buffer,
             heartbeat=heartbeat,
             show_errors=error_text is not None,

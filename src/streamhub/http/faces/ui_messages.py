@@ -15,6 +15,7 @@ __all__ = ["ui_message_face"]
 def ui_message_face(
     *,
     resume: bool = False,
+    replay_ended: bool = False,
     message_id: str | None = None,
     error_text: Callable[[str, str], str] | None = None,
 ) -> Face:
@@ -26,7 +27,7 @@ def ui_message_face(
         # Whatever a browser or a proxy adds: what a message is made of begins with its start.
         cursor=lambda request: None,
         batch=lambda request: False,
-        follows=_goes_on if resume else None,
+        follows=_goes_on if resume and not replay_ended else None,
         missing=nothing,
         headers={"x-vercel-ai-ui-message-stream": "v1"},
     )

@@ -1,0 +1,204 @@
+"""The chats of an application over HTTP: begin an answer, follow it, stop it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from ...chunks import SessionInfo, Status
+from ...errors import SessionNotFound, StreamHubError
+from ...formats.ui_messages import message_id_of
+from ...hub import Hub
+from ...ids import check_session_id
+from ...producing.ending import OnEnd
+from ...stream import LiveStream
+from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
+from ..disconnects import unless_gone
+from ..late_hub import HubOf, hub_of
+from ..origins import check_origins, comes_from_elsewhere
+from ..problems import BadRequest, Problem, not_found, nothing, problem_of
+from ..responses import UIMessageStreamResponse
+from .answering import Answer, Answering, Call
+from .questions import Question, body_of, question_of
+
+__all__ = ["Chats"]
+
+# How often in a lease a producer renews it, and then some.
+_LOOKS_PER_LEASE = 6
+
+
+class Chats:
+    """See :func:`streamhub.http.chat_routes` for the parameters."""
+
+    def __init__(
+        self,
+        hub: HubOf,
+        answer: Answer,
+        *,
+        user: UserOf | None,
+        authorize: Authorize | None,
+        session_id: Callable[[str], str],
+        takeover_wait: float,
+        restart_lost: bool,
+        replay_ended: bool,
+        error_text: Callable[[str, str], str] | None,
+        origins: Collection[str],
+        on_end: OnEnd | None,
+    ) -> None:
+        self._hub_of = hub_of(hub)
+        self.call = Call(answer)
+        self._user = user
+        # Others are kept out by the claim itself, too: it leaves no moment between the two.
+        self._own_alone = authorize is None and user is not None
+        if authorize is None and user is not None:
+            authorize = owned_by(hub, user)
+        self._authorize = authorize
+        self._session_id = session_id
+        self._takeover_wait = takeover_wait
+        self._restart_lost = restart_lost
+        self._replay_ended = replay_ended
+        self._error_text = error_text
+        self._origins = check_origins(origins)
+        if on_end is not None and not callable(on_end):
+            raise TypeError(f"on_end must be a function of the end, not {type(on_end).__name__}")
+        self._on_end = on_end
+
+    async def ask(self, request: Request, **given: Any) -> Response:
+        """Begin an answer.
+
+        :param given: what ``answer`` gets by name.
+        :raises Exception: what ``answer`` raises before it has said what to draw from.
+        """
+        try:
+            self._check_origin(request)
+            question = await question_of(request)
+            session_id = self._session_id(question.chat)
+            check_session_id(session_id)
+            if not await self._is_allowed(request, session_id, "produce"):
+                return not_found()
+            begun = await self._begun(request, session_id, question, given)
+        except ClientDisconnect:
+            return nothing()
+        except BadRequest as error:
+            return error.problem
+        except StreamHubError as error:
+            return problem_of(error)
+        if isinstance(begun, Response):
+            return begun
+        return UIMessageStreamResponse(begun, error_text=self._error_text)
+
+    async def resume(self, request: Request) -> Response:
+        session_id = self._session_id(request.path_params["chat"])
+        return UIMessageStreamResponse(
+            self._readable(request, session_id),
+            resume=True,
+            replay_ended=self._replay_ended,
+            error_text=self._error_text,
+        )
+
+    async def stop(self, request: Request) -> Response:
+        session_id = self._session_id(request.path_params["chat"])
+        try:
+            self._check_origin(request)
+            if not await self._is_allowed(request, session_id, "cancel"):
+                return not_found()
+            named = (await body_of(request, optional=True)).get("activeStreamId")
+            stream = await self._hub_of(request).get(session_id)
+            if stream is None:
+                return not_found()
+            # A page that does not know yet that a new answer has begun must not stop that.
+            if named is None or named in _names(await stream.info()):
+                await stream.cancel()
+        except ClientDisconnect:
+            return nothing()
+        except BadRequest as error:
+            return error.problem
+        except StreamHubError as error:
+            return problem_of(error)
+        return nothing()
+
+    async def _begun(
+        self, request: Request, session_id: str, question: Question, given: dict[str, Any]
+    ) -> LiveStream | Problem:
+        """The answer to the question, or why there is none."""
+        hub = self._hub_of(request)
+        owner = None if self._user is None else await user_of(self._user, request)
+        waited = False
+        while True:
+            answering = Answering(partial(self.call, question.body, request, given), question)
+            stream = await hub.run(
+                session_id,
+                answering.produce,
+                owner=owner,
+                request=question.key,
+                same_owner=self._own_alone,
+                on_end=self._on_end,
+            )
+            if stream.generation is not None:
+                await answering.made(stream)
+                return stream
+            try:
+                info = await stream.info()
+            except SessionNotFound:
+                continue
+            if self._own_alone and info.owner != owner:
+                return not_found()
+            if info.request == question.key:
+                return stream
+            # Somebody who has gone does not ask any more.
+            if waited or not await unless_gone(
+                request.receive, self._becomes_free(hub, stream, info)
+            ):
+                return _busy(info)
+            waited = True
+
+    async def _becomes_free(self, hub: Hub, stream: LiveStream, info: SessionInfo) -> bool:
+        """Whether the session of another question may be asked for again, after waiting for what
+        can be waited for: an answer that stops, or one that seems to have lost its producer."""
+        if info.cancelling:
+            status = await stream.wait(self._takeover_wait)
+            if status is not Status.ACTIVE or not self._restart_lost:
+                return True
+        if not self._restart_lost:
+            return info.status is not Status.ACTIVE
+        pause = hub.config.lease / _LOOKS_PER_LEASE
+        left, mark = info.lease or 0.0, (info.generation, info.lease_mark)
+        while await stream.wait(min(pause, left + pause / 2)) is Status.ACTIVE:
+            info = await stream.info()
+            renewed = (info.lease or 0.0) > left or (info.generation, info.lease_mark) != mark
+            if renewed:
+                return False
+            left = info.lease or 0.0
+        return True
+
+    async def _readable(self, request: Request, session_id: str) -> LiveStream | None:
+        # Who may not read it is answered as if there was nothing, and nothing is no error.
+        if not await self._is_allowed(request, session_id, "read"):
+            return None
+        return await self._hub_of(request).get(session_id)
+
+    async def _is_allowed(self, request: Request, session_id: str, action: Action) -> bool:
+        return await is_allowed(self._authorize, request, session_id, action)
+
+    def _check_origin(self, request: Request) -> None:
+        if comes_from_elsewhere(request, self._origins):
+            detail = "pages of other sites may not ask or stop here"
+            raise BadRequest(Problem(403, "forbidden", detail))
+
+
+def _busy(info: SessionInfo) -> Problem:
+    detail = "an answer in this chat is still being written; stop it, or wait for its end"
+    # If nobody writes it any more, this is when that shows.
+    seconds = max(1, math.ceil(info.lease or 0.0))
+    return Problem(409, "busy", detail, {"retry-after": str(seconds)})
+
+
+def _names(info: SessionInfo) -> set[str]:
+    """What a page may call the answer that is being written."""
+    continued = (info.request or "").partition(":")[2]
+    return {info.generation, message_id_of(info), continued} - {""}

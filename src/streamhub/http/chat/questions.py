@@ -1,0 +1,99 @@
+"""What a page asks: the body that ``useChat`` posts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+
+from ..problems import BadRequest, Problem
+
+__all__ = ["Question", "body_of", "question_of"]
+
+_LARGEST_BODY = 16 * 1024 * 1024
+# In bytes: a claim keeps no more than 512 of what it was made for, digest included.
+_LONGEST_NAME = 256
+
+
+@dataclass(frozen=True)
+class Question:
+    chat: str
+    #: All that was posted.
+    body: dict[str, Any]
+    #: What tells one question of a chat from another, and after a colon the id of the message that
+    #: the answer goes on in, if there is one.
+    key: str
+    #: The assistant's message that the answer goes on in.
+    message: dict[str, Any] | None
+
+
+async def question_of(request: Request) -> Question:
+    """:raises BadRequest: the body is none that a page posts."""
+    body = await body_of(request)
+    chat = body.get("id")
+    if not isinstance(chat, str) or not chat:
+        detail = f"id must be the chat's id, some text, not {_short(chat)}"
+        raise BadRequest(Problem(400, "invalid_body", detail))
+    message = _continued(body)
+    name = "" if message is None else message["id"]
+    fits = len(name.encode()) <= _LONGEST_NAME
+    return Question(chat, body, f"{_digest(body)}:{name if fits else ''}", message)
+
+
+async def body_of(request: Request, *, optional: bool = False) -> dict[str, Any]:
+    """:raises BadRequest: it is no JSON object, or too large."""
+    pieces = bytearray()
+    async for piece in request.stream():
+        pieces += piece
+        if len(pieces) > _LARGEST_BODY:
+            detail = f"the body must be at most {_LARGEST_BODY:,} bytes long"
+            raise BadRequest(Problem(413, "body_too_large", detail))
+    if optional and not pieces.strip():
+        return {}
+    try:
+        body = msgspec.json.decode(pieces)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if optional:
+            return {}
+        raise BadRequest(Problem(400, "invalid_body", f"the body must be JSON: {error}")) from None
+    if not isinstance(body, dict):
+        if optional:
+            return {}
+        detail = f"the body must be a JSON object, not {_short(body)}"
+        raise BadRequest(Problem(400, "invalid_body", detail))
+    return body
+
+
+def _messages(body: dict[str, Any]) -> list[Any]:
+    """Those that were posted; the last one alone, where a page sends no more."""
+    messages = body.get("messages")
+    if isinstance(messages, list) and messages:
+        return messages
+    return [body["message"]] if "message" in body else []
+
+
+def _digest(body: dict[str, Any]) -> str:
+    # Ids alone do not tell one from another where a message is edited, or where a client has none.
+    last = [None, *_messages(body)][-1]
+    question = [body.get("trigger"), body.get("messageId"), last]
+    return sha256(msgspec.json.encode(question, order="sorted")).hexdigest()
+
+
+def _continued(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The assistant's message that was posted because one of its tools has answered, or was
+    approved, in the page: the answer goes on in it."""
+    messages = [one for one in _messages(body) if isinstance(one, dict)]
+    if body.get("trigger") == "regenerate-message" or not messages:
+        return None
+    named = [one for one in messages if one.get("id") == body.get("messageId")]
+    message = (named or messages)[-1]
+    fits = message.get("role") == "assistant" and isinstance(message.get("id"), str)
+    return message if fits and message["id"] else None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

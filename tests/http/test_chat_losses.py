@@ -1,0 +1,92 @@
+"""A question that meets an answer whose producer was killed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.applications import Starlette
+
+from streamhub import Hub, HubConfig, Status
+from streamhub.http import chat_routes
+from streamhub.ids import new_generation
+from streamhub.stores.memory import MemoryStore
+from streamhub.testing.waiting import until, within
+
+from ..conftest import RunPython
+from .chatting import Model, begun, question
+from .conftest import Open
+from .serving import nothing_is_held
+
+LEASE = 1.0
+
+#: Claims the session, publishes, and stays.
+PRODUCER = f"""
+import asyncio, sys
+from streamhub import Hub, HubConfig
+
+async def main(url, session_id):
+    async with Hub.from_url(url, config=HubConfig(lease={LEASE})) as hub:
+        stream, created = await hub.register(session_id)
+        await stream.publish("Hello")
+        await stream.flush()
+        print("published")
+        await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_question_takes_the_place_of_an_answer_that_is_lost(
+    redis_url: str, run_python: RunPython, open_client: Open, stopped: bool
+) -> None:
+    """As soon as that shows: it waits for so long, instead of being told to ask again. Also where
+    the answer was told to stop, which nobody heard."""
+    model = Model()
+    producer = await run_python(PRODUCER, redis_url, "chat:c")
+    assert "published" == await producer.line()
+    async with Hub.from_url(redis_url, config=HubConfig(lease=LEASE)) as hub:
+        routes = chat_routes(hub, model, restart_lost=True, takeover_wait=0.01)
+        client = await open_client(Starlette(routes=routes))
+        await client.get("/api/chat/unknown/stream")
+        # Its lease runs on for two thirds at least.
+        await producer.kill()
+        if stopped:
+            await client.post("/api/chat/c/stop")
+
+        assert 200 == await within(begun(client, question("one")))
+        stream = await hub.get("chat:c")
+        assert stream is not None
+        assert ("one", Status.ACTIVE) == (await stream.text(), (await stream.info()).status)
+
+
+async def test_an_answer_that_is_written_is_not_taken(open_client: Open) -> None:
+    """Its next sign of life ends the waiting, with the 409 that there is otherwise."""
+    async with Hub(config=HubConfig(lease=0.6)) as hub:
+        model = Model()
+        client = await open_client(Starlette(routes=chat_routes(hub, model, restart_lost=True)))
+        await begun(client, question("one"))
+        other = await within(client.post("/api/chat", json=question("two")))
+
+        assert (409, "1") == (other.status_code, other.headers["retry-after"])
+        assert 1 == len(model.asked)
+
+
+async def test_who_goes_does_not_wait_any_more(open_client: Open) -> None:
+    """And begins no answer that nobody has asked for by then."""
+    model, store = Model(), MemoryStore()
+    # Of a producer that gives no sign of life.
+    await store.claim("chat:c", new_generation(), takeover="restart", lease=300, retention=300)
+    async with Hub(store) as hub:
+        client = await open_client(Starlette(routes=chat_routes(hub, model, restart_lost=True)))
+        asking = asyncio.create_task(client.post("/api/chat", json=question("two")))
+
+        async def waits() -> bool:
+            return hub.statistics().sessions_followed == 1
+
+        await until(waits)
+        asking.cancel()
+        await nothing_is_held(hub)
+
+    assert [] == model.asked
