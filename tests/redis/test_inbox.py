@@ -8,7 +8,9 @@ import pytest
 
 from streamhub import Hub, NoInbox, StreamReplaced
 
+from ..support.faulty_proxy import FaultyProxy
 from ..support.go_session import GENERATIONS, GoSession
+from ..support.redis_server import RedisServer
 
 
 async def test_a_session_of_the_go_library_takes_no_messages(
@@ -55,3 +57,23 @@ async def test_an_inbox_of_many_messages_stays_small(
         fields[field] for field in (b"inbox", b"inbox_messages", b"inbox_bytes")
     )
     assert 256 <= len(kept) < 600
+
+
+async def test_a_message_whose_answer_was_lost_is_sent_once(
+    redis_server: RedisServer, redis_url: str, session_id: str
+) -> None:
+    """The connection breaks when it is stored and not yet answered: the sender notices nothing."""
+    async with Hub.from_url(redis_url) as hub, FaultyProxy(redis_server.port) as proxy:
+        stream, _ = await hub.register(session_id)
+        async with Hub.from_url(proxy.url) as elsewhere:
+            other = await elsewhere.get(session_id)
+            assert other is not None
+            lost = proxy.lose_answer_to(b"only once")
+            sent = await other.send("only once")
+            assert lost.is_set()
+        await stream.send("end")
+        async with stream.inbox() as inbox:
+            messages = [await anext(inbox) for _ in range(2)]
+
+    assert ["only once", "end"] == [message.data for message in messages]
+    assert sent == messages[0].id

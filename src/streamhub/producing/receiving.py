@@ -83,11 +83,11 @@ class Receiver:
 
     def enter(self) -> None:
         """One more iterates."""
-        self._users += 1
         if self._watch is None:
             # What came before is found by a first look, what comes while it begins by another.
             self._watch = self._store.watch_inbox(self._producer.claim.session_id, self._on_event)
             self._news.set()
+        self._users += 1
 
     def leave(self) -> None:
         self._users -= 1
@@ -166,6 +166,8 @@ class Receiver:
             self._news.set()
             raise
         self._failing_since = None
+        if page.more:
+            self._news.set()
         self._producer.see_to_inbox(lost=self._held.take_in(page))
 
     def _on_event(self, event: LiveEvent) -> None:

@@ -144,6 +144,8 @@ class InboxPage(msgspec.Struct, frozen=True, gc=False):
     messages: Sequence[InboxMessage]
     #: The ids of what the producer holds and the inbox does not.
     missing: Sequence[str]
+    #: Whether more wait than these.
+    more: bool = False
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -56,20 +57,23 @@ class Inbox(Iterator[Message]):
     def __init__(self, background: Background, inbox: receiving.Inbox) -> None:
         self._background = background
         self._inbox = inbox
+        self._ready: deque[receiving.Message] = deque()
 
     def __iter__(self) -> Inbox:
         return self
 
     def __next__(self) -> Message:
-        async def following() -> receiving.Message | None:
-            async for message in self._inbox:
-                return message
-            return None
-
-        message = self._background.call(following)
-        if message is None:
+        if not self._ready:
+            self._background.call(self._receive)
+        if not self._ready:
             raise StopIteration
-        return Message(self._background, message)
+        return Message(self._background, self._ready.popleft())
+
+    async def _receive(self) -> None:
+        # Kept here rather than returned: whose wait is interrupted finds it next time.
+        async for message in self._inbox:
+            self._ready.append(message)
+            return
 
     def close(self) -> None:
         """Iterate no more, in whichever thread it is. Idempotent."""

@@ -72,6 +72,17 @@ class ReceivingTests(Stage):
         await again.send("e")
         assert ["e"] == [one.data for one in await received(again, 1)]
 
+    async def test_a_full_inbox_is_received_without_a_pause(
+        self, hub: Hub, elsewhere: Hub, session: str
+    ) -> None:
+        """However many messages waited: no news of them has to come first."""
+        stream = await produce(hub, session)
+        other = await reader(elsewhere, session)
+        texts = [f"{n}" for n in range(150)]
+        for text in texts:
+            await other.send(text)
+        assert texts == [one.data for one in await received(stream, 150)]
+
     @pytest.mark.parametrize("wait", ["flush", "next chunk", "next message", "a while"])
     async def test_what_is_done_is_kept_as_soon_as_it_is_stored(
         self, hubs: Hubs, store: Store, elsewhere: Hub, session: str, wait: str

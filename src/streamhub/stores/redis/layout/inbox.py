@@ -27,12 +27,12 @@ def written_message(data: str, event: str | None) -> str:
 
 
 def page_of_inbox(answer: Any) -> InboxPage:
-    found, missing = answer
+    found, missing, more = answer
     messages = [
         _read_message(name.decode(), written)
         for name, written in zip(found[::2], found[1::2], strict=True)
     ]
-    return InboxPage(messages, [name.decode(errors="replace") for name in missing])
+    return InboxPage(messages, [name.decode(errors="replace") for name in missing], more > 0)
 
 
 def _read_message(name: str, written: bytes) -> InboxMessage:

@@ -1,10 +1,11 @@
 -- The messages that wait for a generation, in order, and what it holds that the inbox does not.
 -- KEYS: meta
 -- ARGV: generation, how many messages at most, how many bytes at most; the ids that it holds
--- Answers: [id, message, …], [missing id, …]; both empty where the claim does not stand
+-- Answers: [id, message, …], [missing id, …], how many more wait; nothing of all this where the
+--          claim does not stand
 local meta = KEYS[1]
 if refusal(load(meta), ARGV[1]) then
-  return {{}, {}}
+  return {{}, {}, 0}
 end
 local held = {}
 for i = 4, #ARGV do
@@ -36,4 +37,4 @@ local missing = {}
 for id in pairs(held) do
   missing[#missing + 1] = id
 end
-return {found, missing}
+return {found, missing, #waiting - #found / 2}
