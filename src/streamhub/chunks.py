@@ -69,6 +69,10 @@ class Cursor(msgspec.Struct, frozen=True, gc=False):
             raise ValueError(f"both halves of a cursor are at most {_MAX_HALF}, not {text!r}")
         return cursor
 
+    def is_before(self, other: Cursor) -> bool:
+        """Whether it comes first in the log of both: its halves grow together, whoever wrote it."""
+        return (self.term, self.offset) < (other.term, other.offset)
+
     @property
     def possible(self) -> bool:
         """Whether both halves are numbers that a log can hold."""
@@ -199,6 +203,11 @@ class SessionInfo(msgspec.Struct, frozen=True):
         return None if self.terms is None else self.terms.epoch
 
     @property
+    def term(self) -> int | None:
+        """The term that writes; None in a session of the Go library."""
+        return None if self.terms is None else self.terms.current
+
+    @property
     def base(self) -> int:
         """The offset after which the current generation writes: 0, or where it continued."""
         return 0 if self.terms is None else self.terms.base
@@ -212,6 +221,11 @@ class SessionInfo(msgspec.Struct, frozen=True):
     def chunks(self) -> int | None:
         """How many chunks are stored; None where nobody counts them."""
         return None if self.terms is None else self.last.offset
+
+    def cursor(self, offset: int) -> Cursor:
+        """The cursor of the chunk at ``offset``, where chunks are counted."""
+        assert self.terms is not None, "a session of the Go library"
+        return self.terms.cursor(offset)
 
     @property
     def stream_id(self) -> str:

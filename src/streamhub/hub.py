@@ -25,7 +25,7 @@ from .producing.ending import OnEnd
 from .reading.listing import listed, listed_with_metadata
 from .reading.replay import parse_after
 from .statistics import HubStatistics
-from .stores.base import Refused, Store, Takeover
+from .stores.base import Refused, Store, Takeover, missing_methods
 from .stores.open_store import open_store
 from .stream import LiveStream, written_metadata
 from .supervisor import Resume, Supervisor
@@ -34,9 +34,6 @@ __all__ = ["Hub", "Source", "check_drain"]
 
 #: What ``run`` takes.
 Source: TypeAlias = sources.Source[LiveStream]
-
-# What tells a store from what is none, as the client of one.
-_STORE = ("configure", "claim", "write", "renew", "cancel", "remove", "look", "read", "watch")
 
 
 class Hub:
@@ -452,8 +449,7 @@ def _check_store(store: object) -> None:
         raise TypeError("store must be a store, not a str: a URL is for Hub.from_url(url)")
     if isinstance(store, type):
         raise TypeError(f"store must be a store, not the class of some: {store.__name__}(…)")
-    missing = [name for name in _STORE if not callable(getattr(store, name, None))]
-    if missing:
+    if missing := missing_methods(store):
         hint = ""
         if type(store).__module__.partition(".")[0] == "redis":
             hint = ": a client of redis-py goes into streamhub.stores.redis.RedisStore(client)"

@@ -39,7 +39,6 @@ SAID_ELSEWHERE = {
     "config": "the prefix of keys, and ``slots=True`` of a dataclass",
     "errors": "StoreUnsupported says what is no Redis",
     "hub": "URLs, and a client of redis-py that is handed in as a store",
-    "reading.logs": "entry ids of the Go library",
     "stores": "what the package holds",
     "stores.open_store": "the table of schemes",
 }

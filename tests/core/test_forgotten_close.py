@@ -134,6 +134,7 @@ async def main():
     for _ in range(int(sys.argv[3])):
         await asyncio.sleep(0)
     if sys.argv[3] == "0":
+        # Long enough for each of them to wait for the store, which nothing tells.
         await asyncio.sleep(0.2)
     raise ValueError("of the program itself")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 from httpx import AsyncClient
@@ -11,7 +11,7 @@ from httpx import AsyncClient
 from streamhub import Chunk, Cursor, Hub
 from streamhub.formats import SSE
 from streamhub.http.encode_once import Encoding
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import within
 
 from .serving import Followed, events, path_of, stored
 
@@ -108,23 +108,19 @@ async def test_many_clients_share_what_is_sent(
     stream, _ = await hub.register(session_id)
     await stored(stream, "a")
     names = [str(n) for n in range(50)]
-    async with asyncio.TaskGroup() as group:
-        reading = [group.create_task(client.get(path_of(session_id))) for _ in range(8)]
-
-        async def all_there() -> bool:
-            assert hub._engine is not None
-            view = hub._engine.watcher._views.get(session_id)
-            encoding = None if view is None else view.shared.get(("http", "sse"))
-            return isinstance(encoding, Encoding) and encoding.users == len(reading)
-
-        await until(all_there)
+    async with AsyncExitStack() as stack:
+        clients = [
+            Followed(await stack.enter_async_context(client.stream("GET", path_of(session_id))))
+            for _ in range(8)
+        ]
+        first = [(await one.next()).data for one in clients]
         for name in names:
             await stream.publish(name)
-        await stream.flush()
+        rest = [[event.data for event in await one.take(len(names))] for one in clients]
         await stream.close()
-    seen = [[event.data for event in events(one.result().content)[:-1]] for one in reading]
 
-    assert [["a", *names]] * 8 == seen
+    assert ["a"] * 8 == first
+    assert [names] * 8 == rest
     # The first chunk was there before two had come to share it.
     assert names == [chunk.data for chunk in encoded if chunk.data != "a"]
 

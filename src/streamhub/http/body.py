@@ -155,7 +155,7 @@ class Body:
                 # It is raised again when what came before it has been sent.
                 chunks = []
             self._to_join += chunks
-            if not chunks or _reaches(chunks[-1].cursor, self._joined_to):
+            if not chunks or not chunks[-1].cursor.is_before(self._joined_to):
                 self._joined_to = None
             elif sum([len(chunk.data) for chunk in self._to_join]) < _ROW:
                 continue
@@ -209,10 +209,6 @@ class Body:
             self._replaced = None
             return said + self._begin(info)
         return b""
-
-
-def _reaches(one: Cursor, other: Cursor) -> bool:
-    return (one.term, one.offset) >= (other.term, other.offset)
 
 
 def _joined(chunks: list[Chunk]) -> list[Chunk]:

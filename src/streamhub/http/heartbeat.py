@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["Silence"]
+__all__ = ["Heartbeat"]
 
 
-class Silence:
+class Heartbeat:
     """Interrupts its task in a wait that lasts for ``seconds``.
 
     All waits share one timer, which looks at when the present one began; ``asyncio.timeout`` would
@@ -15,15 +15,15 @@ class Silence:
 
     ::
 
-        silence.begin()
+        heartbeat.begin()
         try:
             piece = await what_comes_next()
         except asyncio.CancelledError:
-            if not silence.end():
+            if not heartbeat.end():
                 raise
-            piece = heartbeat
+            piece = b":\n"
         else:
-            silence.end()
+            heartbeat.end()
     """
 
     def __init__(self, seconds: float) -> None:

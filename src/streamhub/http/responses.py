@@ -22,7 +22,7 @@ from ..stream import LiveStream, check_buffer
 from .body import Body
 from .disconnects import unless_gone
 from .faces import FACES, Face, face_of, ui_message_face
-from .heartbeat import Silence
+from .heartbeat import Heartbeat
 from .problems import BadRequest, not_found
 from .queries import cursor_of, held_cursor
 
@@ -266,7 +266,7 @@ class StreamResponse(Response):
         if not piece and not body.over:
             # Some servers and middleware keep the headers back until there is a body.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-        silence = Silence(self._heartbeat)
+        heartbeat = Heartbeat(self._heartbeat)
         try:
             while True:
                 if sent.over:
@@ -278,17 +278,17 @@ class StreamResponse(Response):
                 if body.over:
                     break
                 sent.may_end = format_.explicit
-                silence.begin()
+                heartbeat.begin()
                 try:
                     piece = await body.next()
                 except asyncio.CancelledError:
-                    if not silence.end():
+                    if not heartbeat.end():
                         raise
                     piece = format_.heartbeat
                 else:
-                    silence.end()
+                    heartbeat.end()
         finally:
-            silence.close()
+            heartbeat.close()
         sent.over = True
         if not body.broken:
             await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""The log of a session as its readers have it: one of ours, or one of the Go library."""
+"""The log of a session as its readers have it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Protocol
 
 from ..chunks import Chunk, Cursor, SessionInfo, Terms, right_after
 from ..config import HubConfig
-from .page_cache import PageCache, Spawn, load
+from .page_cache import PageCache, Spawn
 
-__all__ = ["CountedLog", "ForeignLog", "Log"]
+__all__ = ["PAGE", "CountedLog", "Log", "Read"]
 
 # How many entries a page has at the most, and how many times as large one is that is read ahead.
-_PAGE = 512
+PAGE = 512
 _AHEAD = 4
 # Each costs a task; its entries are joined while they come, so that few are in memory at once.
 _JOINED_PAGE = 8192
@@ -92,9 +92,9 @@ class CountedLog:
         return self.terms.hold(cursor)
 
     async def read(self, after: Cursor, end: Cursor) -> list[Chunk] | None:
-        size = self._entries(_PAGE, self._page_bytes)
+        size = self._entries(PAGE, self._page_bytes)
         # Of large chunks nothing is kept for those who may come later.
-        lean = size < _PAGE and self.readers < 2
+        lean = size < PAGE and self.readers < 2
         return await self._pages.read(
             after.offset, self.terms, size=size, end=end.offset, lean=lean
         )
@@ -116,43 +116,3 @@ class CountedLog:
         while entries > 1 and entries * self._bytes_per_chunk > size:
             entries //= 2
         return entries
-
-
-class ForeignLog:
-    """A log of the Go library: its entry ids are clock-based, so that nothing can be counted, and
-    it is another's with each generation.
-
-    :param read: the store's ``read`` of this session.
-    """
-
-    def __init__(self, generation: str, read: Read, config: HubConfig) -> None:
-        self.generation = generation
-        self._read = read
-        self._give_up_after = config.give_up_after
-
-    @property
-    def start(self) -> Cursor:
-        return Cursor(0, 0)
-
-    def holds(self, cursor: Cursor, since: str) -> bool:
-        return since == self.generation
-
-    async def proves(self, cursor: Cursor) -> bool:
-        if cursor == self.start:
-            return True
-        before = Cursor(cursor.term, cursor.offset - 1)
-        if cursor.offset == 0:
-            before = Cursor(cursor.term - 1, 2**64 - 1)
-        chunks = await self._load(before, 1)
-        return bool(chunks) and chunks[0].cursor == cursor
-
-    async def read(self, after: Cursor, end: Cursor) -> list[Chunk] | None:
-        return await self._load(after, _PAGE)
-
-    async def read_joined(self, after: Cursor, end: Cursor) -> list[Chunk] | None:
-        return await self.read(after, end)
-
-    async def _load(self, after: Cursor, limit: int) -> list[Chunk]:
-        return await load(
-            lambda: self._read(after, limit, generation=self.generation), self._give_up_after
-        )

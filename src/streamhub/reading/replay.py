@@ -79,7 +79,7 @@ class Replay:
         while True:
             if not await log.proves(cursor):
                 raise StreamReplaced(self._session_id, cursor, info.epoch)
-            if not is_before(info.last, cursor):
+            if not info.last.is_before(cursor):
                 return cursor, info
             # The store has lost what this reader has, and may get it back from its producer.
             if info.status is Status.LOST:
@@ -110,14 +110,14 @@ class Replay:
         hole_until: float | None = None
         while True:
             info = await self.follow(position)
-            turn, behind = view.standing.turn, is_before(position, info.last)
+            turn, behind = view.standing.turn, position.is_before(info.last)
             chunks: list[Chunk] | None = []
             if self._batch:
                 # What was stored when this reader came; what comes later is live.
                 self._stored = self._stored or info.last
                 chunks = await self._read_joined(position, self._stored)
                 self._batch = chunks is None or (
-                    chunks != [] and is_before(chunks[-1].cursor, self._stored)
+                    chunks != [] and chunks[-1].cursor.is_before(self._stored)
                 )
             elif not (chunks := view.recent.after(position.offset)) and behind:
                 chunks = await view.log.read(position, info.last)
@@ -145,7 +145,7 @@ class Replay:
         changed hands meanwhile."""
         stored: list[Chunk] = []
         size = 0
-        while is_before(position, target) and size < self._piece:
+        while position.is_before(target) and size < self._piece:
             page = await self._view.log.read_joined(position, target)
             if page is None:
                 return None
@@ -169,7 +169,7 @@ class Replay:
         """All is delivered: end if the stream has."""
         if info.status is Status.ACTIVE:
             return
-        if info.status is not Status.LOST and is_before(info.last, position):
+        if info.status is not Status.LOST and info.last.is_before(position):
             raise StreamReplaced(self._session_id, position, info.epoch)
         self.status = info.status
         match info.status:
@@ -190,7 +190,7 @@ class Replay:
         await self._wait_look(0.0 if first else self._lease / _LOOKS_PER_LEASE)
         info = await self.follow(at)
         over = info.status is not Status.ACTIVE or self._now() >= until
-        if over and is_before(at, info.last) and await self._view.log.read(at, info.last) == []:
+        if over and at.is_before(info.last) and await self._view.log.read(at, info.last) == []:
             raise CursorExpired(self._session_id, at)
         return until
 
@@ -244,8 +244,3 @@ def parse_after(after: Cursor | str | None) -> Cursor | Now | None:
     except ValueError:
         reason = 'is malformed; a cursor is "<term>-<offset>", or "now"'
         raise InvalidCursor(after, reason) from None
-
-
-def is_before(one: Cursor, other: Cursor) -> bool:
-    """Whether it comes first in the log: both halves grow together, whoever has written it."""
-    return (one.term, one.offset) < (other.term, other.offset)

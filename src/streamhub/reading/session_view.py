@@ -13,7 +13,8 @@ from ..config import HubConfig
 from ..errors import SessionCorrupted, SessionNotFound, StreamHubError
 from ..signals import Signal
 from ..stores.base import Appended, LiveEvent, Store
-from .logs import CountedLog, ForeignLog, Log
+from .foreign_log import ForeignLog
+from .logs import CountedLog, Log
 from .page_cache import Spawn
 from .recent_chunks import RecentChunks
 from .standing import Standing

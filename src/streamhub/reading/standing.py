@@ -138,9 +138,9 @@ class Standing:
     def info(self) -> SessionInfo | None:
         """How the session stands; None while that is not known, or it is not there."""
         info = self._info if self.trusted else None
-        if info is not None and self._grown and info.terms is not None:
+        if info is not None and self._grown:
             # Made when it is asked for: each chunk would have to pay for it otherwise.
-            last = info.terms.cursor(self.end)
+            last = info.cursor(self.end)
             self._info = info = replace(info, status=Status.ACTIVE, last=last)
             self._grown = False
         return info
@@ -273,10 +273,10 @@ class Standing:
     def _on_end(self, event: Ended, now: float) -> None:
         self._overtaken = True
         info = self.info
-        if info is None or info.terms is None or info.terms.current != event.term:
+        if info is None or info.term != event.term:
             self._doubt(now)
             return
-        last = info.terms.cursor(event.last)
+        last = info.cursor(event.last)
         self._stands(replace(info, status=event.status, last=last, error=event.error, lease=None))
         self._verdict = inf
         self.turn += 1
@@ -284,10 +284,10 @@ class Standing:
     def _on_release(self, event: Released, now: float) -> None:
         self._overtaken = True
         info = self.info
-        if info is None or info.terms is None or info.terms.current != event.term:
+        if info is None or info.term != event.term:
             self._doubt(now)
             return
-        last = info.terms.cursor(event.last)
+        last = info.cursor(event.last)
         self._stands(replace(info, status=Status.LOST, last=last, lease=0.0))
         self._lapses = now
         self._verdict = now + self._lease + _LAPSE_MARGIN
@@ -318,9 +318,9 @@ class Standing:
     def _find(self, found: SessionInfo, now: float, heard: Cursor) -> bool:
         before = self.known
         other = before is not None and before.generation != found.generation
-        if found.terms is not None and heard.term == found.terms.current and not other:
+        if heard.term == found.term and not other:
             last = max(found.last.offset, heard.offset)
-            found = replace(found, last=found.terms.cursor(last))
+            found = replace(found, last=found.cursor(last))
         found = self._believed(found, now)
         # A producer whose lease is longer than this hub's has that long to put back its data.
         self._lease = max(self._lease, found.lease or 0.0)
@@ -393,5 +393,5 @@ class Standing:
 
     def _stands(self, info: SessionInfo) -> None:
         self._info = info
-        self._term = None if info.terms is None else info.terms.current
+        self._term = info.term
         self._grown, self.end = False, info.last.offset

@@ -9,6 +9,7 @@ from functools import partial
 from ..chunks import Chunk, Cursor, SessionInfo, Status
 from ..errors import CursorExpired
 from ..stores.base import Store
+from .foreign_log import whole_foreign_log
 
 __all__ = ["stored_text", "whole_log"]
 
@@ -29,10 +30,8 @@ async def stored_text(
     attempts = 0
     while True:
         info = await info_now()
-        if info.terms is None:
-            chunks = await _whole_foreign_log(store, info)
-        else:
-            chunks = await whole_log(partial(store.read, session_id), info)
+        whole = whole_foreign_log if info.is_foreign else whole_log
+        chunks = await whole(partial(store.read, session_id), info)
         if chunks is not None:
             return "".join([chunk.data for chunk in chunks if chunk.event is None])
         if before is not None and before.generation == info.generation:
@@ -59,17 +58,4 @@ async def whole_log(
         chunks += page
         if not page or page[-1].cursor.offset != len(chunks):
             return None
-    return chunks
-
-
-async def _whole_foreign_log(store: Store, info: SessionInfo) -> list[Chunk] | None:
-    """That of a session of the Go library; None if it is another's by now."""
-    chunks: list[Chunk] = []
-    cursor = Cursor(0, 0)
-    while (cursor.term, cursor.offset) < (info.last.term, info.last.offset):
-        page = await store.read(info.session_id, cursor, _READ_AT_ONCE, generation=info.generation)
-        if not page:
-            return None
-        chunks += page
-        cursor = page[-1].cursor
     return chunks

@@ -56,6 +56,7 @@ __all__ = [
     "Watch",
     "WriteOp",
     "WriteResult",
+    "missing_methods",
 ]
 
 #: What a user may ask for.
@@ -531,6 +532,14 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """Let go of all connections and tasks. A client that the user owns stays open."""
         ...
+
+
+def missing_methods(store: object) -> list[str]:
+    """Which of them this object has not, and so is no store."""
+    methods = [
+        name for name, one in vars(Store).items() if callable(one) and not name.startswith("_")
+    ]
+    return [name for name in methods if not callable(getattr(store, name, None))]
 
 
 class BaseStore(ABC):

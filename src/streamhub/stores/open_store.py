@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InvalidStoreUrl
-from .base import Store
+from .base import Store, missing_methods
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -104,14 +104,11 @@ def _open_theirs(scheme: str, url: str) -> Store:
         reason = f"{_described(point)} is not callable with a URL: it is a {kind}"
         raise InvalidStoreUrl(f"{scheme}://…", reason)
     store: Store = opens(url)
-    if missing := [name for name in _METHODS if not callable(getattr(store, name, None))]:
+    if missing := missing_methods(store):
         kind = type(store).__name__
         reason = f"{_described(point)} answered no store: a {kind} has no {', '.join(missing)}"
         raise InvalidStoreUrl(f"{scheme}://…", reason)
     return store
-
-
-_METHODS = [name for name in vars(Store) if not name.startswith("_")]
 
 
 def _registered() -> Iterable[EntryPoint]:

@@ -11,7 +11,7 @@ import pytest
 
 from streamhub import Hub
 from streamhub.http import SSEResponse
-from streamhub.http.heartbeat import Silence
+from streamhub.http.heartbeat import Heartbeat
 from streamhub.testing.waiting import within
 
 from .serving import stored
@@ -50,7 +50,7 @@ class Waiting:
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        silence = Silence(LIMIT)
+        silence = Heartbeat(LIMIT)
         try:
             while True:
                 silence.begin()
