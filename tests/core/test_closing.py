@@ -291,6 +291,7 @@ async def test_a_failure_of_its_own_while_the_hub_closes_is_one(
     assert stream.generation is not None
 
 
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
 async def test_a_source_that_does_not_stop_does_not_hold_its_hub(
     hub: Hub, session_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -321,6 +322,7 @@ async def test_a_source_that_does_not_stop_does_not_hold_its_hub(
     assert stream.generation is not None
 
 
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
 async def test_an_on_cancel_that_waits_for_a_task_it_has_cancelled(
     hub: Hub, session_id: str
 ) -> None:
