@@ -188,6 +188,8 @@ class SessionInfo(msgspec.Struct, frozen=True):
     #: were handovers: a hub that closed had released it.
     resumes: int = 0
     handovers: int = 0
+    #: Where its producer runs: the machine's name, unless ``HubConfig(host=…)`` says otherwise.
+    host: str | None = None
     #: The feeds of ends, and the supervisors, that were known when it was claimed.
     feeds: tuple[str, ...] = ()
     #: Why it failed, or the reason that was given to ``cancel``.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from socket import gethostname
 
 __all__ = ["HubConfig"]
 
@@ -42,27 +43,34 @@ class HubConfig:
     give_up_after: float = 60.0
     #: What every key and channel begins with.
     key_prefix: str = "streamhub:"
+    #: What the records of sessions say of where their producer runs, for ``SessionInfo.host``; by
+    #: default the name of the machine. With ``""`` they say nothing.
+    host: str = field(default_factory=gethostname)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "key_prefix":
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name in ("key_prefix", "host"):
                 continue
-            unit = field.name.rpartition("_")[2]
+            unit = one.name.rpartition("_")[2]
             whole = unit in ("bytes", "messages")
             kinds = (int,) if whole else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds):
                 kind = f"a whole number of {unit}" if whole else "a number of seconds"
-                raise ValueError(f"{field.name} must be {kind}, not {value!r}")
-            if field.name == "linger" and value == 0:
+                raise ValueError(f"{one.name} must be {kind}, not {value!r}")
+            if one.name == "linger" and value == 0:
                 continue
             if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{field.name} must be positive and finite, not {value!r}")
+                raise ValueError(f"{one.name} must be positive and finite, not {value!r}")
         if self.lease < 0.05:
             raise ValueError(f"lease must be at least 0.05 seconds, not {self.lease!r}")
         if self.linger > self.lease:
             raise ValueError(
                 f"linger must be at most the lease of {self.lease!r} seconds, not {self.linger!r}"
+            )
+        if not isinstance(self.host, str) or len(self.host) > 255 or not self.host.isprintable():
+            raise ValueError(
+                f"host must be printable text of at most 255 characters, not {self.host!r:.300}"
             )
         if not isinstance(self.key_prefix, str) or not self.key_prefix.isprintable():
             raise ValueError(f"key_prefix must be printable text, not {self.key_prefix!r}")

@@ -15,6 +15,7 @@ from streamhub.testing import (
     DamageConformance,
     FakeClock,
     FeedConformance,
+    FeedRepairConformance,
     InboxConformance,
     InboxRepairConformance,
     RollbackConformance,
@@ -79,11 +80,19 @@ class RedisBackend(Backend):
         async def roll_back() -> None:
             at = 0
             async for client in self._clients():
-                async with client.pipeline(transaction=True) as pipeline:
-                    pipeline.flushall()
-                    for key, (ttl, value) in kept[at].items():
-                        pipeline.restore(key, ttl, value)
-                    await pipeline.execute()
+                # Session by session, for a cluster; those of the index are no session's.
+                slots: dict[bytes, list[bytes]] = {}
+                for key in sorted(kept[at], key=lambda key: key.startswith(b"streamhub:index:")):
+                    slots.setdefault(key.partition(b"{")[2].partition(b"}")[0], []).append(key)
+                for n, keys in enumerate([*slots.values()] or [[]]):
+                    async with client.pipeline(transaction=True) as pipeline:
+                        if n == 0:
+                            pipeline.flushall()
+                        for key in keys:
+                            ttl, value = kept[at][key]
+                            # Index keys may have been made again meanwhile.
+                            pipeline.restore(key, ttl, value, replace=True)
+                        await pipeline.execute()
                 at += 1
 
         return roll_back
@@ -123,6 +132,8 @@ class TestClockedMemory(StoreConformance, WipeConformance):
 
 class TestRedis(
     StoreConformance,
+    FeedConformance,
+    FeedRepairConformance,
     ResumeTests,
     WipeConformance,
     RollbackConformance,
@@ -140,6 +151,8 @@ class TestRedis(
 @pytest.mark.slow
 class TestCluster(
     StoreConformance,
+    FeedConformance,
+    FeedRepairConformance,
     WipeConformance,
     RollbackConformance,
     DamageConformance,

@@ -36,7 +36,7 @@ def found(status: Status = Status.ACTIVE, *, last: int = 3, mark: int = 1) -> Se
         generation="g1",
         terms=Terms.first(TERM),
         last=Cursor(TERM, last),
-        lease=LEASE if status is Status.ACTIVE else None,
+        lease={Status.ACTIVE: LEASE, Status.LOST: 0.0}.get(status),
         lease_mark=mark,
     )
 
@@ -320,6 +320,23 @@ def test_renewals_keep_a_session_alive_however_long_it_is_silent() -> None:
         run.look()
         assert run.standing.info is not None
         assert Status.ACTIVE is run.standing.info.status
+
+
+def test_a_loss_that_is_stored_is_an_end_like_any_other() -> None:
+    """A feed has ended the stream: no renewal may follow, so that it is believed at once, and
+    nobody looks again."""
+    run = Run().known()
+    run.stored = replace(found(Status.LOST), lease=None, lease_mark=None)
+    run.standing.distrust(run.now)
+    run.look()
+    assert run.standing.info is not None
+    assert Status.LOST is run.standing.info.status
+    assert inf == run.standing.due
+    run = Run().known()
+    run.standing.change(Ended(TERM, 3, Status.LOST, None), run.now)
+    assert run.standing.info is not None
+    assert (Status.LOST, None) == (run.standing.info.status, run.standing.info.lease)
+    assert inf == run.standing.due
 
 
 def test_a_lease_that_lapsed_while_nobody_watched_gets_a_moment() -> None:

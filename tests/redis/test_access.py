@@ -22,6 +22,7 @@ from streamhub import (
 from streamhub.stores.redis.connections import pubsub
 
 from ..support.certificates import Certificates
+from ..support.feed_use import use_feeds
 from ..support.go_session import GENERATIONS, GoSession
 from ..support.redis_cluster import RedisCluster, has_sharded_channels, slot_of
 from ..support.redis_sentinel import SERVICE, Watched
@@ -54,7 +55,7 @@ def rights(*lines: list[str]) -> set[str]:
 
 
 #: All on one slot, and with it on one node.
-CHAT, QUIET, GONE, GO = (f"s}}{name}" for name in ("chat", "quiet", "gone", "go"))
+CHAT, QUIET, GONE, GO, FEEDS = (f"s}}{name}" for name in ("chat", "quiet", "gone", "go", "feeds"))
 
 
 async def exercise(url: str, admin: Any) -> None:
@@ -64,6 +65,8 @@ async def exercise(url: str, admin: Any) -> None:
         await stream.publish("1")
         subscription = await opened(other, CHAT)
         received = await taken(subscription, 1)
+        await (await other.get(CHAT)).send("a message")  # type: ignore[union-attr]
+        (await anext(stream.inbox())).done()
         await lose(stream, admin)
         received += await taken(subscription, 4)
         assert ["1", "2", "3", "4", "5"] == [chunk.data for chunk in received]
@@ -74,7 +77,9 @@ async def exercise(url: str, admin: Any) -> None:
         assert [] == [chunk async for chunk in subscription]
         await (await claimed(hub, CHAT, takeover="continue")).fail("crashed")
         assert {CHAT} == {info.session_id async for info in other.sessions()}
+        await use_feeds(hub, FEEDS)
         await meet_go(hub, admin)
+        assert GO in [one async for one in hub._store.sessions(foreign=True)]
         await be_quiet(hub, other)
 
 

@@ -14,6 +14,7 @@ import pytest
 from streamhub import Hub, HubConfig, InvalidSessionId, LiveStream, Status, StreamHubError
 
 from ..conftest import MakeHub
+from ..support.feed_use import use_feeds
 from ..support.listening import listening_to
 
 CONFIG = HubConfig(lease=0.5, retention=60.0)
@@ -40,8 +41,11 @@ async def claimed(hub: Hub, session_id: str) -> LiveStream:
 
 
 async def keys(client: Any) -> dict[str, float]:
-    """Every key there is, with its TTL in seconds."""
+    """Every key of sessions that there is, with its TTL in seconds. Those of the index have one."""
     found = [key async for key in client.scan_iter()]
+    index = [key for key in found if key.startswith(b"streamhub:index:")]
+    assert [] == [key for key in index if not await client.pttl(key) > 0]
+    found = [key for key in found if key not in index]
     return {key.decode(): await client.pttl(key) / 1000 for key in found}
 
 
@@ -185,7 +189,7 @@ async def test_entries_and_record_are_those_of_the_layout(
 
 
 async def test_the_map_has_every_field_of_a_record(
-    redis_hub: Hub, redis_client: Any, session_id: str
+    redis_hub: Hub, redis_client: Any, redis_url: str, session_id: str
 ) -> None:
     """docs/architecture.md says of each what it is, and of none that is never there."""
     page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
@@ -193,15 +197,24 @@ async def test_the_map_has_every_field_of_a_record(
     said = set(re.findall(r"`([^`]+)`", "".join(re.findall(r"^\|([^|]*)", table, re.MULTILINE))))
     meta = f"streamhub:{{{session_id}}}:meta"
 
+    feeds = redis_hub._store.feeds
+    assert feeds is not None
+    await feeds.open("save", unsaved=60.0)
+    async with await claimed(redis_hub, session_id):
+        pass
     first, _ = await redis_hub.register(session_id, owner="a", metadata=1, request="b")
     await first.publish("one")
     await first.fail("why")
+    there = set(await redis_client.hkeys(meta))
     second, _ = await redis_hub.register(session_id, lambda: None, takeover="continue")
     message = await second.send("hello")
-    there = set(await redis_client.hkeys(meta))
+    there |= set(await redis_client.hkeys(meta))
     await second.cancel(reason="enough")
     there |= set(await redis_client.hkeys(meta))
     await second.close()
+    there |= set(await redis_client.hkeys(meta))
+    async with Hub.from_url(redis_url) as other:
+        await claimed(other, session_id)
     there |= set(await redis_client.hkeys(meta))
 
     fields = {field.decode() for field in there}
@@ -242,6 +255,7 @@ async def test_scripts_are_called_by_sha_and_declare_every_key(
         await stream.cancel(wait=BOUND)
         again, _ = await redis_hub.register(name, takeover="continue")
         await again.close()
+        await use_feeds(redis_hub, name)
         await redis_hub.remove(name)
 
     await everything("warm")
@@ -261,7 +275,7 @@ async def test_scripts_are_called_by_sha_and_declare_every_key(
             await watching
     assert [] == [line for line in seen if re.match(r"\S+ EVAL ", line)]
     declared: set[str] = set()
-    named = re.compile(r"streamhub:\{[^}]*\}:\w+")
+    named = re.compile(r"streamhub:(?:index:)?\{[^}]*\}:[\w:-]+")
     for line in seen:
         client, _, command = line.partition(" ")
         if command.startswith("EVALSHA "):

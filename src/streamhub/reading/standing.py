@@ -344,7 +344,7 @@ class Standing:
             left = self._lapses + _CLOCK_MARGIN - now
             status = Status.ACTIVE if left > 0 else Status.LOST
             found = replace(found, status=status, lease=max(0.0, min(found.lease, left)))
-        if found.status is not Status.LOST:
+        if found.status is not Status.LOST or found.lease is None:
             self._lapsed_since = inf
         else:
             self._lapsed_since = min(self._lapsed_since, now)

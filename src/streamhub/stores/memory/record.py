@@ -42,6 +42,7 @@ class Record:
         "error",
         "expires",
         "handed_over",
+        "host",
         "inbox",
         "lapsed",
         "lease_until",
@@ -67,6 +68,7 @@ class Record:
         self.handed_over = False
         self.renewals = 0
         self.expires = 0.0
+        self.host = ""
         self.updated = 0.0
         #: When the lease lapses, or was given up.
         self.lapsed = 0.0
@@ -135,6 +137,7 @@ class Record:
             ended=self.ended,
             resumes=claim.resumes,
             handovers=claim.handovers,
+            host=self.host or None,
             feeds=claim.feeds,
             error=self.error,
             cancelling=self.cancelling,

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status, Terms
+from ...config import HubConfig
 from ...errors import (
     InboxFull,
     InvalidStoreUrl,
@@ -100,6 +101,7 @@ class MemoryStore(BaseStore):
         self._live: dict[str, dict[_Watch, None]] = {}
         self._cancels: dict[str, dict[_Watch, None]] = {}
         self._claims_until_sweep = 64
+        self._host = ""
         self._feeds = MemoryFeeds(self._clock, self._records, self._tell_end)
 
     @classmethod
@@ -114,6 +116,9 @@ class MemoryStore(BaseStore):
 
     def __repr__(self) -> str:
         return "memory://"
+
+    def configure(self, config: HubConfig) -> None:
+        self._host = config.host
 
     @property
     def feeds(self) -> MemoryFeeds:
@@ -194,6 +199,7 @@ class MemoryStore(BaseStore):
             record.log, record.bytes, record.inbox = old.log, old.bytes, old.inbox
         elif old is not None:
             self._feeds.set_aside(old, feeds, generation)
+        record.host = self._host
         record.renew(now, record.claim)
         self._records[session_id] = record
         self._feeds.enlist(record.claim)
@@ -285,6 +291,7 @@ class MemoryStore(BaseStore):
             if len(record.log) <= claim.base:
                 restored.log, restored.bytes = record.log, record.bytes
         restored.inbox.put_back(op.messages)
+        restored.host = self._host
         restored.renew(now, restored.claim)
         self._records[claim.session_id] = restored
         self._feeds.enlist(claim)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from redis.asyncio import Redis, RedisCluster
@@ -23,11 +23,15 @@ from ...errors import (
 from ..base import (
     BaseStore,
     Claim,
+    Finish,
     Granted,
     InboxPage,
     LiveEvent,
     Refused,
+    Release,
     Renew,
+    Restore,
+    Stored,
     StoreTakeover,
     Watch,
     WriteOp,
@@ -36,6 +40,7 @@ from ..base import (
 from .connections.errors import explained, is_cross_slot
 from .connections.pipeline import Request, Sent
 from .connections.protocol import Listing
+from .feeds import RedisFeeds
 from .foreign import (
     is_foreign,
     newest_of,
@@ -44,18 +49,19 @@ from .foreign import (
     page_requests,
     read_foreign_record,
 )
-from .layout.answers import given, taken
+from .index import Index
+from .layout.claim_call import ClaimCall
 from .layout.inbox import page_of_inbox, refused_message, written_message
+from .layout.index import Entry, KnownFeeds
 from .layout.keys import Keys, meta_pattern, session_of
 from .layout.live import cancel_event, inbox_event, live_event
-from .layout.log import entries, joined, page, pages, row
+from .layout.log import entries, joined, of_term, page, pages, row
 from .layout.record import (
     FIELDS,
     holds_too_long,
-    ms,
     outcome_status,
     read_record,
-    read_terms,
+    time_ms,
 )
 from .layout.script_calls import Calls, Carrying, results
 from .layout.scripts import Call, Command, load_scripts
@@ -81,6 +87,7 @@ _TOGETHER = 16
 # short for that.
 _RECENTLY = 1.0
 _load_scripts = cache(load_scripts)
+_Answer = TypeVar("_Answer")
 
 
 class RedisStore(BaseStore):
@@ -121,13 +128,21 @@ class RedisStore(BaseStore):
         self._reads = topology.commands(retries=True)
         self._pages = asyncio.Semaphore(_PAGES)
         self._channels = ChannelMap(topology)
+        self._index = Index(topology, self._claims, self._scripts, self._error)
+        self._index.prefix = self._prefix
+        self._feeds = RedisFeeds(self._index, self._claims, self._channels, self._error)
 
     def __repr__(self) -> str:
         return self._topology.name
 
     def configure(self, config: HubConfig) -> None:
-        self._prefix = self._calls.prefix = config.key_prefix
+        self._prefix = self._calls.prefix = self._index.prefix = config.key_prefix
+        self._calls.host = config.host
         self._lease = config.lease
+
+    @property
+    def feeds(self) -> RedisFeeds:
+        return self._feeds
 
     async def claim(
         self,
@@ -142,22 +157,13 @@ class RedisStore(BaseStore):
         request: str | None = None,
         same_owner: bool = False,
     ) -> Granted | Refused:
-        keys = self._keys(session_id)
-        call = Call(
-            self._scripts["claim"],
-            (keys.meta, keys.chunks, keys.removed),
-            generation,
-            takeover,
-            ms(lease),
-            ms(retention),
-            given(owner),
-            given(metadata),
-            keys.live,
-            given(request),
-            "1" if same_owner else "",
-        )
+        entry = Entry(session_id, owner, lease, retention, generation)
+        claim = ClaimCall(
+            entry, takeover, metadata=metadata, request=request, same_owner=same_owner,
+            host=self._calls.host,
+        )  # fmt: skip
         while True:
-            answer = await self._change(session_id, call)
+            answer, known = await self._change(lambda: self._claim(claim))
             if answer[0] == b"granted":
                 break
             if answer[0] == b"unknown":
@@ -168,43 +174,99 @@ class RedisStore(BaseStore):
             if info is not None:
                 return Refused(info)
             # It went away in between: claim what is free now.
-        _, epoch, terms, replaced, owner_now, created, size, metadata_now, request_now = answer[:9]
-        resumes, handovers = map(int, answer[9:11])
-        self._writes.expect(keys.meta)
-        claim = Claim(
-            session_id=session_id,
-            generation=generation,
-            terms=read_terms(int(epoch), terms.decode()),
-            replaced=replaced.decode() or None,
-            lease=lease,
-            retention=retention,
-            owner=taken(owner_now),
-            request=taken(request_now),
-            created_ms=int(created),
-            resumes=resumes,
-            handovers=handovers,
-        )
-        return Granted(claim, int(size), taken(metadata_now))
+        self._writes.expect(self._keys(session_id).meta)
+        granted, set_aside = claim.granted(answer, known)
+        self._index.claimed(granted.claim, set_aside=set_aside)
+        return granted
+
+    async def _claim(self, claim: ClaimCall) -> tuple[Any, KnownFeeds]:
+        """Put the session into the index, and claim it: what the claim is answered, and the feeds
+        that it was made under."""
+        index, entry = self._index, claim.entry
+        # Of a session that goes on with its owner it is not known whose it is.
+        anybodys = claim.takeover != "restart" and entry.owner is None
+        while True:
+            began = asyncio.get_running_loop().time()
+            known = index.known(entry.session_id)
+            entering = index.entering(entry, anybodys=anybodys)
+            if index.at_hand:
+                call = claim.call(self._scripts["claim"], self._prefix, known, index.shelf(entry))
+                heard, answer = await self._claims.ask([entering, call], patient=True)
+                if is_cross_slot(answer):
+                    # Behind one address there is a cluster after all.
+                    index.at_hand = False
+                    continue
+            else:
+                heard, answer = await self._ask(self._claims, entry.session_id, entering), None
+            self._check([heard], entry.session_id)
+            if index.learn(index.shard(entry.session_id), heard) != known:
+                continue
+            if answer is None:
+                call = claim.call(self._scripts["claim"], self._prefix, known)
+                answer = await self._ask(self._claims, entry.session_id, call)
+            self._check([answer], entry.session_id)
+            if answer[0] == b"unlisted":
+                continue
+            if asyncio.get_running_loop().time() - began > entry.lease / 2:
+                # Whoever looks after it may have been there before the claim was.
+                await self._ask(self._claims, entry.session_id, entering)
+            return answer, known
 
     def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:
         calls = self._calls.of(ops)
         requests = [call for call, _ in calls]
-        return self._written(calls, requests, self._writes.send(requests))
+        # Chunks come in a list, everything else by itself.
+        single = [carried[0] for _, carried in calls if type(carried) is tuple]
+        if any(isinstance(op, Restore) for op in single):
+            return self._restored(calls, requests, single)
+        return self._written(calls, requests, self._writes.send(requests), single)
+
+    async def _restored(
+        self, calls: Sequence[Carrying], requests: Sequence[Request], single: Sequence[WriteOp]
+    ) -> list[WriteResult | Exception]:
+        """What is put back is in the index before."""
+        late: dict[str, StoreUnavailable] = {}
+        for op in single:
+            if isinstance(op, Restore):
+                try:
+                    await self._index.put_back(op.claim)
+                except StoreUnavailable as error:
+                    late[op.claim.generation] = error
+        if late:
+            carried = [(call, ops) for call, ops in calls if not _is_late(ops, late)]
+            requests = [call for call, _ in carried]
+            found = iter(await self._written(carried, requests, None, single))
+            return [
+                late[op.claim.generation] if _is_late((op,), late) else next(found)
+                for _, ops in calls
+                for op in ops
+            ]
+        return await self._written(calls, requests, None, single)
 
     async def _written(
-        self, calls: Sequence[Carrying], requests: Sequence[Request], sent: Sent | None
+        self,
+        calls: Sequence[Carrying],
+        requests: Sequence[Request],
+        sent: Sent | None,
+        single: Sequence[WriteOp],
     ) -> list[WriteResult | Exception]:
         answers = await self._writes.ask(requests, sent=sent)
         if any(map(is_cross_slot, answers)):
             # Behind one address there is a cluster after all. What was refused is written again.
             self._calls.together = 1
+        if ended := [op.claim for op in single if isinstance(op, Finish | Release)]:
+            self._index.tell_ended(ended)
         return results(calls, answers, self._error)
 
     async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
         self._topology.confirm_soon(self._lease)
         calls = self._calls.of(ops)
         answers = await self._claims.ask([call for call, _ in calls])
-        return results(calls, answers, self._error)
+        found = results(calls, answers, self._error)
+        self._index.tell_alive(
+            [op.claim for op, result in zip(ops, found, strict=True) if isinstance(result, Stored)]
+        )
+        return found
 
     async def cancel(
         self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
@@ -219,24 +281,35 @@ class RedisStore(BaseStore):
             keys.live,
             keys.cancel,
         )
-        answer = await self._change(session_id, call)
+        answer = await self._change(lambda: self._ask(self._claims, session_id, call))
         match answer:
             case [b"over", outcome]:
+                self._index.tell_over(session_id, self._lease)
                 return outcome_status(session_id, outcome)
             case [b"active"]:
                 return Status.ACTIVE
         return None
 
     async def remove(self, session_id: str) -> bool:
-        keys = self._keys(session_id)
-        call = Call(
-            self._scripts["remove"],
-            (keys.meta, keys.chunks, keys.removed),
-            uuid4().hex,
-            keys.live,
-            keys.cancel,
-        )
-        return bool(await self._change(session_id, call))
+        keys, removal = self._keys(session_id), uuid4().hex
+        asides = b""
+        while True:
+            others = [key for gen in asides.split() for key in keys.of_stream(gen.decode())]
+            call = Call(
+                self._scripts["remove"],
+                (keys.meta, keys.chunks, keys.removed, keys.ends, *others),
+                removal,
+                keys.live,
+                keys.cancel,
+                asides,
+            )
+            asked = partial(self._ask, self._claims, session_id, call)
+            answer = await self._change(asked)
+            if not isinstance(answer, bytes):
+                await self._index.drop(session_id)
+                return bool(answer)
+            # More was set aside of it, and goes, too.
+            asides = answer
 
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
@@ -282,7 +355,7 @@ class RedisStore(BaseStore):
             [
                 one
                 for one, record, time in zip(session_ids, records, times, strict=True)
-                if not isinstance(record, Exception) and holds_too_long(record, _time_ms(time))
+                if not isinstance(record, Exception) and holds_too_long(record, time_ms(time))
             ]
         )
         found = [
@@ -290,7 +363,7 @@ class RedisStore(BaseStore):
             if isinstance(record, Exception)
             else read_foreign_record(one, record, newest[one])
             if one in newest
-            else read_record(one, record, _time_ms(time))
+            else read_record(one, record, time_ms(time))
             for one, record, time in zip(session_ids, records, times, strict=True)
         ]
         if isinstance(found[0], StoreUnavailable) and all(
@@ -326,12 +399,12 @@ class RedisStore(BaseStore):
             replies = await self._list(_Page, session_id, after, limit)
             found = pages(session_id, replies, after)
             if found is not None:
-                return _of_term(found, after.term)
+                return of_term(found, after.term)
         request = (b"XRANGE", keys.chunks, f"({after}", b"+", b"COUNT", limit)
         async with self._pages:
             answers = await self._reads.ask([request], patient=True)
         self._check(answers, session_id)
-        return _of_term(entries(session_id, answers[0]), after.term)
+        return of_term(entries(session_id, answers[0]), after.term)
 
     async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
         replies = await self._list(_Row, session_id, after, limit)
@@ -355,13 +428,18 @@ class RedisStore(BaseStore):
     async def sessions(
         self, *, owner: str | None = None, foreign: bool = False
     ) -> AsyncIterator[str]:
+        if not foreign:
+            async for session_id in self._index.sessions(owner):
+                yield session_id
+            return
+        # The index does not have them: all keys there are have to be gone through.
         seen: set[str] = set()
         for pipeline in await self._claims.each():
             async for key in self._scan(pipeline):
-                session_id = session_of(self._prefix, key.decode(errors="replace"))
-                if session_id is not None and session_id not in seen:
-                    seen.add(session_id)
-                    yield session_id
+                found = session_of(self._prefix, key.decode(errors="replace"))
+                if found is not None and found not in seen:
+                    seen.add(found)
+                    yield found
 
     async def _scan(self, pipeline: Commands) -> AsyncIterator[bytes]:
         pattern, position = meta_pattern(self._prefix), b"0"
@@ -429,6 +507,7 @@ class RedisStore(BaseStore):
     async def aclose(self) -> None:
         """Close the store's own connections. A client that was handed in stays open."""
         pipelines = (self._writes, self._claims, self._reads)
+        await self._index.aclose()
         await self._topology.aclose()
         await asyncio.gather(self._channels.aclose(), *(each.aclose() for each in pipelines))
 
@@ -440,13 +519,13 @@ class RedisStore(BaseStore):
         self._check(answers, session_id)
         return answers[0]
 
-    async def _change(self, session_id: str, call: Call) -> Any:
+    async def _change(self, act: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """What the server answers that the name means. One that it meant before may live on, and
         take what nobody would see: where it leads is seen to at the same time."""
         while True:
             moves = self._topology.moves
             self._topology.confirm_soon(self._recently)
-            answer = await self._ask(self._claims, session_id, call)
+            answer = await act()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_RECENTLY):
                     await self._topology.confirm(self._recently)
@@ -495,15 +574,15 @@ class _Row(Listing):
     shorten = staticmethod(row)
 
 
-def _of_term(chunks: list[Chunk], term: int) -> list[Chunk]:
-    if chunks and chunks[-1].cursor.term != term:
-        return [chunk for chunk in chunks if chunk.cursor.term == term]
-    return chunks
+def _is_late(ops: Sequence[WriteOp], late: Mapping[str, object]) -> bool:
+    return isinstance(ops[0], Restore) and ops[0].claim.generation in late
 
 
 def _is_verdict(found: object) -> bool:
-    """Whether it says that a session is gone, or its producer."""
-    return found is None or (isinstance(found, SessionInfo) and found.status is Status.LOST)
+    """Whether it says that a session is gone, or its producer, which may be news to the store."""
+    if not isinstance(found, SessionInfo):
+        return found is None
+    return found.status is Status.LOST and found.lease is not None
 
 
 def _is_replica(hello: object) -> bool:
@@ -511,7 +590,3 @@ def _is_replica(hello: object) -> bool:
     if not isinstance(hello, list):
         return False
     return dict(zip(hello[::2], hello[1::2], strict=False)).get(b"role") == b"replica"
-
-
-def _time_ms(time: Sequence[bytes]) -> int:
-    return int(time[0]) * 1000 + int(time[1]) // 1000

@@ -12,7 +12,7 @@ from ...stores.base import Fenced, Granted, Refused, Renew, SetMetadata, Store, 
 from ..backend import Backend
 from ..scene import Scene, new_generation
 from ..waiting import until
-from .steps import append, attempt, claim, end, look, lose, read, texts, write
+from .steps import append, attempt, claim, end, listed, look, lose, read, texts, write
 
 __all__ = ["ClaimTests"]
 
@@ -336,7 +336,7 @@ class ClaimTests(Scene):
         await backend.advance(0.2)
         await until(lambda: _is_gone(store, session))
         assert [] == await read(store, claimed)
-        assert session not in [found async for found in store.sessions()]
+        assert session not in await listed(store)
         assert not await store.remove(session)
         second = await claim(store, session, takeover="continue")
         assert (None, 0) == (second.replaced, second.base)

@@ -20,7 +20,7 @@ from ...stores.base import (
 )
 from ..backend import Backend
 from ..scene import Scene, new_generation
-from .steps import append, claim, end, look, lose, read, texts, write
+from .steps import append, claim, end, listed, look, lose, read, texts, write
 
 __all__ = ["EndTests"]
 
@@ -211,7 +211,7 @@ class EndTests(Scene):
         assert await other.remove(session)
         assert [None] == await store.look([session], metadata=True)
         assert [] == await read(store, claimed)
-        assert session not in [found async for found in store.sessions()]
+        assert session not in await listed(store)
         assert not await store.remove(session)
 
     async def test_an_unknown_session_cannot_be_removed(self, store: Store, session: str) -> None:

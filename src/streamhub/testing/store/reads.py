@@ -7,7 +7,7 @@ import pytest
 from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...stores.base import Release, Store
 from ..scene import Scene
-from .steps import append, claim, look, read, texts
+from .steps import append, claim, listed, look, read, texts
 
 __all__ = ["ReadTests"]
 
@@ -170,7 +170,7 @@ class ReadTests(Scene):
         for n, session_id in enumerate(ids):
             await claim((store, other)[n % 2], session_id)
         await store.remove(ids[3])
-        found = [known async for known in store.sessions() if known.startswith(session)]
+        found = [known for known in await listed(store) if known.startswith(session)]
         assert sorted({*ids} - {ids[3]}) == sorted(found)
 
     @pytest.mark.parametrize("odd", ODD_IDS, ids=range(len(ODD_IDS)))
@@ -183,7 +183,7 @@ class ReadTests(Scene):
             await append(store, claimed, ["a"])
             assert session_id == (await look(store, session_id)).session_id
             assert ["a"] == await texts(store, claimed)
-            assert 1 == [found async for found in store.sessions()].count(session_id)
+            assert 1 == (await listed(store)).count(session_id)
             assert await store.remove(session_id)
             assert [None] == await store.look([session_id])
 

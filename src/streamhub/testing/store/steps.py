@@ -25,6 +25,7 @@ __all__ = [
     "attempt",
     "claim",
     "end",
+    "listed",
     "look",
     "lose",
     "read",
@@ -133,6 +134,13 @@ async def look(store: Store, session_id: str, *, metadata: bool = False) -> Sess
     [info] = await store.look([session_id], metadata=metadata)
     assert isinstance(info, SessionInfo)
     return info
+
+
+async def listed(store: Store) -> list[str]:
+    """The sessions that the store names, and has."""
+    found = [session_id async for session_id in store.sessions()]
+    infos = await store.look(found)
+    return [one for one, info in zip(found, infos, strict=True) if info is not None]
 
 
 async def read(store: Store, claim: Claim, *, after: int = 0, limit: int = 10_000) -> list[Chunk]:

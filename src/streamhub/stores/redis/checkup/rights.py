@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from redis.exceptions import NoPermissionError, ResponseError
 
 from ..connections.pipeline import Pipeline
-from ..layout.keys import Keys, meta_pattern
+from ..layout.keys import IndexKeys, Keys, meta_pattern
 from ..layout.scripts import Command
 
 __all__ = ["needed", "refused"]
@@ -17,11 +17,13 @@ _SHORT_MS = 1000
 
 
 def needed(keys: Keys, prefix: str, *, sharded: bool) -> list[Command]:
-    """Every command that streamhub sends, or that its scripts call, on a session's own keys.
+    """Every command that streamhub sends, or that its scripts call, on a session's own keys
+    and on those of the index.
 
     In a form that changes nothing where the session is not there.
     """
-    meta, chunks, removed, live, cancel, inbox = keys
+    meta, chunks, removed, ends, live, cancel, inbox = keys
+    index = IndexKeys.of(prefix, 0)
     verbs = ("SSUBSCRIBE", "SUNSUBSCRIBE") if sharded else ("SUBSCRIBE", "UNSUBSCRIBE")
     return [
         ("PING",),
@@ -53,6 +55,19 @@ def needed(keys: Keys, prefix: str, *, sharded: bool) -> list[Command]:
         *(("SPUBLISH", channel, "") for channel in (live, cancel, inbox) if sharded),
         *((verb, channel) for verb in verbs for channel in (live, cancel, inbox)),
         ("SCAN", 0, "MATCH", meta_pattern(prefix)),
+        ("RENAME", ends, ends),
+        ("ZADD", index.sessions, "XX", 0, ""),
+        ("ZCOUNT", index.sessions, 0, 0),
+        ("ZRANGE", index.sessions, 0, 0),
+        ("ZRANGEBYSCORE", index.sessions, 0, 0),
+        ("ZREM", index.sessions, ""),
+        ("ZREMRANGEBYSCORE", index.sessions, 0, 0),
+        ("ZSCAN", index.sessions, 0),
+        ("ZSCORE", index.sessions, ""),
+        ("ZUNIONSTORE", index.sessions, 1, index.sessions),
+        ("HGETALL", index.feeds),
+        ("PUBLISH", index.news, ""),
+        *((verb, index.news) for verb in verbs),
         ("HSET", meta, "gen", ""),
     ]
 

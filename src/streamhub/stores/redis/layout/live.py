@@ -16,10 +16,11 @@ from ...base import (
     MessageSent,
     Released,
     Removed,
+    Synced,
 )
 from .record import OUTCOMES
 
-__all__ = ["appended", "cancel_event", "inbox_event", "live_event"]
+__all__ = ["appended", "cancel_event", "inbox_event", "live_event", "news_event"]
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -82,3 +83,8 @@ def cancel_event(_: bytes) -> LiveEvent:
 def inbox_event(_: bytes) -> LiveEvent:
     """What any message on the inbox channel means: the inbox has to be read."""
     return MessageSent()
+
+
+def news_event(_: bytes) -> LiveEvent:
+    """What any message on the news channel of the index means: to look around, as after a break."""
+    return Synced()

@@ -10,7 +10,7 @@ import msgspec
 from ....chunks import Chunk, Cursor, join, right_after
 from ....errors import SessionCorrupted
 
-__all__ = ["Row", "entries", "joined", "page", "pages", "row"]
+__all__ = ["Row", "entries", "joined", "of_term", "page", "pages", "row"]
 
 
 def entries(session_id: str, raw: Any) -> list[Chunk]:
@@ -28,6 +28,12 @@ def entries(session_id: str, raw: Any) -> list[Chunk]:
         return [_chunk(_cursor(key), fields) for key, fields in raw]
     except (ValueError, KeyError, TypeError, IndexError) as problem:
         raise SessionCorrupted(session_id, f"unreadable log entry: {problem!r}") from problem
+
+
+def of_term(chunks: list[Chunk], term: int) -> list[Chunk]:
+    if chunks and chunks[-1].cursor.term != term:
+        return [chunk for chunk in chunks if chunk.cursor.term == term]
+    return chunks
 
 
 def page(reply: Any) -> Any:

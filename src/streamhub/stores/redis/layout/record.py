@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
+from urllib.parse import unquote
 
 from .... import metadata_json
 from ....chunks import SessionInfo, Status, Terms
 from ....errors import SessionCorrupted
+from ...feeds import suits
 
 __all__ = [
     "FIELDS",
@@ -20,7 +22,9 @@ __all__ = [
     "outcome_status",
     "read_record",
     "read_terms",
+    "suiting",
     "text_of",
+    "time_ms",
     "written_terms",
 ]
 
@@ -28,7 +32,7 @@ __all__ = [
 FIELDS = (
     "gen", "status", "claim", "epoch", "last", "lease", "outcome", "error",
     "cancel", "owner", "created", "bytes", "terms", "replaced", "granted", "request",
-    "resumes", "handovers",
+    "resumes", "handovers", "feeds", "ended", "left", "host",
 )  # fmt: skip
 
 
@@ -36,6 +40,8 @@ OUTCOMES = {
     b"finished": Status.FINISHED,
     b"failed": Status.FAILED,
     b"cancelled": Status.CANCELLED,
+    # By the taking of its end alone: its producer cannot go on, and another may continue it.
+    b"lost": Status.LOST,
 }
 
 
@@ -59,9 +65,8 @@ def read_record(
 ) -> SessionInfo | SessionCorrupted | None:
     """What the fields of a meta hash say."""
     gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
-    cancel, owner, created, size, terms, replaced, granted, request, resumes, handovers = fields[
-        8:18
-    ]
+    cancel, owner, created, size, terms, replaced, granted, request = fields[8:16]
+    resumes, handovers, feeds, ended, left, host = fields[16:22]
     if gen is None and status is None:
         return None
     try:
@@ -73,6 +78,7 @@ def read_record(
             left_ms = min(_number(lease or b"0") - now_ms, _number(granted))
             remaining = max(0.0, left_ms / 1000)
             standing = Status.ACTIVE if remaining > 0 else Status.LOST
+        whose = None if owner is None else text_of(owner)
         log = read_terms(_number(epoch), text_of(terms))
         return SessionInfo(
             session_id=session_id,
@@ -84,17 +90,46 @@ def read_record(
             bytes=_number(size or b"0"),
             lease=remaining,
             lease_mark=None if lease is None else _number(lease),
-            owner=None if owner is None else text_of(owner),
+            owner=whose,
             request=None if request is None else text_of(request),
             created=_time(created) if created else None,
             resumes=_number(resumes or b"0"),
             handovers=_number(handovers or b"0"),
+            updated=_updated(lease, granted, ended, left),
+            ended=_time(ended) if ended and status == b"done" else None,
+            host=text_of(host) if host else None,
+            feeds=suiting(text_of(feeds), whose) if feeds else (),
             error=text_of(error) if error else None,
             cancelling=status != b"done" and cancel == b"1",
             metadata=metadata_of(fields),
         )
     except (ValueError, KeyError) as problem:
         return SessionCorrupted(session_id, f"unreadable record: {problem!r:.200}")
+
+
+def _updated(
+    lease: bytes | None, granted: bytes | None, ended: bytes | None, left: bytes | None
+) -> float | None:
+    """When the record was last touched but for chunks, by which the lease is renewed now and then.
+
+    :raises ValueError: the times are not what scripts write.
+    """
+    if lease is None:
+        return _time(ended) if ended else None
+    if lease == b"0":
+        return _time(left) if left else None
+    return (_number(lease) - _number(granted)) / 1000
+
+
+def suiting(feeds: str, owner: str | None) -> tuple[str, ...]:
+    """The feeds, as scripts write their names, that look after sessions of this owner."""
+    names = map(unquote, feeds.split())
+    return tuple(sorted(name for name in names if suits(name, owner)))
+
+
+def time_ms(time: Sequence[bytes]) -> int:
+    """What TIME answers, in ms."""
+    return int(time[0]) * 1000 + int(time[1]) // 1000
 
 
 def outcome_status(session_id: str, outcome: bytes) -> Status:

@@ -21,6 +21,7 @@ from ...base import (
 from ..layout.scripts import Argument, Call
 from .answers import given, write_result
 from .inbox import written_message
+from .index import written
 from .keys import Keys, keys_of_append
 from .live import appended
 from .record import ms, written_terms
@@ -38,9 +39,9 @@ _PER_CHUNK = 512
 
 
 @lru_cache(maxsize=64)
-def _terms(lease: float, retention: float) -> tuple[int, int]:
+def _terms(lease: float, retention: float, unsaved: float) -> tuple[int, int]:
     """How long a claim holds, and how long its keys are kept if nothing more comes, in ms."""
-    return ms(lease), ms(lease) + ms(retention)
+    return ms(lease), ms(lease) + ms(max(retention, unsaved))
 
 
 class Calls:
@@ -56,13 +57,15 @@ class Calls:
         self._scripts = scripts
         self.prefix = prefix
         self.together = together
+        #: What records are to say of where their producers run; '' for nothing.
+        self.host = ""
 
     def of(self, ops: Sequence[WriteOp]) -> list[Carrying]:
         made: list[Carrying] = []
         carried: list[WriteOp] = []
         keys: list[str] = []
         arguments: list[Argument] = []
-        lease = retention = -1.0
+        lease = retention = unsaved = -1.0
         lease_ms = ttl_ms = 0
         weight = _FULL
         for op in ops:
@@ -71,9 +74,9 @@ class Calls:
                 weight = _FULL
                 continue
             claim = op.claim
-            if claim.lease != lease or claim.retention != retention:
-                lease, retention = claim.lease, claim.retention
-                lease_ms, ttl_ms = _terms(lease, retention)
+            if claim.lease != lease or claim.retention != retention or claim.unsaved != unsaved:
+                lease, retention, unsaved = claim.lease, claim.retention, claim.unsaved
+                lease_ms, ttl_ms = _terms(lease, retention, unsaved)
                 weight = _FULL
             message = appended(op.term, op.base, lease_ms, op.total_bytes, op.items)
             own = len(message) + _PER_CHUNK * len(op.items)
@@ -91,7 +94,7 @@ class Calls:
     def _call(self, op: Handle | SetMetadata | Renew | Release | Finish | Restore) -> Call:
         claim = op.claim
         keys = Keys.of(self.prefix, claim.session_id)
-        lease, ttl = _terms(claim.lease, claim.retention)
+        lease, ttl = _terms(claim.lease, claim.retention, claim.unsaved)
         scripts = self._scripts
         log = (keys.meta, keys.chunks)
         terms = written_terms(claim.terms)
@@ -108,7 +111,7 @@ class Calls:
             case Renew(_, last):
                 return Call(scripts["renew"], log, claim.generation, last, lease, ttl, *own)
             case Release(_, last, in_vain):
-                ttl = ms(claim.retention)
+                ttl = ms(claim.kept)
                 return Call(
                     scripts["renew"],
                     log,
@@ -128,13 +131,19 @@ class Calls:
                     last,
                     status.value,
                     error or "",
-                    ms(claim.retention),
+                    ms(claim.kept),
                     keys.live,
                 )
             case Restore(_, metadata, messages):
                 call = Call(
                     scripts["restore"],
-                    (keys.meta, keys.chunks, keys.removed),
+                    (
+                        keys.meta,
+                        keys.chunks,
+                        keys.removed,
+                        keys.ends,
+                        *keys.of_stream(claim.generation),
+                    ),
                     claim.generation,
                     claim.epoch,
                     terms,
@@ -148,6 +157,9 @@ class Calls:
                     given(claim.request),
                     claim.resumes,
                     claim.handovers,
+                    " ".join(map(written, claim.feeds)),
+                    ms(claim.unsaved) if claim.unsaved else 0,
+                    self.host,
                 )
                 for one in messages:
                     call.arguments += (one.id, written_message(one.data, one.event))

@@ -3,6 +3,7 @@
 -- ARGV: epoch ('' for a session of the Go library), generation, reason, live
 --       channel, cancel channel
 -- Answers: none | over, outcome | active
+-- A lost session is ended as cancelled, one that a feed has ended as lost included.
 local meta, chunks, live, channel = KEYS[1], KEYS[2], ARGV[4], ARGV[5]
 local record = load(meta)
 if not record then
@@ -14,7 +15,7 @@ elseif record.ours then
 elseif ARGV[1] ~= '' or record.gen ~= ARGV[2] then
   return {'none'}
 end
-if record.done then
+if record.done and not (record.ours and record.outcome == 'lost') then
   if not record.ours then
     record.outcome = record.cancelling and 'cancelled' or 'finished'
   end
@@ -26,10 +27,9 @@ if record.ours then
     redis.call('HSET', meta, 'reason', ARGV[3])
     record.reason = ARGV[3]
   end
-  if record.lease <= now_ms() then
+  if record.done or record.lease <= now_ms() then
     record.cancelling = true
-    local keep = number(redis.call('HGET', meta, 'keep')) or KEPT_MS
-    return finish(meta, chunks, live, record, 'cancelled', record.reason, keep)
+    return finish(meta, chunks, live, record, 'cancelled', record.reason, kept_ms(meta))
   end
 end
 redis.call('HSET', meta, 'cancel', '1')

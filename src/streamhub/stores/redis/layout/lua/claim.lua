@@ -1,16 +1,33 @@
 -- Claim a session that is unknown, ended or lost; with the takeover 'resume' one that is lost.
--- KEYS: meta, chunks, removed
+-- KEYS: meta, chunks, removed, ends; meta, chunks and ends of a stream that this claim sets aside;
+--       on one server also feeds and sessions of the index
 -- ARGV: generation, takeover, lease ms, retention ms, owner, metadata (each of these two preceded
 --       by '=' if given, else empty), live channel, request (as owner), '1' to refuse where the
---       session has another owner
+--       session has another owner, the feeds that are known, the most ms for which one of them
+--       keeps ends, the session's id, the latest ms at which its entry in the index may end, host
 -- Answers: granted, epoch, terms, replaced ('' for none), owner ('=…'), created, bytes,
---          metadata ('=…'), request ('=…'), resumes, handovers | refused | unknown
+--          metadata ('=…'), request ('=…'), resumes, handovers, '1' if something was set aside |
+--          refused | unknown | unlisted: the index must know of it first
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[7]
 local gen, takeover = ARGV[1], ARGV[2]
 local lease_ms, retention_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local owner, metadata, request = ARGV[5], ARGV[6], ARGV[8]
+local feeds, unsaved_ms = ARGV[10], tonumber(ARGV[11])
+local own = {meta = meta, chunks = chunks, ends = KEYS[4]}
+local aside = {meta = KEYS[5], chunks = KEYS[6], ends = KEYS[7]}
+local ttl_ms = lease_ms + math.max(retention_ms, unsaved_ms)
 
 local now = now_ms()
+if KEYS[8] then
+  -- Otherwise it was asked for in vain: a feed came, or the claim comes too late.
+  local listed = tonumber(redis.call('ZSCORE', KEYS[9], ARGV[12]) or '0')
+  if known_feeds(KEYS[8]) ~= feeds or listed < now + tonumber(ARGV[13]) then
+    return {'unlisted'}
+  end
+end
+-- Their names are all that the record needs.
+local names = string.gsub(feeds, '(%S+) %d+', '%1')
+local unsaved = unsaved_ms > 0 and int(unsaved_ms) or ''
 local old = load(meta)
 
 -- Whether it is UTF-8.
@@ -37,7 +54,7 @@ local function granted()
   end
   return {'granted', int(epoch), f[2], f[3] or '', f[4] and '=' .. f[4] or '', int(created),
     int(bytes), f[7] and '=' .. f[7] or '', f[8] and '=' .. f[8] or '',
-    int(number(f[9]) or 0), int(number(f[10]) or 0)}
+    int(number(f[9]) or 0), int(number(f[10]) or 0), tostring(redis.call('EXISTS', aside.meta))}
 end
 
 local resumes, handed_over
@@ -46,7 +63,8 @@ if takeover == 'resume' and not old then
 end
 if old then
   if old.gen == gen and not old.done then
-    extend(meta, chunks, lease_ms, lease_ms + retention_ms)
+    set_fields(meta, {feeds = names, unsaved = unsaved})
+    extend(meta, chunks, lease_ms, ttl_ms)
     return granted()
   elseif not old.done and (not old.ours or old.lease and old.lease > now) then
     return {'refused'}
@@ -73,7 +91,7 @@ if old then
       return {'refused'}
     elseif not old.done and old.cancelling then
       -- Its producer died before it could stop: the cancel is kept all the same.
-      finish(meta, chunks, live, old, 'cancelled', old.reason, retention_ms)
+      finish(meta, chunks, live, old, 'cancelled', old.reason, kept_ms(meta))
       return {'refused'}
     end
   end
@@ -105,13 +123,20 @@ local last = continues and old.last or 0
 local terms = continued(continues and old.terms or '', term, last)
 probe(chunks)
 tell_claimed(live, term, last, lease_ms, gen)
+local asides = redis.call('HGET', meta, 'asides') or ''
 
 if continues then
-  redis.call('HDEL', meta, 'cancel', 'outcome', 'error', 'reason')
+  -- An end that nobody has done is superseded by that of this claim.
+  redis.call('UNLINK', own.ends)
+  redis.call('HDEL', meta, 'cancel', 'outcome', 'error', 'reason', 'ended', 'left')
   redis.call('HSET', meta, 'epoch', int(old.epoch), 'last', int(last), 'created', int(created),
     'bytes', int(bytes))
 else
-  redis.call('UNLINK', meta, chunks)
+  if old and takeover == 'restart' then
+    local _
+    _, asides = set_aside(old, own, aside, gen, names, unsaved_ms)
+  end
+  redis.call('UNLINK', meta, chunks, own.ends)
   redis.call('HSET', meta, 'epoch', int(term), 'last', '0', 'bytes', '0', 'created', int(now))
   if takeover == 'continue' then
     for field, value in pairs({owner = kept[1], metadata = kept[2], request = kept[5]}) do
@@ -130,6 +155,7 @@ if resumes then
 else
   redis.call('HDEL', meta, 'resumes', 'handovers')
 end
+set_fields(meta, {asides = asides, host = ARGV[14], feeds = names, unsaved = unsaved})
 if owner ~= '' then
   redis.call('HSET', meta, 'owner', string.sub(owner, 2))
 end
@@ -139,5 +165,5 @@ end
 if request ~= '' then
   redis.call('HSET', meta, 'request', string.sub(request, 2))
 end
-extend(meta, chunks, lease_ms, lease_ms + retention_ms)
+extend(meta, chunks, lease_ms, ttl_ms)
 return granted()

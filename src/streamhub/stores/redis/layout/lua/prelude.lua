@@ -194,19 +194,29 @@ local function extend(meta, chunks, lease_ms, ttl_ms, ...)
   if lease_ms > 0 then
     redis.call('HSET', meta, 'lease', int(now_ms() + lease_ms), 'granted', int(lease_ms), ...)
   else
-    redis.call('HSET', meta, 'lease', '0', ...)
+    redis.call('HSET', meta, 'lease', '0', 'left', int(now_ms()), ...)
   end
 end
 
--- A cancel that was asked for before the end decides how it ends.
+-- For how long a session is kept after its end as long as a feed has not done it.
+local function kept_ms(meta)
+  local f = redis.call('HMGET', meta, 'keep', 'unsaved')
+  return math.max(number(f[1]) or KEPT_MS, number(f[2]) or 0)
+end
+
+-- A cancel that was asked for before the end decides how it ends. Nobody follows what is set aside:
+-- it has no live channel.
 local function finish(meta, chunks, live, record, outcome, reason, retention_ms)
   if record.cancelling then
     outcome, reason = 'cancelled', record.reason
   end
   touch(meta)
-  tell(live,
-    table.concat({'e', int(record.term), int(record.last), outcome, reason}, ' '))
-  redis.call('HSET', meta, 'status', 'done', 'outcome', outcome, 'error', reason)
+  if live ~= '' then
+    tell(live,
+      table.concat({'e', int(record.term), int(record.last), outcome, reason}, ' '))
+  end
+  redis.call('HSET', meta, 'status', 'done', 'outcome', outcome, 'error', reason,
+    'ended', int(now_ms()))
   redis.call('HDEL', meta, 'lease')
   redis.call('PEXPIRE', meta, retention_ms)
   redis.call('PEXPIRE', chunks, retention_ms)
@@ -216,4 +226,109 @@ end
 local function tell_claimed(live, term, last, lease_ms, gen)
   tell(live,
     table.concat({'c', int(tonumber(term)), int(last), int(lease_ms), gen}, ' '))
+end
+
+-- Keys of the index, and what is set aside, live for so long at least.
+local function live_for(key, ms)
+  local ttl = redis.call('PTTL', key)
+  if ttl ~= -2 and ttl < ms then
+    redis.call('PEXPIRE', key, int(ms))
+  end
+end
+
+-- A feed that nobody has opened for a week is forgotten.
+local FORGOTTEN_MS = 7 * 24 * 3600000
+
+-- The feeds that are known, each with the ms for which it has ends kept, in order of their names.
+local function known_feeds(feeds)
+  local all, found = redis.call('HGETALL', feeds), {}
+  for i = 1, #all, 2 do
+    local unsaved, opened = string.match(all[i + 1], '^(%d+) (%d+) ')
+    if unsaved and tonumber(opened) > now_ms() - FORGOTTEN_MS then
+      found[#found + 1] = all[i] .. ' ' .. unsaved
+    end
+  end
+  table.sort(found)
+  return table.concat(found, ' ')
+end
+
+-- What has become of the end of a generation in one feed; nil if nothing has yet.
+local function end_state(ends, feed, gen)
+  local text = redis.call('HGET', ends, feed)
+  if not text then
+    return nil
+  end
+  local readable, state = pcall(cjson.decode, text)
+  if not readable or type(state) ~= 'table' then
+    error('damaged record')
+  end
+  if state.generation == gen then
+    return state
+  end
+end
+
+local function set_end_state(meta, ends, feed, state)
+  redis.call('HSET', ends, feed, cjson.encode(state))
+  local ttl = redis.call('PTTL', meta)
+  if ttl > 0 then
+    redis.call('PEXPIRE', ends, ttl)
+  else
+    redis.call('PEXPIRE', ends, KEPT_MS)
+  end
+end
+
+-- Each field as it is given; one that is empty is not there.
+local function set_fields(meta, fields)
+  for field, value in pairs(fields) do
+    if value ~= '' then
+      redis.call('HSET', meta, field, value)
+    else
+      redis.call('HDEL', meta, field)
+    end
+  end
+end
+
+-- Whether a feed has not done the end of the generation yet. Supervisors have nothing to do with it.
+local function is_awaited(ends, gen, names)
+  for name in string.gmatch(names, '%S+') do
+    if string.sub(name, 1, 1) ~= ':' then
+      local state = end_state(ends, name, gen)
+      if not state or state.state ~= 'done' then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- A stream that is replaced is kept for the feeds that have not done its end, those among `names`
+-- included: its keys take the name of the generation that replaces it. Answers whether it was, and
+-- the generations for which something of this session was set aside before or now.
+local MOST_ASIDE = 100
+local function set_aside(record, from, to, gen, names, unsaved_ms)
+  local f = redis.call('HMGET', from.meta, 'feeds', 'unsaved', 'asides', 'ended')
+  local asides, wanted, seen = f[3] or '', {}, {}
+  for name in string.gmatch((f[1] or '') .. ' ' .. names, '%S+') do
+    if not seen[name] then
+      seen[name], wanted[#wanted + 1] = true, name
+    end
+  end
+  wanted = table.concat(wanted, ' ')
+  if not record.ours or not is_awaited(from.ends, record.gen, wanted) then
+    return false, asides
+  end
+  local kept = math.max(kept_ms(from.meta), unsaved_ms)
+  local left = (number(f[4]) or now_ms()) + kept - now_ms()
+  for kind, key in pairs(from) do
+    if redis.call('EXISTS', key) == 1 then
+      redis.call('RENAME', key, to[kind])
+      live_for(to[kind], math.max(left, 1))
+    end
+  end
+  redis.call('HSET', to.meta, 'feeds', wanted, 'unsaved', int(kept))
+  local all = {}
+  for one in string.gmatch(asides .. ' ' .. gen, '%S+') do
+    all[#all + 1] = one
+  end
+  return true, table.concat(all, ' ', math.max(1, #all - MOST_ASIDE + 1))
 end

@@ -1,17 +1,19 @@
 -- Put back a claim that was lost, or mend a log with holes.
--- KEYS: meta, chunks, removed
+-- KEYS: meta, chunks, removed, ends; meta, chunks and ends of a stream that this sets aside
 -- ARGV: generation, epoch, terms, replaced ('' for none), lease ms, retention ms,
 --       owner ('=…' or ''), created, metadata ('=…' or ''), live channel,
---       request ('=…' or ''), resumes, handovers; then of each message that the producer has not
+--       request ('=…' or ''), resumes, handovers, the feeds that it was claimed under, the most ms
+--       for which one of them keeps ends, host; then of each message that the producer has not
 --       handled: id; event type (maybe empty), NUL, data
 -- Answers: restored, last | fenced, generation ('' if removed) | over, outcome
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
-local FIRST_MESSAGE = 14
+local FIRST_MESSAGE = 17
 local gen, epoch, terms, replaced = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local term, base = string.match(terms, '(%d+)-(%d+)$')
 base = tonumber(base)
 local lease_ms = tonumber(ARGV[5])
-local ttl_ms = lease_ms + tonumber(ARGV[6])
+local feeds, unsaved_ms = ARGV[14], tonumber(ARGV[15])
+local ttl_ms = lease_ms + math.max(tonumber(ARGV[6]), unsaved_ms)
 
 local record = load(meta)
 if record then
@@ -88,10 +90,19 @@ if kept and record.gen == gen then
 end
 probe(chunks)
 tell_claimed(live, term, last, lease_ms, gen)
+if record and record.epoch ~= epoch then
+  -- A failover lost the claim, and with it that something was set aside.
+  local own = {meta = meta, chunks = chunks, ends = KEYS[4]}
+  local aside = {meta = KEYS[5], chunks = KEYS[6], ends = KEYS[7]}
+  local moved, asides = set_aside(record, own, aside, gen, feeds, unsaved_ms)
+  if moved then
+    redis.call('HSET', meta, 'asides', asides)
+  end
+end
 if not kept then
   redis.call('UNLINK', chunks)
 end
-redis.call('HDEL', meta, 'outcome', 'error', 'owner', 'metadata', 'request')
+redis.call('HDEL', meta, 'outcome', 'error', 'owner', 'metadata', 'request', 'ended', 'left')
 if record and record.gen ~= gen then
   -- That cancel was meant for the stream before.
   redis.call('HDEL', meta, 'cancel', 'reason')
@@ -99,6 +110,8 @@ end
 redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'epoch', ARGV[2],
   'last', int(last), 'term', term, 'terms', terms, 'replaced', replaced, 'keep', ARGV[6],
   'created', ARGV[8])
+set_fields(meta, {host = ARGV[16], feeds = feeds,
+  unsaved = unsaved_ms > 0 and int(unsaved_ms) or ''})
 if record and record.epoch ~= epoch then
   empty_inbox()
 end
