@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from streamhub import Hub, HubConfig, InvalidSessionId, LiveStream, Status, StreamHubError
+from streamhub.stores.base import Granted, Release
 
 from ..conftest import MakeHub
 from ..support.feed_use import use_feeds
@@ -215,6 +216,12 @@ async def test_the_map_has_every_field_of_a_record(
     there |= set(await redis_client.hkeys(meta))
     async with Hub.from_url(redis_url) as other:
         await claimed(other, session_id)
+    there |= set(await redis_client.hkeys(meta))
+    resumed = await redis_hub._store.claim(
+        session_id, "resumed", takeover="resume", lease=5.0, retention=5.0
+    )
+    assert isinstance(resumed, Granted)
+    await redis_hub._store.write([Release(resumed.claim, last=0, in_vain=True)])
     there |= set(await redis_client.hkeys(meta))
 
     fields = {field.decode() for field in there}
