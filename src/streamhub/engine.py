@@ -94,11 +94,11 @@ class Engine:
     def check_place(self) -> None:
         """The same for what may be done with a hub that is closed."""
         here: asyncio.AbstractEventLoop | None = None
-        # None runs in plain code, and in a child that was forked within a coroutine.
-        with suppress(RuntimeError):
-            here = asyncio.get_running_loop()
-        if here is self._loop:
-            return
+        try:
+            if (here := asyncio.get_running_loop()) is self._loop:
+                return
+        except RuntimeError:
+            pass  # in plain code, and in a child that was forked within a coroutine
         if self._forked_from is not None:
             raise HubInOtherProcess(self._forked_from)
         thread = self._thread.name if self._loop.is_running() else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -60,6 +62,10 @@ class LiveStream:
         self._epoch = epoch
         self._production = production
         self._producer = None if production is None else production.producer
+        # At hand, for each chunk.
+        self._accept: Callable[[str, str | None], Cursor | None] = (
+            partial(_refuse, session_id) if self._producer is None else self._producer.accept
+        )
         self._receiver: Receiver | None = None
 
     def __repr__(self) -> str:
@@ -111,16 +117,13 @@ class LiveStream:
         :raises NotProducer: this is a reader's handle.
         :raises HubClosed: the hub is closed.
         """
-        if self._producer is None:
-            raise NotProducer(self._session_id, "publish")
         try:
-            cursor = self._producer.accept(chunk, event)
+            cursor = self._accept(chunk, event)
         except HubClosed:
             self._engine.check_place()
             raise
         if cursor is None:
-            self._engine.check_place()
-            return await self._producer.publish(chunk, event)
+            return await self._producing("publish").producer.publish(chunk, event)
         return cursor
 
     async def flush(self) -> None:
@@ -436,6 +439,10 @@ class LiveStream:
         if info.is_foreign:
             return info.generation == self._owner_generation
         return info.epoch == self._epoch
+
+
+def _refuse(session_id: str, chunk: str, event: str | None) -> Cursor | None:
+    raise NotProducer(session_id, "publish")
 
 
 def check_buffer(buffer: int) -> None:

@@ -105,26 +105,35 @@ class Producer:
     def accept(self, data: str, event: str | None, *, rested: bool = False) -> Cursor | None:
         """Take a chunk in; None if that has to wait, for which there is ``publish``."""
         # Fast path of ``measured``: saves a sixth of what taking a chunk in takes, of most chunks.
-        if event is None and type(data) is str and data.isascii() and len(data) <= self._max_chunk:
-            size = len(data) or 1
+        if (
+            event is None
+            and type(data) is str
+            and data.isascii()
+            and (size := len(data)) <= self._max_chunk
+        ):
+            size = size or 1
         else:
             size = measured(self.claim.session_id, data, event, limit=self._max_chunk)
             data, event = plain(data), None if event is None else plain(event)
         outbox = self.outbox
-        items, sizes = outbox.items, outbox.sizes
-        last, total = len(items), sizes[-1] + size
+        items = outbox.items
+        sizes = outbox.sizes
+        last = len(items)
+        total = sizes[-1] + size
         if not (rested or last % _REST_AFTER):
             return None
         if total > outbox.full_at and self._has_to_wait(total):
             return None
-        idle = outbox.sent == last
-        if idle and not rested:
-            # Seldom enough that it costs nothing: else chunks of this place are on their way.
+        if outbox.sent < last:
+            # It goes along with others of this place, for which there is a round to come.
+            items.append(data if event is None else (data, event))
+            sizes.append(total)
+            return Cursor(self._term, last + 1)
+        if not rested:
             self.check_place()
         items.append(data if event is None else (data, event))
         sizes.append(total)
-        if idle:
-            self.on_work(self)
+        self.on_work(self)
         return Cursor(self._term, last + 1)
 
     async def publish(self, data: str, event: str | None) -> Cursor:
