@@ -19,7 +19,7 @@ from ...errors import (
 )
 from ...hub import Hub
 from ...producing.receiving import Message
-from ...stores.base import Claim, MessageSent, Store, WriteOp, WriteResult
+from ...stores.base import Claim, InboxPage, MessageSent, Store, WriteOp, WriteResult
 from ...stream import LiveStream
 from ..backend import Backend
 from ..faults import Fails, LosesAnswers, LosesEvents
@@ -165,12 +165,17 @@ class ReceivingTests(Stage):
     ) -> None:
         """Within a third of the lease."""
 
+        opened: list[_Deaf] = []
+
         def through(store: Store) -> Store:
-            return LosesEvents(store, lambda event: isinstance(event, MessageSent))
+            opened.append(_Deaf(store))
+            return opened[0]
 
         stream = await produce(hubs.open(BRISK, through=through), session)
         other = await reader(elsewhere, session)
         waiting = asyncio.create_task(received(stream, 1))
+        # One look at the beginning, and one when it listens.
+        await within(opened[0].looked_twice.wait())
         await other.send("a")
         assert ["a"] == [one.data for one in await within(waiting)]
 
@@ -195,14 +200,20 @@ class ReceivingTests(Stage):
         """Quietly, also when a cancel is asked for; what is sent then says how it ended."""
         asked = asyncio.Event()
         stream, _ = await hub.register(session, asked.set)
-        reading = asyncio.create_task(received(stream, 1))
         other = await reader(elsewhere, session)
+        inbox = stream.inbox()
+        for text in "ab":
+            await other.send(text)
+            assert text == (await within(anext(inbox))).data
+        # It waits, and nothing is on its way.
+        reading = asyncio.create_task(anext(inbox, None))
+        await asyncio.sleep(0)
         if end == "close":
             await within(stream.close())
-            assert [] == await within(reading)
+            assert None is await within(reading)
         else:
             await other.cancel()
-            assert [] == await within(reading)
+            assert None is await within(reading)
             await within(asked.wait())
             await within(stream.close())
         with pytest.raises(StreamClosed) as closed:
@@ -315,6 +326,22 @@ async def received(stream: LiveStream, count: int) -> list[Message]:
             if len(messages) == count:
                 break
     return messages
+
+
+class _Deaf(LosesEvents):
+    """Loses the news of messages; tells when the inbox was looked into for the second time."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, lambda event: isinstance(event, MessageSent))
+        self._looks = 0
+        self.looked_twice = asyncio.Event()
+
+    async def read_inbox(self, claim: Claim, held: Sequence[str]) -> InboxPage:
+        page = await super().read_inbox(claim, held)
+        self._looks += 1
+        if self._looks == 2:
+            self.looked_twice.set()
+        return page
 
 
 class _Checks(LosesAnswers):
