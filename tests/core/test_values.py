@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import product, takewhile
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamhub import Chunk, Cursor, HubConfig, InvalidCursor
-from streamhub.chunks import join
+from streamhub.chunks import join, right_after
 from streamhub.ids import new_generation
 from streamhub.reading.replay import parse_after
 
@@ -84,6 +85,17 @@ def test_a_batch_joins_rows_of_plain_chunks_only(
     chunks = [Chunk(str(n), Cursor(7, n), event) for n, event in enumerate(events, 1)]
 
     assert expected == [(c.data, c.cursor.offset, c.event) for c in join(chunks)]
+
+
+@pytest.mark.parametrize("after", range(7))
+def test_what_follows_in_a_page_is_the_same_with_holes_and_without(after: int) -> None:
+    """For every page of up to six places: the row that begins right after the place asked for."""
+    for held in product([False, True], repeat=6):
+        page = [Chunk("x", Cursor(7, offset)) for offset, one in enumerate(held, 1) if one]
+        row = list(takewhile(lambda offset: held[offset - 1], range(after + 1, 7)))  # noqa: B023
+
+        assert row == [chunk.cursor.offset for chunk in right_after(page, Cursor(7, after))]
+        assert [] == right_after(page, Cursor(6, after))
 
 
 @pytest.mark.parametrize(

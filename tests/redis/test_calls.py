@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+from typing import Any
+
 import pytest
 
-from streamhub.chunks import Item, Terms
-from streamhub.stores.base import Append, Claim, Renew, WriteOp
+from streamhub.chunks import Item, Terms, size_of
+from streamhub.stores.base import Append, Claim, Granted, Renew, Stored, WriteOp
+from streamhub.stores.redis import RedisStore
 from streamhub.stores.redis.layout.script_calls import Calls
 from streamhub.stores.redis.layout.scripts import load_scripts
 
@@ -59,3 +63,41 @@ def test_other_operations_keep_their_place() -> None:
     """What stands between chunks is carried out between them."""
     renewal = Renew(append(2, []).claim, 0)
     assert [1, 1, 2] == carried([append(1, ["a"]), renewal, append(2, ["a"]), append(3, ["a"])])
+
+
+#: What appends one after the other hold.
+APPENDS: dict[str, list[list[Item]]] = {
+    "one at a time": [["a"], ["b"], ["ä"]],
+    "many": [["a", "b", "c"], ["d"] * 40],
+    "of an event type": [[("{}", "ui")], ["a", ("", "ui")]],
+    "empty": [[""], ["", ""]],
+}
+
+
+@pytest.mark.parametrize("appends", APPENDS)
+async def test_an_append_is_the_same_whether_or_not_a_record_is_made(
+    redis_url: str, redis_client: Any, appends: str
+) -> None:
+    """The script reads all of the record where a field is there that it must look into: answers,
+    log and record are those of an append that found it as its producer left it."""
+    found = []
+    store = RedisStore.from_url(redis_url)
+    for name in ("short way", "long way"):
+        granted = await store.claim(name, "g", takeover="restart", lease=15.0, retention=60.0)
+        assert isinstance(granted, Granted)
+        meta, chunks = (f"streamhub:{{{name}}}:{key}" for key in ("meta", "chunks"))
+        term, base, size, answers = granted.claim.terms.current, 0, 0, []
+        for items in APPENDS[appends]:
+            if name == "long way":
+                await redis_client.hset(meta, "cancel", "0")
+            size += sum(map(size_of, items))
+            answers += await store.write([Append(granted.claim, base, items, size, term)])
+            base += len(items)
+        record = await redis_client.hmget(meta, "status", "gen", "last", "bytes", "outcome")
+        entries = await redis_client.xrange(chunks)
+        ids = [key.replace(str(term).encode(), b"term") for key, _ in entries]
+        found.append((answers, record, ids, [fields for _, fields in entries]))
+    await store.aclose()
+
+    assert found[0] == found[1]
+    assert [Stored(at) for at in accumulate(map(len, APPENDS[appends]))] == found[0][0]

@@ -324,7 +324,7 @@ class Producer:
     def apply(self, op: WriteOp, result: WriteResult | Exception) -> None:
         """Take in the answer to an operation, those of ``next_renewal`` included."""
         if isinstance(op, Append) and isinstance(result, Stored) and not self.done:
-            # Fast path of _take_in: saves the calls of a state machine for nearly every answer.
+            # Nearly every answer, so that all that it means is here.
             self._under_way -= 1
             outbox, end = self.outbox, op.base + len(op.items)
             if end > outbox.stored:

@@ -112,6 +112,7 @@ class Writer:
             # A carrier that is being cancelled stands here until all of them have ended.
             if self._idle and not (idle := self._idle.pop()).done():
                 self._called = True
+                # Fast path of _carry: saves a lone stream's chunk a turn of the event loop.
                 if due or self._pacing.lone:
                     # Others have gathered, or there are none: the carrier's turn may come later.
                     self._begun = self._begin()

@@ -39,6 +39,7 @@ def of_term(chunks: list[Chunk], term: int) -> list[Chunk]:
 def page(reply: Any) -> Any:
     """An XRANGE reply as its chunks, if none has an event type or is missing between them; else as
     it is. Raises nothing."""
+    # Fast path of what ``entries`` does: saves half of what each chunk of a replay takes.
     try:
         first, last = _cursor(reply[0][0]), _cursor(reply[-1][0])
         # Ids only grow: from the first to the last there is room for just so many.
@@ -87,6 +88,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 def row(reply: Any) -> Any:
     """An XRANGE reply as a ``Row``, where it is one; else as it is. Raises nothing."""
+    # Fast path of ``join`` over ``entries``: saves the making of chunks that are not asked for.
     try:
         plain = [data for _, (name, data) in reply if name == b"d"]
         first, last = _cursor(reply[0][0]), _cursor(reply[-1][0])
