@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import streamhub.sync
 from streamhub import Status
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import until, within
 
 from ..http.serving import served
 
@@ -202,3 +205,35 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_no_page_installs_the_bare_name(page: Path) -> None:
     """The name streamhub on the package index is another project's."""
     assert [] == re.findall(r"pip install \"?streamhub(?!-llm)", page.read_text())
+
+
+async def test_the_page_on_saving_saves_each_answer_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker writes a row for each end, in a task and in a thread, and its producer is told."""
+    monkeypatch.chdir(tmp_path)
+    page = _run("docs/saving.md")
+    hub = page["hub"]
+    await page["ask"]("1", "Why?")
+    working = asyncio.create_task(page["save_answers"]())
+
+    def rows() -> list[tuple[str, str, str]]:
+        with closing(sqlite3.connect("answers.db")) as database, suppress(sqlite3.Error):
+            return database.execute("SELECT chat, status, text FROM answers").fetchall()
+        return []
+
+    async def saved() -> bool:
+        return bool(rows())
+
+    await until(saved)
+    working.cancel()
+    await asyncio.wait([working])
+    assert [("chat:1", "finished", "".join(ANSWER))] == rows()
+    assert ["user:7"] == [end.owner for end in page["seen"]]
+    assert [] == await page["try_again"]()
+    await hub.aclose()
+
+    with streamhub.sync.Hub() as threads:
+        threads.run("chat:2", ANSWER)
+        await asyncio.to_thread(page["save_in_a_thread"], threads, 1)
+    assert ["chat:1", "chat:2"] == sorted(chat for chat, _, _ in rows())

@@ -31,7 +31,7 @@ from streamhub.testing.waiting import until, within
 
 from ..conftest import MakeHub
 
-pytestmark = pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+pytestmark = pytest.mark.parametrize("new_hub", ["memory", "redis"], indirect=True)
 
 CALM = HubConfig(lease=300.0, retention=300.0)
 
@@ -374,6 +374,19 @@ async def test_many_workers_get_each_end_once(make_hub: MakeHub) -> None:
     assert Counter(expected) == seen
 
 
+async def test_who_is_busy_keeps_nothing_from_others(hub: Hub) -> None:
+    """A worker that finds several ends due takes one; the others are there for whoever is free."""
+    async with hub.ends("save", lease=300.0) as busy, hub.ends("save", lease=300.0) as free:
+        busy._at_once = 64
+        expected = {await _ended(hub) for _ in range(3)}
+        seen = {(await _next(busy)).session_id}
+        for _ in range(2):
+            end = await _next(free)
+            seen.add(end.session_id)
+            await end.done()
+    assert expected == seen
+
+
 async def test_an_end_whose_workers_die_is_not_handed_out_for_ever(
     make_hub: MakeHub, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -400,6 +413,7 @@ async def test_an_end_whose_workers_die_is_not_handed_out_for_ever(
         async def buried() -> bool:
             asking = asyncio.create_task(anext(ends))
             await asyncio.wait([asking], timeout=0.1)
+            assert not asking.done()
             asking.cancel()
             return [session_id] == [dead.session_id async for dead in ends.dead()]
 

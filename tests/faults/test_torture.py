@@ -73,3 +73,12 @@ def test_torture_that_breaks_something_says_seed_schedule_and_guarantee(
     assert f"   0  {schedule(7, 0.5)[0]}\n" in told
     assert "G11 is broken in the store" in told
     assert "streamhub:stray" in told
+
+
+@pytest.mark.slow
+def test_saving_for_some_seconds_misses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Producers, savers and Redis are killed, and each stream has its row."""
+    code = main(["--saving", "--seconds", "6", "--seed", "3", "--sessions", "24"])
+    printed = capsys.readouterr().out
+    assert 0 == code, printed
+    assert "missing 0, doubled 0; " in printed

@@ -4,6 +4,7 @@
 begins, so that the same seed means the same faults in the same order with the same choices. What
 threads, processes and the network of the machine make of it varies from run to run.
 
+``--saving`` kills producers, savers and Redis, and counts what is saved (``saving.py``).
 ``--pairs`` lets a second thing happen before the repair of each fault is through, on streams of its
 own for each. ``--table RUNS`` lets every fault strike alone instead, so many times, and prints what
 it cost. ``--fault NAME`` picks the faults of both.
@@ -30,6 +31,7 @@ from .checker import violations
 from .faults import FAULTS, inflict
 from .figures import Figures, figures, recoveries, table
 from .pairs import FIRSTS, Pair, broken, draw
+from .saving import saving
 from .site import LEASE, Site
 
 __all__ = ["Outcome", "Step", "main", "schedule", "torture"]
@@ -144,6 +146,16 @@ def _pair_up(seed: int, seconds: float, names: Sequence[str]) -> int:
     return 1
 
 
+def _save(seed: int, seconds: float, sessions: int, *, wipe: bool) -> int:
+    again = f"python -m tests.faults.torture --saving --seed {seed} --seconds {seconds:g}"
+    again += f" --sessions {sessions}" + (" --wipe" if wipe else "")
+    print(f"seed {seed}; the same kills again: {again}", flush=True)
+    saved = asyncio.run(saving(seed, seconds, sessions=sessions, wipe=wipe))
+    print(saved)
+    print("\n".join([*saved.wrong[:20], *saved.missed]))
+    return 1 if saved.wrong or saved.doubled or (saved.missing and not wipe) else 0
+
+
 async def _pairs(drawn: Iterator[Pair], seconds: float) -> tuple[int, list[str]]:
     """Take as many as there is time for, two at a time: they wait more than they compute."""
     until = time.monotonic() + seconds
@@ -197,6 +209,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--fault", action="append", default=[], help="with --table or --pairs: only this one"
     )
+    parser.add_argument(
+        "--saving", action="store_true", help="kill producers, savers and Redis, and count rows"
+    )
+    parser.add_argument("--sessions", type=int, default=200, help="with --saving: how many (200)")
+    parser.add_argument("--wipe", action="store_true", help="with --saving: Redis comes back empty")
     options = parser.parse_args(arguments)
     known = FIRSTS if options.pairs else tuple(FAULTS)
     for name in options.fault:
@@ -205,6 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     if options.table is not None:
         return _tabulate(options.table, seed, options.fault)
+    if options.saving:
+        return _save(seed, options.seconds, options.sessions, wipe=options.wipe)
     if options.pairs:
         return _pair_up(seed, options.seconds, options.fault)
     return _torment(seed, options.seconds)

@@ -67,6 +67,10 @@ class PythonProcess:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        return self._process.returncode is None
+
+    @property
     def stderr(self) -> str:
         return self._errors.read_text(errors="replace")
 

@@ -12,8 +12,6 @@ from streamhub.ends import hold
 from streamhub.sync import Hub, TakenEnd
 from streamhub.testing.waiting import PATIENCE
 
-pytestmark = pytest.mark.parametrize("url", ["memory"], indirect=True)
-
 
 def test_a_thread_works_on_ends(hub: Hub, session_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not done comes again, what fails is listed and may be retried, and what is done is

@@ -54,7 +54,7 @@ def tell(on_end: OnEnd, producer: Producer, store: Store) -> Coroutine[Any, Any,
 async def _tell(on_end: OnEnd, known: SessionInfo, items: Sequence[Item], store: Store) -> None:
     try:
         info = await _as_stored(known, store, most=len(items))
-        end = End.of(info, items[: info.last.offset], ended=time.time())
+        end = End.of(info, items[: info.last.offset], ended=info.ended or time.time())
         result = on_end(end)
         if inspect.isawaitable(result):
             await result
