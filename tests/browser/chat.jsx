@@ -2,6 +2,7 @@
 // are kept between visits. `?chat=` names the chat.
 
 import { useChat } from "@ai-sdk/react";
+import { lastAssistantMessageIsCompleteWithToolCalls } from "ai";
 import { useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 
@@ -9,10 +10,11 @@ const chat = new URLSearchParams(location.search).get("chat");
 const kept = JSON.parse(localStorage.getItem(chat) ?? "[]");
 
 function Chat() {
-  const { messages, sendMessage, status, error } = useChat({
+  const { messages, sendMessage, addToolOutput, status, error } = useChat({
     id: chat,
     messages: kept,
     resume: true,
+    sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
   });
   const [stopped, setStopped] = useState();
   useEffect(() => {
@@ -39,6 +41,12 @@ function Chat() {
       ))}
       <button id="send" onClick={() => sendMessage({ text: "Hello?" })}>Send</button>
       <button id="stop" onClick={stop}>Stop</button>
+      <button
+        id="place"
+        onClick={() => addToolOutput({ tool: "place", toolCallId: "t1", output: "Oslo" })}
+      >
+        Tell the place
+      </button>
     </main>
   );
 }

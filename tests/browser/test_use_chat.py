@@ -362,6 +362,33 @@ async def test_a_stream_of_parts_alone_is_not_wrapped(chat: Chat) -> None:
     assert 1 == await page.locator("[data-part=reasoning]").count()
 
 
+async def test_a_tool_of_the_page_is_answered_in_its_message(chat: Chat) -> None:
+    """The page runs the tool and posts its output by itself: what the model says then goes on in
+    that message, which is neither doubled nor loses its tool in a reload."""
+    page = await chat.open()
+    await send(page)
+    await chat.say('{"type":"start-step"}', event="ui")
+    call = {"type": "tool-input-available", "toolCallId": "t1", "toolName": "place", "input": {}}
+    await chat.say(json.dumps(call), event="ui")
+    await chat.end()
+    tool = page.locator("[data-role=assistant] [data-part=tool-place]")
+    await expect(tool).to_contain_text("input-available")
+    await expect(page.locator("#status")).to_have_text("ready")
+    before = await page.locator("[data-role=assistant]").get_attribute("data-id")
+    await page.click("#place")
+    await chat.say("Sunny")
+    for again in range(2):
+        if again:
+            await chat.load(page)
+        assert before == await answered(page, "Sunny", "streaming")
+        await expect(tool).to_contain_text('"output":"Oslo"')
+    await chat.say(" there")
+    await chat.end()
+
+    assert before == await answered(page, "Sunny there")
+    await expect(tool).to_have_count(1)
+
+
 async def test_a_second_question_gets_an_answer_of_its_own(chat: Chat) -> None:
     """The next answer replaces the first one's session, and is another message."""
     page = await chat.open()
