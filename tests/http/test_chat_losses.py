@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from streamhub import Hub, HubConfig, Status
-from streamhub.http import chat_routes
+from streamhub import End, Hub, HubConfig, LostSession, Status
+from streamhub.http import chat_router, chat_routes
 from streamhub.ids import new_generation
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.waiting import until, within
 
 from ..conftest import RunPython
-from .chatting import Model, begun, question
+from .chatting import Model, begun, question, text_of
 from .conftest import Open
 from .serving import nothing_is_held
 
@@ -35,6 +36,77 @@ async def main(url, session_id):
 
 asyncio.run(main(*sys.argv[1:]))
 """
+
+
+async def again(lost: LostSession) -> list[str]:
+    return [f" again, after {lost.text}"]
+
+
+async def test_a_lost_answer_is_resumed_under_its_page(
+    redis_url: str, run_python: RunPython, open_client: Open
+) -> None:
+    """With ``resume``: who follows hears of no loss, and gets one whole message."""
+    ends: list[End] = []
+    producer = await run_python(PRODUCER, redis_url, "chat:c")
+    assert "published" == await producer.line()
+    async with Hub.from_url(redis_url, config=HubConfig(lease=LEASE)) as hub:
+        routes = chat_routes(hub, Model(), resume=again, on_end=ends.append)
+        client = await open_client(Starlette(routes=routes))
+        following = asyncio.create_task(client.get("/api/chat/c/stream"))
+
+        async def follows() -> bool:
+            return hub.statistics().subscribers == 1
+
+        await until(follows)
+        await producer.kill()
+        followed = await within(following)
+
+        assert "Hello again, after Hello" == text_of(followed.text)
+        assert '"type":"finish"' in followed.text
+        assert '"type":"error"' not in followed.text
+
+        async def told() -> bool:
+            return bool(ends)
+
+        await until(told)
+    assert [(Status.FINISHED, "Hello again, after Hello")] == [
+        (end.status, end.text) for end in ends
+    ]
+
+
+async def test_the_same_question_follows_the_answer_that_is_resumed(open_client: Open) -> None:
+    """It does not begin another in its place."""
+    store, model = MemoryStore(), Model()
+    async with Hub(store) as first:
+        client = await open_client(Starlette(routes=chat_routes(first, model)))
+        await begun(client, question("one"))
+    async with Hub(store) as second:
+        routes = chat_routes(second, model, resume=again)
+        client = await open_client(Starlette(routes=routes))
+        answer = await within(client.post("/api/chat", json=question("one")))
+
+    assert "one again, after one" == text_of(answer.text)
+    assert 1 == len(model.asked)
+
+
+async def test_a_router_resumes_what_is_lost_from_the_start(open_client: Open) -> None:
+    """Of its application, without waiting for a request."""
+    store = MemoryStore()
+    async with Hub(store) as first:
+        stream, _ = await first.register("chat:c")
+        await stream.publish("one")
+    async with Hub(store) as second:
+        app = FastAPI()
+        app.include_router(chat_router(second, Model(), resume=again))
+        await open_client(app, lifespan="on")
+        found = await second.get("chat:c")
+        assert found is not None
+
+        async def resumed() -> bool:
+            return (await found.info()).status is Status.FINISHED
+
+        await until(resumed)
+        assert "one again, after one" == await found.text()
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
-from ...errors import SessionNotFound, StreamHubError
+from ...errors import HubClosed, SessionNotFound, StoreUnsupported, StreamHubError
 from ...formats.ui_messages import message_id_of
 from ...hub import Hub
 from ...ids import check_session_id
 from ...producing.ending import OnEnd
 from ...stream import LiveStream
+from ...supervisor import Resume, Supervisor
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
 from ..disconnects import unless_gone
 from ..late_hub import HubOf, hub_of
@@ -49,6 +52,7 @@ class Chats:
         error_text: Callable[[str, str], str] | None,
         origins: Collection[str],
         on_end: OnEnd | None,
+        resume: Resume | None,
     ) -> None:
         self._hub_of = hub_of(hub)
         self.call = Call(answer)
@@ -67,6 +71,26 @@ class Chats:
         if on_end is not None and not callable(on_end):
             raise TypeError(f"on_end must be a function of the end, not {type(on_end).__name__}")
         self._on_end = on_end
+        if resume is not None and not callable(resume):
+            kind = type(resume).__name__
+            raise TypeError(f"resume must be an async function of the lost session, not {kind}")
+        self._resume = resume
+        #: Of each hub that was found: it begins with the first request, in the event loop.
+        self._supervisors: WeakKeyDictionary[Hub, Supervisor] = WeakKeyDictionary()
+
+    def supervise(self, hub: Hub) -> None:
+        """See to it that what is lost on ``hub`` is resumed, if anybody says how.
+
+        :raises RuntimeError: its store cannot: no outage, which a client is told to wait for.
+        """
+        if self._resume is not None and hub not in self._supervisors:
+            try:
+                supervisor = hub.supervise(self._resume, on_end=self._on_end)
+            except HubClosed:
+                return
+            except StoreUnsupported as error:
+                raise RuntimeError(f"resume cannot be used here: {error}") from error
+            self._supervisors[hub] = supervisor
 
     async def ask(self, request: Request, **given: Any) -> Response:
         """Begin an answer.
@@ -108,7 +132,7 @@ class Chats:
             if not await self._is_allowed(request, session_id, "cancel"):
                 return not_found()
             named = (await body_of(request, optional=True)).get("activeStreamId")
-            stream = await self._hub_of(request).get(session_id)
+            stream = await self._hub(request).get(session_id)
             if stream is None:
                 return not_found()
             # A page that does not know yet that a new answer has begun must not stop that.
@@ -126,8 +150,11 @@ class Chats:
         self, request: Request, session_id: str, question: Question, given: dict[str, Any]
     ) -> LiveStream | Problem:
         """The answer to the question, or why there is none."""
-        hub = self._hub_of(request)
+        hub = self._hub(request)
         owner = None if self._user is None else await user_of(self._user, request)
+        going_on = await self._resumed(hub, session_id, owner, question)
+        if going_on is not None:
+            return going_on
         waited = False
         while True:
             answering = Answering(partial(self.call, question.body, request, given), question)
@@ -157,6 +184,19 @@ class Chats:
                 return _busy(info)
             waited = True
 
+    async def _resumed(
+        self, hub: Hub, session_id: str, owner: str | None, question: Question
+    ) -> LiveStream | None:
+        """The answer to this question, if that was lost and is about to be resumed."""
+        stream = None if self._resume is None else await hub.get(session_id)
+        if stream is None:
+            return None
+        with suppress(SessionNotFound):
+            info = await stream.info()
+            if info.status is Status.LOST and info.request == question.key:
+                return stream if not self._own_alone or info.owner == owner else None
+        return None
+
     async def _becomes_free(self, hub: Hub, stream: LiveStream, info: SessionInfo) -> bool:
         """Whether the session of another question may be asked for again, after waiting for what
         can be waited for: an answer that stops, or one that seems to have lost its producer."""
@@ -180,7 +220,12 @@ class Chats:
         # Who may not read it is answered as if there was nothing, and nothing is no error.
         if not await self._is_allowed(request, session_id, "read"):
             return None
-        return await self._hub_of(request).get(session_id)
+        return await self._hub(request).get(session_id)
+
+    def _hub(self, request: Request) -> Hub:
+        hub = self._hub_of(request)
+        self.supervise(hub)
+        return hub
 
     async def _is_allowed(self, request: Request, session_id: str, action: Action) -> bool:
         return await is_allowed(self._authorize, request, session_id, action)

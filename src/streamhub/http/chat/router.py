@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...hub import Hub
 from ...producing.ending import OnEnd
+from ...supervisor import Resume
 from ..authorization import Authorize, UserOf
 from ..late_hub import HubOf
 from .answering import Answer
@@ -66,6 +69,7 @@ def chat_router(
     replay_ended: bool = False,
     error_text: Callable[[str, str], str] | None = None,
     on_end: OnEnd | None = None,
+    resume: Resume | None = None,
 ) -> APIRouter:
     """The routes of :func:`chat_routes` as a router for FastAPI's ``app.include_router(…)``, which
     describes them in OpenAPI. Needs FastAPI: ``pip install "streamhub-llm[fastapi]"``.
@@ -78,7 +82,8 @@ def chat_router(
     :param tags: of all three routes.
     :raises ModuleNotFoundError: FastAPI is not installed.
 
-    The rest is as for :func:`chat_routes`.
+    The rest is as for :func:`chat_routes`; with ``resume`` it looks after lost answers from the
+    start of the application on, unless ``hub`` is found late.
     """
     try:
         from fastapi import APIRouter
@@ -101,15 +106,22 @@ def chat_router(
         replay_ended=replay_ended,
         error_text=error_text,
         on_end=on_end,
+        resume=resume,
     )
 
-    async def resume(request: Request, chat: str) -> Response:
+    async def follow(request: Request, chat: str) -> Response:
         return await chats.resume(request)
 
     async def stop(request: Request, chat: str) -> Response:
         return await chats.stop(request)
 
-    router = APIRouter(dependencies=list(dependencies), tags=list(tags))
+    @asynccontextmanager
+    async def supervising(app: Any) -> AsyncIterator[None]:
+        if isinstance(hub, Hub):
+            chats.supervise(hub)
+        yield
+
+    router = APIRouter(dependencies=list(dependencies), tags=list(tags), lifespan=supervising)
     refused: dict[int | str, dict[str, Any]] = {404: _NOT_FOUND, 403: _FORBIDDEN, 503: _AWAY}
     router.add_api_route(
         path,
@@ -123,7 +135,7 @@ def chat_router(
     )
     router.add_api_route(
         f"{path}/{{chat:path}}/stream",
-        resume,
+        follow,
         methods=["GET"],
         name="resume",
         summary="Follow the answer that is being written, from its start",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from starlette.routing import Route
 
 from ...producing.ending import OnEnd
+from ...supervisor import Resume
 from ..authorization import Authorize, UserOf
 from ..late_hub import HubOf
 from .answering import Answer
@@ -29,6 +30,7 @@ def chat_routes(
     replay_ended: bool = False,
     error_text: Callable[[str, str], str] | None = None,
     on_end: OnEnd | None = None,
+    resume: Resume | None = None,
 ) -> list[Route]:
     """Routes for ``useChat({ resume: true })``, for ``Starlette(routes=…)`` or FastAPI's
     ``app.router.routes.extend(…)``; :func:`chat_router` makes a router for FastAPI of them.
@@ -68,6 +70,10 @@ def chat_routes(
     :param error_text: as for :class:`UIMessageStreamResponse`.
     :param on_end: as for ``Hub.register``: told of each end, that of an answer that was stopped
         with what there is of it.
+    :param resume: as for ``Hub.supervise``, which is called with it and ``on_end`` at the first
+        request: an answer that loses its producer goes on in this process or another one, and its
+        readers read on. It looks after *all* sessions that the store has under the hub's
+        ``key_prefix``: where there are others than chats, have ``resume`` tell them apart.
 
     ::
 
@@ -89,6 +95,7 @@ def chat_routes(
         replay_ended=replay_ended,
         error_text=error_text,
         on_end=on_end,
+        resume=resume,
     )
     unknown = [one.name for one in chats.call.wants if one.default is one.empty]
     if unknown:
