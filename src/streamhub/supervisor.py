@@ -198,7 +198,8 @@ class Supervisor:
                     if not (known and away):
                         logger.warning("%r: %s", self, error, exc_info=None if known else error)
                     rest = away = min(2 * away or _FIRST_PAUSE, _LAST_PAUSE)
-                until = min(loop.time() + rest, self._open_again)
+                # What is claimed meanwhile makes no news, and may be lost a lease later.
+                until = min(loop.time() + min(rest, self._lease), self._open_again)
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(until):
                         await self._news.wait()

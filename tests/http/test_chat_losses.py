@@ -47,11 +47,21 @@ async def test_a_lost_answer_is_resumed_under_its_page(
 ) -> None:
     """With ``resume``: who follows hears of no loss, and gets one whole message."""
     ends: list[End] = []
-    producer = await run_python(PRODUCER, redis_url, "chat:c")
-    assert "published" == await producer.line()
     async with Hub.from_url(redis_url, config=HubConfig(lease=LEASE)) as hub:
         routes = chat_routes(hub, Model(), resume=again, on_end=ends.append)
         client = await open_client(Starlette(routes=routes))
+        assert 204 == (await client.get("/api/chat/c/stream")).status_code
+
+        async def supervised() -> bool:
+            # What is claimed is told who looks after it.
+            probe, _ = await hub.register("probe")
+            info = await probe.info()
+            await probe.close()
+            return bool(info.feeds)
+
+        await until(supervised)
+        producer = await run_python(PRODUCER, redis_url, "chat:c")
+        assert "published" == await producer.line()
         following = asyncio.create_task(client.get("/api/chat/c/stream"))
 
         async def follows() -> bool:
@@ -69,8 +79,8 @@ async def test_a_lost_answer_is_resumed_under_its_page(
             return bool(ends)
 
         await until(told)
-    assert [(Status.FINISHED, "Hello again, after Hello")] == [
-        (end.status, end.text) for end in ends
+    assert [("chat:c", Status.FINISHED, "Hello again, after Hello")] == [
+        (end.session_id, end.status, end.text) for end in ends
     ]
 
 
