@@ -249,7 +249,13 @@ class StreamClosed(StreamHubError):
 
     def __init__(self, session_id: str, status: Status) -> None:
         self.session_id, self.status = session_id, status
-        super().__init__(f"session {session_id!r}: the stream has ended ({status})")
+        why = (
+            ": its producer gave no sign of life for longer than its lease and the grace of a feed "
+            "of ends; takeover='continue' goes on with it"
+            if status is Status.LOST
+            else ""
+        )
+        super().__init__(f"session {session_id!r}: the stream has ended ({status}){why}")
 
 
 class SessionNotFound(StreamHubError, LookupError):

@@ -280,15 +280,21 @@ class Hub:
         return await self._started().store.remove(session_id)
 
     async def sessions(
-        self, *, owner: str | None = None, status: Status | None = None
+        self,
+        *,
+        owner: str | None = None,
+        status: Status | None = None,
+        foreign: bool = False,
     ) -> AsyncIterator[SessionInfo]:
         """All sessions, in no order, with their metadata.
 
         One that comes or goes meanwhile may be among them or not. Never blocks the server. They are
         read as they are taken, a few at a time, so that memory is bounded however many there are.
 
-        :param owner: those of one owner only.
+        :param owner: those of one owner only; no others are looked at.
         :param status: those that stand so only.
+        :param foreign: those of the Go library as well: every key in the database has to be gone
+            through, whoever's it is.
         :raises StoreUnavailable: the store, or a part of it, cannot be reached.
         """
 
@@ -297,7 +303,8 @@ class Hub:
 
         store = self._started().store
         every = owner is None and status is None
-        async for info in listed_with_metadata(store, store.sessions(), None if every else wanted):
+        named = store.sessions(owner=owner, foreign=foreign)
+        async for info in listed_with_metadata(store, named, None if every else wanted):
             yield info
 
     def ends(

@@ -15,7 +15,9 @@ import redis.asyncio
 
 import streamhub.stores.redis
 from streamhub import StoreUnavailable
-from streamhub.stores.redis.checkup import Finding, Level, check_up
+from streamhub.stores.feeds import FeedInfo
+from streamhub.stores.redis import RedisStore
+from streamhub.stores.redis.checkup import Finding, Level, check_up, judge_feeds
 from streamhub.stores.redis.checkup.findings import Facts
 from streamhub.stores.redis.checkup.judging import judge
 from streamhub.stores.redis.checkup.rights import needed
@@ -196,6 +198,37 @@ async def test_the_documented_rights_are_enough(make_redis: MakeRedis, asks: boo
     assert Level.OK is (await findings(url))["rights"].level
     ended = await cli("doctor", url=url)
     assert 0 == ended.code, ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("feed", "level", "said"),
+    [
+        (FeedInfo("save", 30.0, 2, 10.0), Level.OK, "'save' is read; 2 streams are overdue"),
+        (FeedInfo("save", 30.0, 2, 90.0), Level.WARNING, "the oldest by 90 s"),
+        (FeedInfo("save", 7200.0, 0, 0.0), Level.WARNING, "nobody has read it for 2 hours"),
+        (FeedInfo(":supervise", 7200.0, 0, 0.0), Level.WARNING, "supervisor ':supervise'"),
+    ],
+)
+def test_a_feed_that_nobody_reads_is_warned_of(feed: FeedInfo, level: Level, said: str) -> None:
+    """And one whose workers do not keep up: what it waits for takes memory."""
+    (finding,) = judge_feeds([feed])
+
+    assert level is finding.level
+    assert said in finding.found
+
+
+async def test_feeds_are_examined(redis_url: str) -> None:
+    """Those that the store knows; a server without any has nothing to say of them."""
+    told = json.loads((await cli("doctor", "--json", url=redis_url)).out)["findings"]
+    assert [] == [one for one in told if one["subject"] == "feeds"]
+    store = RedisStore.from_url(redis_url)
+    await store.feeds.open("save", unsaved=60.0)
+    await store.aclose()
+    ended = await cli("doctor", "--json", url=redis_url)
+    (finding,) = [one for one in json.loads(ended.out)["findings"] if one["subject"] == "feeds"]
+
+    assert ("ok", 0) == (finding["level"], ended.code)
+    assert "'save'" in finding["found"]
 
 
 def test_every_command_of_the_scripts_is_asked_about() -> None:

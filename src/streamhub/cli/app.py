@@ -227,6 +227,13 @@ def list_sessions(
     owner: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only those that belong to NAME.")
     ] = None,
+    foreign: Annotated[
+        bool,
+        typer.Option(
+            "--foreign",
+            help="Those of the Go library as well: goes through all keys of the database.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object per line, as they are found.")
     ] = False,
@@ -237,7 +244,7 @@ def list_sessions(
     Exit code: 0, also if there are none; 7 if the store is unavailable.
     """
     url = _url(context, redis)
-    _finish(url, lambda: sessions.list_sessions(url, owner=owner, as_json=as_json))
+    _finish(url, lambda: sessions.list_sessions(url, owner=owner, foreign=foreign, as_json=as_json))
 
 
 @app.command()

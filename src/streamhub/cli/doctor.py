@@ -20,7 +20,8 @@ from ..chunks import Status
 from ..config import HubConfig
 from ..errors import StreamHubError
 from ..hub import Hub
-from ..stores.redis.checkup import Checkup, Finding, Level, check_up
+from ..stores.open_store import open_store
+from ..stores.redis.checkup import Checkup, Finding, Level, check_up, judge_feeds
 from ..stream import LiveStream
 from .exits import Code
 from .terminal import console, emit, redacted, visible
@@ -51,6 +52,7 @@ async def doctor(url: str, *, as_json: bool) -> int:
     findings = list(checkup.findings)
     for server, session_id in checkup.scratch.items():
         findings.append(await _try_out(url, server, session_id))
+    findings += await _feeds(url)
     findings = [_redacted(finding, url) for finding in findings]
     # One server after the other, and what was tried out with what it said.
     servers = list(checkup.scratch)
@@ -61,6 +63,19 @@ async def doctor(url: str, *, as_json: bool) -> int:
         _print(checkup, findings)
     problems = any(finding.level is Level.PROBLEM for finding in findings)
     return Code.FAILED if problems else Code.FINISHED
+
+
+async def _feeds(url: str) -> list[Finding]:
+    """Who waits for ends, and whether anybody does; nothing where the store cannot be asked, which
+    other findings say."""
+    store = open_store(url)
+    store.configure(_CONFIG)
+    try:
+        return list(judge_feeds(await store.feeds.known() if store.feeds is not None else []))
+    except StreamHubError:
+        return []
+    finally:
+        await store.aclose()
 
 
 async def _try_out(url: str, server: str, session_id: str) -> Finding:

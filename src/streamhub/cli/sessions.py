@@ -30,9 +30,9 @@ _STYLES = {
 }
 
 
-async def list_sessions(url: str, *, owner: str | None, as_json: bool) -> int:
+async def list_sessions(url: str, *, owner: str | None, foreign: bool, as_json: bool) -> int:
     async with Hub.from_url(url) as hub:
-        sessions = hub.sessions(owner=owner)
+        sessions = hub.sessions(owner=owner, foreign=foreign)
         if as_json:
             async for info in sessions:
                 emit(info_json(info))

@@ -184,10 +184,11 @@ class Producer:
             self.on_work(self)
 
     async def finish(self, status: Status, error: str | None = None) -> None:
-        """End the stream once all is stored; quiet if it has ended already."""
+        """End the stream once all is stored; quiet if it has ended already, unless as lost, for
+        which nobody here has asked."""
         self._ask(self.state.finish(status, error or ""))
         await self._settled()
-        if self.state.phase is not Phase.ENDED:
+        if self.state.phase is not Phase.ENDED or self.state.outcome[0] is Status.LOST:
             self.raise_for_phase()
 
     async def release(self, *, in_vain: bool = False) -> None:

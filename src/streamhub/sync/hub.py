@@ -179,10 +179,14 @@ class Hub:
         return self._call(self._hub.remove, session_id)
 
     def sessions(
-        self, *, owner: str | None = None, status: Status | None = None
+        self,
+        *,
+        owner: str | None = None,
+        status: Status | None = None,
+        foreign: bool = False,
     ) -> Iterator[SessionInfo]:
         """All sessions, or those of one owner or status; see :meth:`streamhub.Hub.sessions`."""
-        infos = self._hub.sessions(owner=owner, status=status)
+        infos = self._hub.sessions(owner=owner, status=status, foreign=foreign)
         while batch := self._call(_take, infos):
             yield from batch
 

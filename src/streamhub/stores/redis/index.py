@@ -218,13 +218,17 @@ class Index:
 
     async def sessions(self, owner: str | None) -> AsyncIterator[str]:
         """All that it has; some may be gone."""
+        # While the set grows, it may name one twice.
+        seen: set[bytes] = set()
         for keys in self.every:
             position = b"0"
             while True:
                 request = (b"ZSCAN", keys.of_owner(owner), position, b"COUNT", _SCAN_COUNT)
                 [(position, found)] = await self.ask([request])
                 for member in found[::2]:
-                    yield member.decode(errors="replace")
+                    if member not in seen:
+                        seen.add(member)
+                        yield member.decode(errors="replace")
                 if position == b"0":
                     break
 
