@@ -11,6 +11,7 @@ import redis.asyncio
 
 from streamhub import Hub, HubConfig, LiveStream, Status, StoreUnavailable, StoreUnsupported
 from streamhub.stores.redis import RedisStore
+from streamhub.testing.hub.stage import crash
 
 from ..support.go_session import GENERATIONS, GoSession
 from ..support.load import Load
@@ -46,6 +47,42 @@ def sessions_on(cluster: RedisCluster, node: RedisServer, count: int) -> list[st
         if len(found) == count:
             return found
     raise LookupError(f"{node} has no slots")
+
+
+async def test_workers_get_each_end_once_from_all_nodes(
+    redis_cluster: RedisCluster, cluster_url: str
+) -> None:
+    """Sessions end wherever their slots are; those whose producers died are among them."""
+    sessions = [
+        one for node in redis_cluster.primaries for one in sessions_on(redis_cluster, node, 8)
+    ]
+    seen: list[tuple[str, Status, str]] = []
+    all_seen = asyncio.Event()
+
+    async def work(hub: Hub) -> None:
+        async with hub.ends("save", lost_after=0.2) as ends:
+            async for end in ends:
+                await end.done()
+                seen.append((end.session_id, end.status, end.text))
+                if len(seen) == len(sessions):
+                    all_seen.set()
+
+    async with Hub.from_url(cluster_url) as hub, Hub.from_url(cluster_url) as other:
+        workers = [asyncio.create_task(work(one)) for one in (hub, other, other)]
+        for number, session in enumerate(sessions):
+            if number % 4:
+                await (await hub.run(session, ["a", "b"])).wait()
+            else:
+                await crash(hub._store, session, ["a"], lease=0.2)
+        await all_seen.wait()
+        for worker in workers:
+            worker.cancel()
+        await asyncio.wait(workers)
+
+    assert sorted(seen) == sorted(
+        (session, Status.FINISHED, "ab") if number % 4 else (session, Status.LOST, "a")
+        for number, session in enumerate(sessions)
+    )
 
 
 @sharded
