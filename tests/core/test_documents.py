@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 import streamhub.sync
-from streamhub import Status
-from streamhub.testing.waiting import until, within
+from streamhub import Hub, Status
+from streamhub.testing.waiting import PATIENCE, until, within
 
 from ..http.serving import served
 
@@ -191,6 +191,41 @@ async def test_a_user_steers_an_agent(inbox: dict[str, Any]) -> None:
     assert ['{"heard": "No museums."}'] == heard
     assert ["Plan a week in Rome.", "Plan a week in Rome.\nNo museums."] == asked
     assert Status.FINISHED == (await stream.info()).status
+
+
+async def test_the_page_on_deploys_goes_on_with_what_was_lost() -> None:
+    """Its application answers, and resumes a session whose producer was killed."""
+    names = _run("docs/deploys.md")
+    async with (
+        served(names["app"], lifespan="on") as url,
+        httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client,
+    ):
+        await client.post("/answers/1", params={"prompt": "Why?"})
+        about = '{"prompt": "Why?"}'
+        await names["hub"]._store.claim(
+            "2", "killed", takeover="restart", lease=0.1, retention=60, metadata=about
+        )
+        followed = [await client.get(f"/answers/{name}") for name in (1, 2)]
+
+    for response in followed:
+        assert ANSWER == re.findall(r"data: (?!{)(.*)\n", response.text)
+        assert "event: end" in response.text
+
+
+async def test_the_agent_of_the_page_on_deploys_stops_at_a_good_place() -> None:
+    """It is released by what it raises, while its hub drains."""
+    names = _run("docs/deploys.md")
+    names["model"].endless = True
+    hub, elsewhere = names["hub"], Hub(names["hub"]._store)
+    stream = await hub.run("agent", names["agent"])
+    subscription = stream.subscribe()
+    await anext(subscription)
+    await hub.aclose(drain=PATIENCE)
+    reader = await elsewhere.get("agent")
+
+    assert reader is not None
+    assert Status.LOST is await reader.wait()
+    await elsewhere.aclose()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

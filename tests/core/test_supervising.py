@@ -34,7 +34,7 @@ SHORT = HubConfig(lease=0.5)
 #: So long that nothing happens because a lease has lapsed.
 CALM = HubConfig(lease=300.0)
 
-each_store = pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+each_store = pytest.mark.parametrize("new_hub", ["memory", "redis", "cluster"], indirect=True)
 in_memory = pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 from streamhub import StreamHubError
 
@@ -66,11 +66,9 @@ class ProcessProducers:
         pid = None if self._child is None else self._child.pid
         return {"name": "none yet" if pid is None else f"process {pid}", "pid": pid}
 
-    async def produce(
-        self, session_id: str, question: str, takeover: Literal["restart", "continue"]
-    ) -> None:
+    async def produce(self, session_id: str, question: str) -> None:
         child = await self._ready()
-        await child.produce(session_id, question, takeover)
+        await child.produce(session_id, question)
 
     def crash(self) -> dict[str, Any]:
         dead = self.current
@@ -147,7 +145,7 @@ class _Child:
         assert self._process.stdout is not None
         return bool(await self._process.stdout.readline())
 
-    async def produce(self, session_id: str, question: str, takeover: str) -> None:
+    async def produce(self, session_id: str, question: str) -> None:
         number = next(self._numbers)
         claim = self._claims[number] = asyncio.get_running_loop().create_future()
         order = {"number": number, "session": session_id, "question": question}
@@ -155,7 +153,7 @@ class _Child:
             if self._process.returncode is not None:
                 raise ProducerGone(f"process {self.pid}")
             assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps({**order, "takeover": takeover}).encode() + b"\n")
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
             await claim
         finally:
             del self._claims[number]

@@ -6,20 +6,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from streamhub import Hub, HubConfig
+from streamhub import Hub, HubConfig, LiveStream, LostSession, Supervisor
 from streamhub.stores.base import Fenced, Renew, Store, WriteOp, WriteResult
 from streamhub.stores.wrapped import WrappedStore
 
 from .answer import Model, answer
 
-__all__ = ["CONFIG", "ProducerGone", "Producers", "TaskProducers", "begin"]
+__all__ = ["CONFIG", "ProducerGone", "Producers", "TaskProducers", "begin", "supervise"]
 
 #: The lease is short, so that nobody has to wait long for a dead producer to show.
 CONFIG = HubConfig(lease=2.0, give_up_after=15.0)
+
+# Whose sessions those of the demo are: its Redis may hold others, which it must not resume.
+_OWNER = "streamhub demo"
+# Crashes are what the demo is for.
+_MOST_CRASHES = 1000
 
 
 class ProducerGone(Exception):
@@ -37,10 +42,8 @@ class Producers(Protocol):
         """Who produces now: ``name`` and ``pid``."""
         ...
 
-    async def produce(
-        self, session_id: str, question: str, takeover: Literal["restart", "continue"]
-    ) -> None:
-        """Have the session produced; returns once it is claimed, by whomever.
+    async def produce(self, session_id: str, question: str) -> None:
+        """Have the question answered; returns once the session is claimed, by whomever.
 
         :raises ProducerGone: the producer died first.
         :raises StreamHubError: it could not claim.
@@ -54,24 +57,27 @@ class Producers(Protocol):
     async def aclose(self) -> None: ...
 
 
-async def begin(
-    hub: Hub,
-    model: Model,
-    producer: str,
-    session_id: str,
-    question: str,
-    takeover: Literal["restart", "continue"],
-) -> None:
+async def begin(hub: Hub, model: Model, producer: str, session_id: str, question: str) -> None:
     """Claim the session and answer in the background."""
     await hub.run(
         session_id,
-        partial(answer, hub=hub, model=model, producer=producer),
-        takeover=takeover,
-        # A continued session keeps what is known of it, its producers among it.
-        metadata=None
-        if takeover == "continue"
-        else {"question": question, "model": model.name, "producers": []},
+        _answering(hub, model, producer),
+        owner=_OWNER,
+        metadata={"question": question, "model": model.name, "producers": []},
     )
+
+
+def supervise(hub: Hub, model: Model, producer: str) -> Supervisor:
+    """Go on with every answer that has lost its producer."""
+
+    async def resume(lost: LostSession) -> Callable[[LiveStream], Awaitable[None]]:
+        return _answering(hub, model, producer)
+
+    return hub.supervise(resume, owner=_OWNER, max_resumes=_MOST_CRASHES)
+
+
+def _answering(hub: Hub, model: Model, producer: str) -> Callable[[LiveStream], Awaitable[None]]:
+    return partial(answer, hub=hub, model=model, producer=producer)
 
 
 class TaskProducers:
@@ -90,11 +96,9 @@ class TaskProducers:
     def current(self) -> dict[str, Any]:
         return {"name": self._name, "pid": None}
 
-    async def produce(
-        self, session_id: str, question: str, takeover: Literal["restart", "continue"]
-    ) -> None:
+    async def produce(self, session_id: str, question: str) -> None:
         lifeline, hub, name = self._lifeline, self._hub, self._name
-        await begin(hub, self._model, name, session_id, question, takeover)
+        await begin(hub, self._model, name, session_id, question)
         if lifeline.cut:
             raise ProducerGone(name)
 
@@ -115,6 +119,7 @@ class TaskProducers:
         self._number += 1
         self._lifeline = _Lifeline(self._store)
         self._hub = Hub(self._lifeline, config=CONFIG)
+        supervise(self._hub, self._model, self._name)
 
     @property
     def _name(self) -> str:

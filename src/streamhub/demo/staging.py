@@ -23,7 +23,6 @@ from .model_server import MODEL, model_app
 from .private_redis import CannotRun, PrivateRedis, program
 from .processes import ProcessProducers
 from .producers import CONFIG, Producers, TaskProducers
-from .supervisor import Supervisor
 from .web import Site
 
 __all__ = ["Running", "staged"]
@@ -85,13 +84,11 @@ async def staged(
         await stack.enter_async_context(hub)
         await hub.get("demo:reachable:1")
         about["crash"] = producers.crash_kind
-        supervisor = Supervisor(hub, producers)
         model_api = model_app(pace=pace) if built_in else None
-        site = Site(hub, producers, supervisor, about, model_api=model_api)
+        site = Site(hub, producers, about, model_api=model_api)
         await stack.enter_async_context(_served(site, listener))
         # Whoever asks the model that is served here ends before that server does.
         stack.push_async_callback(producers.aclose)
-        stack.push_async_callback(supervisor.aclose)
         if isinstance(producers, ProcessProducers):
             await producers.start()
         yield Running(url, about)

@@ -20,13 +20,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from streamhub import Cursor, Hub, LiveStream, SessionInfo, Status, StreamHubError
+from streamhub import Cursor, Hub, LiveStream, SessionInfo, StreamHubError
 from streamhub.http import SSEResponse, create_app
 
 from .answer import session_of
 from .connections import Connections, Cuttable
-from .producers import Producers
-from .supervisor import Supervisor
+from .producers import ProducerGone, Producers
 
 __all__ = ["Site"]
 
@@ -65,7 +64,6 @@ class Site:
         self,
         hub: Hub,
         producers: Producers,
-        supervisor: Supervisor,
         about: Mapping[str, Any],
         *,
         model_api: ASGIApp | None = None,
@@ -73,7 +71,6 @@ class Site:
         self.connections = Connections()
         self._hub = hub
         self._producers = producers
-        self._supervisor = supervisor
         self._about = about
         self._asked: OrderedDict[str, int] = OrderedDict()
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -104,11 +101,8 @@ class Site:
     async def _tell_chat(self, request: Request) -> Response:
         """The turns of a chat, and how this tab and the producer stand."""
         tab = self.connections.tab(_name_in(request.query_params.get("tab", "")))
-        turns = []
-        for info in await self._turns(_name_in(request.path_params["chat"])):
-            if info.status is Status.LOST:
-                self._supervisor.watch(info.session_id)
-            turns.append(_facts(info, tab.resumed.get(info.session_id)))
+        infos = await self._turns(_name_in(request.path_params["chat"]))
+        turns = [_facts(info, tab.resumed.get(info.session_id)) for info in infos]
         facts = {"turns": turns, "producer": self._producers.current, "connects": tab.connects}
         return JSONResponse(facts, headers={"cache-control": "no-store"})
 
@@ -125,8 +119,21 @@ class Site:
         async with self._asking.setdefault(chat, asyncio.Lock()):
             await self._turns(chat)
             session = session_of(chat, self._asked.get(chat, 0) + 1)
-            await self._supervisor.begin(session, question.strip())
+            await self._begin(session, question.strip())
         return JSONResponse({"session": session}, status_code=201)
+
+    async def _begin(self, session: str, question: str) -> None:
+        """Have a question answered: by one producer after the other, until one has claimed the
+        session. What it leaves behind is resumed by the next."""
+        while True:
+            try:
+                await self._producers.produce(session, question)
+            except ProducerGone:
+                # It may have claimed before it died; the lease then tells.
+                stream = await self._hub.get(session)
+                if stream is None:
+                    continue
+            return
 
     async def _follow(self, request: Request) -> Response | Cuttable:
         stream = await self._stream_in(request)

@@ -13,7 +13,7 @@ import sys
 from streamhub import Hub, StreamHubError
 
 from .answer import Model
-from .producers import CONFIG, begin
+from .producers import CONFIG, begin, supervise
 
 
 async def main() -> None:
@@ -30,6 +30,7 @@ async def main() -> None:
         Hub.from_url(os.environ["STREAMHUB_DEMO_REDIS"], config=CONFIG) as hub,
         asyncio.TaskGroup() as claims,
     ):
+        supervise(hub, model, _name())
         print("ready", flush=True)
         while order := await orders.readline():
             claims.create_task(_obey(hub, model, json.loads(order)))
@@ -38,17 +39,14 @@ async def main() -> None:
 async def _obey(hub: Hub, model: Model, order: dict[str, str]) -> None:
     error = None
     try:
-        await begin(
-            hub,
-            model,
-            f"process {os.getpid()}",
-            order["session"],
-            order["question"],
-            "continue" if order["takeover"] == "continue" else "restart",
-        )
+        await begin(hub, model, _name(), order["session"], order["question"])
     except StreamHubError as refusal:
         error = str(refusal)
     print(json.dumps({"number": order["number"], "error": error}), flush=True)
+
+
+def _name() -> str:
+    return f"process {os.getpid()}"
 
 
 if __name__ == "__main__":

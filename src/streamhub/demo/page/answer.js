@@ -55,7 +55,9 @@ export class Answer extends EventTarget {
     }
     this.#learnConnection(turn.resumed);
     if (turn.status === "lost" && this.state === "following") this.#enter("lost");
-    if (turn.status === "active" && this.state === "lost") this.#enter("reconnecting");
+    if (turn.status === "active" && this.state === "lost") {
+      this.#enter(this.#source?.readyState === EventSource.OPEN ? "following" : "reconnecting");
+    }
     if (this.#source === null && !this.over) this.#endWith(turn.status, turn.error);
     this.#draw();
   }
