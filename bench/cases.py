@@ -218,6 +218,7 @@ def _replay(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
     return {
         "hub": [partial(hub.replay, url, **stored)],
         "hub, joined": [partial(hub.replay, url, batch=True, **stored)],
+        "hub, just opened": [partial(hub.cold_replay, url, **stored)],
         "xrange": [partial(byhand.xrange, url, **stored)],
         **_peer([partial(peers.replay, url, chunks=n.replay, times=n.replays)]),
     }

@@ -136,6 +136,20 @@ async def replay(url: str, *, chunks: int, streams: int = 1, batch: bool = False
         return await replayed(url, stored, read, expected, chunks=chunks)
 
 
+async def cold_replay(url: str, *, chunks: int, streams: int) -> Figures:
+    """Read stored streams from start to end, each on a hub of its own that is opened for it."""
+
+    async def read(session_id: str) -> list[str]:
+        async with Hub.from_url(url) as hub:
+            stream = await _stored(hub, session_id)
+            return [chunk.data async for chunk in stream.subscribe()]
+
+    # What a process does once is none of theirs.
+    await read(await prepare(url, chunks=1))
+    stored = [await prepare(url, chunks=chunks) for _ in range(streams)]
+    return await replayed(url, stored, read, [TOKEN] * chunks, chunks=chunks)
+
+
 async def storm(url: str, *, subscribers: int, chunks: int) -> Figures:
     """Subscribers come all at once, and all read the stream from its start."""
     session_id = await prepare(url, chunks=chunks)

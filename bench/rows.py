@@ -238,6 +238,13 @@ ROWS: Sequence[Row] = (
         more_is_better=True,
     ),
     Row(
+        "… each on a hub that was just opened",
+        "chunks/s",
+        _ours("replay", _RATE, "hub, just opened"),
+        (("on a hub at work", _ours("replay", _RATE), None),),
+        more_is_better=True,
+    ),
+    Row(
         "reconnect storm, 1,000 subscribers of 2,000 chunks: bytes read from Redis",
         "",
         _ours("storm", "redis_bytes"),
