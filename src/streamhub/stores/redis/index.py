@@ -143,7 +143,10 @@ class Index:
 
         :raises StoreUnavailable: its shard cannot be reached, and there are feeds.
         """
-        entering = self.enlist([entry_of(claim)], claim.feeds, patient=False)
+        # What the claim had set aside may have been lost with it, and be set aside again.
+        aside = claim.generation if claim.replaced else ""
+        entry = entry_of(claim)._replace(aside=aside)
+        entering = self.enlist([entry], claim.feeds, patient=False)
         if claim.feeds or self.known(claim.session_id).text:
             await entering
         else:
@@ -187,8 +190,12 @@ class Index:
         # Once more with the first renewal, in case the shard loses its newest writes.
         self._listed[claim.session_id] = 0.0
         if set_aside:
-            entry = entry_of(claim)._replace(aside=claim.generation)
-            self.say(self.enlist([entry], claim.feeds, hasten=True))
+            self.tell_aside(claim)
+
+    def tell_aside(self, claim: Claim) -> None:
+        """What the claim has set aside is due now, if there is anything."""
+        entry = entry_of(claim)._replace(aside=claim.generation)
+        self.say(self.enlist([entry], claim.feeds, hasten=True))
 
     async def drop(self, session_id: str) -> None:
         """A session was removed. It stays on schedules: somebody may be about to claim it."""

@@ -226,22 +226,27 @@ class RedisStore(BaseStore):
     ) -> list[WriteResult | Exception]:
         """What is put back is in the index before."""
         late: dict[str, StoreUnavailable] = {}
-        for op in single:
-            if isinstance(op, Restore):
-                try:
-                    await self._index.put_back(op.claim)
-                except StoreUnavailable as error:
-                    late[op.claim.generation] = error
+        claims = [op.claim for op in single if isinstance(op, Restore)]
+        for claim in claims:
+            try:
+                await self._index.put_back(claim)
+            except StoreUnavailable as error:
+                late[claim.generation] = error
+        carried = [(call, ops) for call, ops in calls if not _is_late(ops, late)]
         if late:
-            carried = [(call, ops) for call, ops in calls if not _is_late(ops, late)]
             requests = [call for call, _ in carried]
-            found = iter(await self._written(carried, requests, None, single))
-            return [
-                late[op.claim.generation] if _is_late((op,), late) else next(found)
-                for _, ops in calls
-                for op in ops
-            ]
-        return await self._written(calls, requests, None, single)
+        found = await self._written(carried, requests, None, single)
+        for claim in claims:
+            if claim.replaced and claim.feeds and claim.generation not in late:
+                self._index.tell_aside(claim)
+        if not late:
+            return found
+        rest = iter(found)
+        return [
+            late[op.claim.generation] if _is_late(ops, late) else next(rest)
+            for _, ops in calls
+            for op in ops
+        ]
 
     async def _written(
         self,

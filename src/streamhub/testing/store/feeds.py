@@ -327,6 +327,30 @@ class FeedTests(FeedScene):
 class FeedRepairTests(Scene):
     """In addition, where the data can be lost while a producer lives."""
 
+    async def test_what_a_lost_restart_had_set_aside_is_set_aside_again(
+        self, backend: Backend, store: Store, session: str
+    ) -> None:
+        """A failover goes back to the end before the claim: the producer that puts its claim back
+        does not take it from the feed."""
+        feeds = feeds_of(store)
+        await feeds.open("save", unsaved=UNSAVED)
+        first = await claim(store, session)
+        await append(store, first, ["a"])
+        await end(store, first, Status.FINISHED, last=1)
+        roll_back = await backend.snapshot()
+        second = await claim(store, session)
+        await append(store, second, ["x"])
+        await roll_back()
+        await write(store, Restore(second, metadata=None))
+        await append(store, second, ["x"])
+        due = Due(session, second.generation)
+        await handed_out(feeds, "save", due)
+        taken = await taken_by(feeds, due, "save", "one")
+        assert first.generation == taken.info.generation
+        assert ["a"] == await texts_of(feeds, due, taken.info)
+        assert await feeds.settle(due, "save", "one", "done")
+        assert isinstance(await take(feeds, Due(session), "save", "two"), Later)
+
     async def test_a_stream_that_is_put_back_is_on_its_schedules_again(
         self, backend: Backend, store: Store, other: Store, session: str
     ) -> None:

@@ -31,6 +31,24 @@ class ScheduleTests(FeedScene):
         taken = await taken_by(feeds, Due(session, second.generation), late, "one")
         assert 1 == taken.attempt
 
+    async def test_a_claim_is_made_under_feeds_that_others_have_opened(
+        self, store: Store, other: Store, feed: str, session: str
+    ) -> None:
+        """However lately, and by whom: it is on their schedules before it stands."""
+        await claim(store, f"{session}:before")
+        await feeds_of(other).open(feed, unsaved=UNSAVED)
+        first = await claim(store, session)
+        await feeds_of(other).open(f"{feed}.2", unsaved=2 * UNSAVED)
+        await lose(store, first)
+        second = await attempt(store, session, takeover="continue")
+        assert isinstance(second, Granted)
+        assert ((feed,), UNSAVED) == (first.feeds, first.unsaved)
+        assert ((feed, f"{feed}.2"), 2 * UNSAVED) == (second.claim.feeds, second.claim.unsaved)
+        assert second.claim.feeds == (await look(other, session)).feeds
+        await end(store, second.claim, Status.FINISHED)
+        for name in second.claim.feeds:
+            await handed_out(feeds_of(other), name, Due(session))
+
     async def test_a_stream_is_handed_out_to_one_who_asks_and_comes_again(
         self, backend: Backend, store: Store, feeds: Feeds, feed: str, session: str
     ) -> None:

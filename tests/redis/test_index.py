@@ -1,0 +1,148 @@
+"""The index of sessions in Redis: what is listed by it, and what becomes of it when it is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from streamhub import Hub, HubConfig, Status
+from streamhub.stores.base import Finish, Granted, Renew
+from streamhub.stores.feeds import Due
+from streamhub.stores.redis import RedisStore
+from streamhub.stores.redis.layout.index import Entry
+from streamhub.testing.waiting import until
+
+from ..support.feed_use import use_feeds
+
+SESSIONS, DUE = "streamhub:index:{0}:sessions", "streamhub:index:{0}:feed:save:due"
+
+
+async def test_an_index_that_is_lost_alone_is_made_again(
+    redis_url: str, redis_client: redis.asyncio.Redis, session_id: str
+) -> None:
+    """As by a shard that falls back: the renewals of a producer put its session into it, and
+    whoever reads a feed makes that known again. The end is handed out as ever."""
+    client: Any = redis_client
+    store, worker = RedisStore.from_url(redis_url), RedisStore.from_url(redis_url)
+    await worker.feeds.open("save", unsaved=60.0)
+    granted = await store.claim(
+        session_id, "g", takeover="restart", lease=0.2, retention=60.0, owner="ada"
+    )
+    assert isinstance(granted, Granted)
+    await client.delete(*[key async for key in client.scan_iter("streamhub:index:*")])
+    await worker.feeds.due("save", 10, hold=1.0)
+
+    async def is_listed() -> bool:
+        await store.renew([Renew(granted.claim, 0)])
+        return session_id in [one async for one in worker.sessions(owner="ada")]
+
+    await until(is_listed)
+    assert "save" in [one.name for one in await worker.feeds.known()]
+    await store.write([Finish(granted.claim, 0, Status.FINISHED)])
+
+    async def is_due() -> bool:
+        return Due(session_id) in (await worker.feeds.due("save", 10, hold=60.0))[0]
+
+    await until(is_due)
+    later = await store.claim("later", "h", takeover="restart", lease=60.0, retention=60.0)
+    assert isinstance(later, Granted)
+    assert ("save",) == later.claim.feeds
+    await store.aclose()
+    await worker.aclose()
+
+
+async def test_a_session_that_is_about_to_be_claimed_stays_on_its_schedule(
+    redis_url: str, redis_client: redis.asyncio.Redis, session_id: str
+) -> None:
+    """Its claim is late, and a worker has found nothing there: the entry outlasts that, and the end
+    is found by it."""
+    client: Any = redis_client
+    store = RedisStore.from_url(redis_url)
+    await store.feeds.open("save", unsaved=60.0)
+    await store._index.enlist([Entry(session_id, None, 60.0, 60.0)], hasten=True)
+    found, _ = await store.feeds.due("save", 10, hold=60.0)
+    assert [Due(session_id)] == found
+    assert None is await store.feeds.take(found[0], "save", "one", lease=1.0, lost_after=0.0)
+    await store.feeds.put_off("save", {found[0]: None})
+    assert await client.zscore(DUE, session_id) == await client.zscore(SESSIONS, session_id)
+    # Once it is not to be expected any more, it goes.
+    await client.zadd(SESSIONS, {session_id: 1})
+    await client.zadd(DUE, {session_id: 1})
+    found, _ = await store.feeds.due("save", 10, hold=60.0)
+    assert None is await store.feeds.take(found[0], "save", "one", lease=1.0, lost_after=0.0)
+    await store.feeds.put_off("save", {found[0]: None})
+    assert None is await client.zscore(DUE, session_id)
+    await store.aclose()
+
+
+async def test_a_claim_that_the_index_does_not_have_is_made_again(
+    redis_url: str, redis_client: redis.asyncio.Redis, session_id: str
+) -> None:
+    """Its entry went between the two, as a slow network can have it: it is put on once more."""
+    client: Any = redis_client
+    store = RedisStore.from_url(redis_url)
+    await store.feeds.open("save", unsaved=60.0)
+    entering, lost = store._index.entering, [True]
+
+    def enter(entry: Entry, *, anybodys: bool) -> Any:
+        if lost.pop():
+            lost.append(False)
+            return entering(entry._replace(session_id="another"), anybodys=anybodys)
+        return entering(entry, anybodys=anybodys)
+
+    store._index.entering = enter  # type: ignore[method-assign]
+    granted = await store.claim(session_id, "g", takeover="restart", lease=5.0, retention=60.0)
+    assert isinstance(granted, Granted)
+    assert None is not await client.zscore(DUE, session_id)
+    await store.aclose()
+
+
+async def test_what_is_over_leaves_the_index(
+    redis_url: str, redis_client: redis.asyncio.Redis, session_id: str
+) -> None:
+    """A few entries whose time is over go with each claim; nobody has to look at their sessions."""
+    client: Any = redis_client
+    async with Hub.from_url(redis_url, config=HubConfig(host="")) as hub:
+        await client.zadd(SESSIONS, {f"gone:{n}": n + 1 for n in range(10)})
+        await client.pexpire(SESSIONS, 60_000)
+        for n in range(2):
+            await hub.register(f"{session_id}:{n}")
+        found = [info async for info in hub.sessions()]
+        assert 2 == await client.zcard(SESSIONS)
+    assert [None, None] == [info.host for info in found]
+    assert all(info.updated is not None for info in found)
+
+
+async def test_g11_every_key_of_the_index_has_a_ttl(
+    redis_url: str, redis_client: redis.asyncio.Redis, session_id: str
+) -> None:
+    """And so has every key of what is set aside, listed as dead or done."""
+    client: Any = redis_client
+    async with Hub.from_url(redis_url) as hub:
+        await use_feeds(hub, session_id)
+        keys = [key async for key in client.scan_iter()]
+        assert [] == [key for key in keys if await client.pttl(key) <= 0]
+        assert {SESSIONS.encode(), DUE.encode()} < set(keys)
+
+
+@pytest.mark.parametrize("owner", [None, "ada"])
+async def test_a_listing_asks_for_nobody_elses_keys(
+    redis_url: str, redis_client: redis.asyncio.Redis, owner: str | None
+) -> None:
+    """Neither those of other programs, which SCAN would go through, nor, of one owner's sessions,
+    those of other owners."""
+    client: Any = redis_client
+    async with Hub.from_url(redis_url) as hub:
+        for n in range(6):
+            await hub.register(f"chat:{n}", owner="ada" if n % 3 == 0 else "bob")
+        await client.config_resetstat()
+        found = {info.session_id async for info in hub.sessions(owner=owner)}
+        calls = {
+            name.removeprefix("cmdstat_"): stats["calls"]
+            for name, stats in (await client.info("commandstats")).items()
+        }
+    assert {f"chat:{n}" for n in range(0, 6, 3 if owner else 1)} == found
+    assert "scan" not in calls
+    assert calls["hmget"] <= 2 * len(found) + 6  # renewals come in between
