@@ -352,7 +352,7 @@ class Hub:
             max_attempts=max_attempts,
             max_unsaved=max_unsaved,
             timeout=timeout,
-            give_up_after=self._config.give_up_after,
+            config=self._config,
         )
 
     def supervise(

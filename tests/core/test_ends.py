@@ -314,6 +314,19 @@ async def test_the_end_of_a_dead_producer_is_lost_after_a_grace(hub: Hub, sessio
     assert Status.LOST is (await stream.info()).status
 
 
+async def test_a_dead_producer_is_found_though_nothing_told_of_it(
+    make_hub: MakeHub, session_id: str
+) -> None:
+    """A worker that has just found nothing to do for a long time looks again in time."""
+    hub = make_hub(HubConfig(lease=0.2))
+    async with hub.ends("save", lost_after=0.2) as ends:
+        waiting = asyncio.create_task(within(anext(ends)))
+        # It has looked, and sleeps.
+        await asyncio.wait([waiting], timeout=0.3)
+        await crash(hub._store, session_id, ["a"], lease=0.2)
+        assert Status.LOST is (await waiting).status
+
+
 async def test_who_continues_in_time_ends_the_stream_once(hub: Hub, session_id: str) -> None:
     """No end is told of what was lost and is continued within the grace."""
     async with hub.ends("save", lost_after=20.0) as ends:

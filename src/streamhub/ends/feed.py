@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from ..chunks import Item
+from ..config import HubConfig
 from ..engine import Engine
 from ..errors import (
     HubClosed,
@@ -33,6 +34,8 @@ logger = logging.getLogger("streamhub")
 _OPEN_EVERY = 60.0
 # How many that are due are asked for at once: most of them, of running streams, are for later.
 _MOST_AT_ONCE = 64
+# However soon a dead producer is to be found: who has nothing to do looks no more often.
+_SHORTEST_REST = 1.0
 # How long one is put off that cannot be read, and the waits for a store that is away.
 _DAMAGED = 300.0
 _SHORTEST_WAIT = 0.05
@@ -65,7 +68,7 @@ class Ends(AsyncIterator[TakenEnd]):
         max_attempts: int,
         max_unsaved: float,
         timeout: float,
-        give_up_after: float,
+        config: HubConfig,
     ) -> None:
         check_feed(name)
         if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
@@ -77,8 +80,13 @@ class Ends(AsyncIterator[TakenEnd]):
         self._started, self._store, self._name = started, store, name
         self._feeds = feeds_of(store)
         self._lost_after, self._max_unsaved = lost_after, max_unsaved
+        # A stream that is claimed makes no news, nor does the death of its producer.
+        self._longest_rest = max(lost_after + config.lease, _SHORTEST_REST)
         self._conditions = Conditions(
-            lease=lease, timeout=timeout, max_attempts=max_attempts, give_up_after=give_up_after
+            lease=lease,
+            timeout=timeout,
+            max_attempts=max_attempts,
+            give_up_after=config.give_up_after,
         )
         self._engine: Engine | None = None
         self._watch: Watch | None = None
@@ -171,7 +179,7 @@ class Ends(AsyncIterator[TakenEnd]):
             if isinstance(wait, Exception):
                 raise wait
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(min(wait, self._longest_rest)):
                     await self._news.wait()
 
     async def _look(self) -> float | Exception:
