@@ -13,11 +13,11 @@ from weakref import WeakSet
 
 from .config import HubConfig
 from .errors import HubClosed, HubInOtherLoop, HubInOtherProcess
-from .producing.cancelling import OnCancel, Production
 from .producing.claiming import claim
 from .producing.ending import OnEnd
 from .producing.leases import Leases
 from .producing.producer import Producer
+from .producing.production import OnCancel, Production
 from .producing.writer import Writer
 from .reading.watcher import Watcher
 from .signals import is_cancelled

@@ -20,8 +20,8 @@ from .errors import (
 from .ids import check_owner, check_request, check_session_id
 from .lookup import Lookup, wait_registered
 from .producing import sources
-from .producing.cancelling import OnCancel
 from .producing.ending import OnEnd
+from .producing.production import OnCancel
 from .reading.listing import listed, listed_with_metadata
 from .reading.replay import parse_after
 from .statistics import HubStatistics

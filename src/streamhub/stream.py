@@ -22,9 +22,9 @@ from .errors import (
     storable,
 )
 from .ids import message_token
-from .producing.cancelling import Production
 from .producing.measure import check_message, plain
 from .producing.phase import Stopping
+from .producing.production import Production
 from .producing.receiving import Inbox, Receiver
 from .producing.sources import Source, produce
 from .reading.replay import parse_after

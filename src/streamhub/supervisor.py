@@ -22,8 +22,8 @@ from .errors import (
     StoreUnsupported,
 )
 from .producing import sources
-from .producing.cancelling import Production, comes_of_closing
 from .producing.ending import OnEnd
+from .producing.production import Production, comes_of_closing
 from .stores.base import Refused
 from .stores.feeds import SUPERVISE, Due, Feeds
 from .stream import LiveStream

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..chunks import Cursor
 from ..errors import InvalidChunk, ProducerFenced, StoreUnavailable, StreamClosed
-from .cancelling import comes_of_closing
+from .production import comes_of_closing
 
 __all__ = ["Published", "Source", "check", "close_unused", "feed", "produce"]
 

@@ -11,8 +11,8 @@ from .. import hub, stream, supervisor
 from ..chunks import Cursor, End, SessionInfo, Status
 from ..config import HubConfig
 from ..producing import sources
-from ..producing.cancelling import OnCancel
 from ..producing.ending import OnEnd
+from ..producing.production import OnCancel
 from ..statistics import HubStatistics
 from ..stores.base import Store, Takeover
 from ..supervisor import LostSession
