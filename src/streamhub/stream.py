@@ -349,6 +349,25 @@ class LiveStream:
         finally:
             self._engine.watcher.detach(view)
 
+    async def wait_replaced(self, stream_id: str | None = None) -> None:
+        """Wait until the session holds another stream than the one that ``SessionInfo.stream_id``
+        names: the next answer of a chat, for one. By default, than the one of this handle.
+
+        :raises SessionNotFound: there is no such session (any more).
+        """
+        self._engine.check()
+        view = self._engine.watcher.attach(self._session_id)
+        try:
+            while True:
+                info = await view.wait_info()
+                if stream_id is None and not self._is_mine(info):
+                    return
+                if stream_id not in (None, info.stream_id):
+                    return
+                await view.wait_news()
+        finally:
+            self._engine.watcher.detach(view)
+
     async def done(self) -> bool:
         """Whether the stream has ended or is lost.
 

@@ -12,6 +12,7 @@ from playwright.async_api import Page, Response
 
 from streamhub import Hub, LiveStream
 from streamhub.formats.endings import told_of
+from streamhub.testing.waiting import until
 
 from ..conftest import RunPython, Serve
 from ..support.chromium import Pages
@@ -49,8 +50,17 @@ async def page(request):
 async def events(request):
     return SSEResponse(await hub.get(request.path_params["session"], wait=10), retry=0.1)
 
+async def answers(request):
+    stream = hub.get(request.path_params["session"])
+    return SSEResponse(stream, follow_next=True, retry=0.1)
+
 app = Starlette(
-    routes=[Route("/", page), Route("/events/{session:path}", events)], lifespan=lifespan
+    routes=[
+        Route("/", page),
+        Route("/events/{session:path}", events),
+        Route("/answers/{session:path}", answers),
+    ],
+    lifespan=lifespan,
 )
 """
 
@@ -309,7 +319,7 @@ async def test_g8_a_killed_producer_is_an_error_and_its_successor_is_read_on(
     session_id: str,
     redis_url: str,
 ) -> None:
-    """The tab hears ``error`` with status ``lost``, keeps asking, and gets the rest from the
+    """The tab hears ``error`` with status ``lost`` once, keeps asking, and gets the rest from the
     producer that continues, once each."""
     server = await serve(APP, redis_url)
     producer = await run_python(PRODUCE, redis_url, session_id, "restart", str(LEASE))
@@ -320,6 +330,12 @@ async def test_g8_a_killed_producer_is_an_error_and_its_successor_is_read_on(
     await follower.seen(2)
     await producer.kill()
     lost = (await follower.seen(3))[2]
+    asked = len(follower.statuses)
+
+    async def has_come_back() -> bool:
+        return len(follower.statuses) >= asked + 3
+
+    await until(has_come_back)
     stream, created = await hub.register(session_id, takeover="continue")
     await publish(stream, 3)
     await stream.close()
@@ -334,7 +350,37 @@ async def test_g8_a_killed_producer_is_an_error_and_its_successor_is_read_on(
     assert [*numbered(first, 1, 2), *numbered(second, 3)] == kept[:-1]
     assert first < second
     assert ("end", "finished") == (kept[-1][0], json.loads(kept[-1][1])["status"])
-    assert {"lost"} == {json.loads(event[1])["status"] for event in events if event[0] == "error"}
+    assert ["lost"] == [json.loads(event[1])["status"] for event in events if event[0] == "error"]
+
+
+async def test_a_page_follows_the_answers_of_a_chat(
+    serve: Serve, page: Page, hub: Hub, session_id: str, redis_url: str
+) -> None:
+    """From before the first on, one after the other, with an EventSource that it never closes; a
+    cut connection between two of them changes nothing."""
+    server = await serve(APP, redis_url)
+    await page.goto(server.url)
+    follower = Follower(page, f"/answers/{session_id}")
+    await follower.follow()
+
+    async def has_come_back() -> bool:
+        return len(follower.statuses) >= 2
+
+    await until(has_come_back)
+    for number in range(3):
+        stream, _ = await hub.register(session_id)
+        await publish(stream, number)
+        await stream.close()
+        await follower.seen(2 + 3 * number)
+        if number == 1:
+            # As if the connection had been cut: it goes on from the last event.
+            await page.context.set_offline(True)
+            await page.context.set_offline(False)
+    events = await follower.seen(8)
+
+    assert ["message", "end", *["reset", "message", "end"] * 2] == [event[0] for event in events]
+    assert ["<0>", "<1>", "<2>"] == [event[1] for event in events if event[0] == "message"]
+    assert {200} == set(follower.statuses)
 
 
 async def test_a_failure_is_told_once(

@@ -9,15 +9,18 @@ import httpx
 import pytest
 import redis.asyncio
 from httpx import AsyncClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
 
 from streamhub import Hub, HubConfig, LiveStream
 from streamhub.formats.endings import told_of
-from streamhub.http import create_app
+from streamhub.http import StreamResponse, create_app
 
 from ..conftest import MakeHub
 from ..support.redis_stage import chunks
 from .conftest import Open
-from .serving import events, follow, lines, path_of, stored
+from .serving import events, follow, lines, nothing_is_held, path_of, stored
 
 
 async def text_breaks_off(
@@ -114,6 +117,64 @@ async def test_a_lost_producer(
         (event.event, json.loads(event.data)["status"]) for event in (error, *again)
     ]
     await text_breaks_off(client, path_of(session_id))
+
+
+async def test_a_loss_is_told_once(make_hub: MakeHub, open_client: Open, session_id: str) -> None:
+    """In words for users. An EventSource comes back with that event's id, slowly, and hears nothing
+    more of it until somebody goes on; of the next loss it hears again."""
+    hub, producing, continuing = (make_hub(HubConfig(lease=0.5)) for _ in range(3))
+    client = await open_client(create_app(hub))
+    stream, _ = await producing.register(session_id)
+    await stored(stream, "a")
+    await producing.aclose()
+    path = path_of(session_id)
+    first = await client.get(path)
+    told = events(first.content)[-1]
+    quiet = [await client.get(path, headers={"last-event-id": told.id}) for _ in range(2)]
+    stream, _ = await continuing.register(session_id, takeover="continue")
+    async with follow(client, path, after=told.id) as response:
+        await stream.publish("b")
+        seen = await response.next()
+        await continuing.aclose()
+        again = await response.next()
+        raw = response.raw
+
+    assert told_of("lost") == json.loads(told.data)["error"]
+    assert b"retry: 10000\n" in first.content
+    assert [(200, b"retry: 10000\n:\n")] * 2 == [(one.status_code, one.content) for one in quiet]
+    assert "b" == seen.data
+    assert raw.startswith(b"retry: 3000\n")
+    assert ("error", "lost") == (again.event, json.loads(again.data)["status"])
+
+
+async def test_a_reader_follows_one_stream_after_the_other(
+    hub: Hub, open_client: Open, session_id: str
+) -> None:
+    """With ``follow_next``: the next answer begins in the same response, and for who comes back
+    after the end; who comes before any is told to come again."""
+
+    async def respond(request: Request) -> StreamResponse:
+        return StreamResponse(hub.get(session_id), face="sse", follow_next=True, heartbeat=0.05)
+
+    client = await open_client(Starlette(routes=[Route("/", respond)]))
+    early = await client.get("/")
+    stream, _ = await hub.register(session_id)
+    await stored(stream, "a")
+    async with follow(client, "/") as response:
+        await stream.close()
+        seen = await response.take(2)
+        async with follow(client, "/", after=seen[-1].id) as late:
+            await late.until_raw(b":\n")
+            stream, _ = await hub.register(session_id)
+            await stored(stream, "b")
+            await stream.fail("x")
+            seen += await response.take(3)
+            others = await late.take(3)
+
+    assert (200, b"retry: 5000\n:\n") == (early.status_code, early.content)
+    assert ["message", "end", "reset", "message", "error"] == [event.event for event in seen]
+    assert seen[2:] == others
+    await nothing_is_held(hub)
 
 
 async def test_a_continued_session_reads_on(

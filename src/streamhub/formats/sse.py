@@ -15,7 +15,16 @@ from ..chunks import Chunk, Cursor, SessionInfo
 from .format import Ending
 from .json_text import encode as encode_json
 
-__all__ = ["HEARTBEAT", "SSE", "Event", "EventParser", "SSEFormat", "encode", "encode_retry"]
+__all__ = [
+    "HEARTBEAT",
+    "SSE",
+    "TOLD_OF_LOSS",
+    "Event",
+    "EventParser",
+    "SSEFormat",
+    "encode",
+    "encode_retry",
+]
 
 #: A comment. No blank line follows: parsers exist that take one for an event.
 HEARTBEAT = b":\n"
@@ -29,14 +38,25 @@ _LONGEST_RETRY = 15
 _OWN_EVENTS = frozenset({"end", "error", "reset"})
 
 
+#: What the id of a ``lost`` event ends with: who comes back with it was told.
+TOLD_OF_LOSS = "-lost"
+
+
 class SSEFormat:
-    """See :class:`Format`."""
+    """See :class:`Format`.
+
+    :param told: the cursor at which the client has heard already that the producer is lost: an
+        EventSource comes back to see whether anybody goes on, and is not to be told each time.
+    """
 
     name = "sse"
     media_type = "text/event-stream"
     heartbeat = HEARTBEAT
     explicit = True
     stateless = True
+
+    def __init__(self, *, told: str | None = None) -> None:
+        self._told = told
 
     def begin(self, info: SessionInfo) -> bytes:
         return b""
@@ -54,9 +74,14 @@ class SSEFormat:
     def end(self, ending: Ending) -> bytes:
         cursor = None if ending.cursor is None else str(ending.cursor)
         facts = {"status": ending.status, "cursor": cursor}
+        event_id = cursor
+        if ending.status == "lost" and cursor is not None:
+            if cursor == self._told:
+                return HEARTBEAT
+            event_id = cursor + TOLD_OF_LOSS
         if not ending.quiet:
             facts["error"] = ending.error
-        return encode(_json(facts), event="end" if ending.quiet else "error", id=cursor)
+        return encode(_json(facts), event="end" if ending.quiet else "error", id=event_id)
 
 
 SSE = SSEFormat()

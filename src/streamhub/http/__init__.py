@@ -8,7 +8,8 @@ try:
     from .error_handlers import error_handlers
     from .faces import Face
     from .lifespan import lifespan
-    from .responses import SSEResponse, StreamResponse, UIMessageStreamResponse
+    from .responses import StreamResponse
+    from .single_face import SSEResponse, UIMessageStreamResponse
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] != "starlette":
         raise

@@ -35,6 +35,7 @@ class Body:
     :param on_reset: whether a new epoch may be sent; asked when it begins.
     :param show_errors: whether the client may see why a session cannot be read to its end, which
         may be the text of an exception.
+    :param follow_next: whether the end of a stream is followed by the next one of the session.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Body:
         buffer: int,
         on_reset: Callable[[], Awaitable[bool]] | None = None,
         show_errors: bool = False,
+        follow_next: bool = False,
     ) -> None:
         """:raises InvalidCursor: ``after`` is malformed."""
         self._stream = stream
@@ -55,6 +57,10 @@ class Body:
         self._buffer = buffer
         self._on_reset = on_reset
         self._show_errors = show_errors
+        self._follow_next = follow_next
+        #: Which stream of the session this is, and whether its end was said.
+        self._stream_id: str | None = None
+        self._ended = False
         self._encoding: Encoding | None = None
         self._resumes = after is not None and after != "now"
         self._subscription = self._subscribe(after)
@@ -69,6 +75,8 @@ class Body:
         self.over = False
         #: Whether the end could not be said, so that the response is to break off.
         self.broken = False
+        #: Whether the end was that the producer is lost: the client may come again.
+        self.lost = False
 
     async def open(self) -> bytes | None:
         """What there is to send at once, maybe nothing yet; None for a client that has all of an
@@ -86,7 +94,10 @@ class Body:
             return self.end(error)
         stored = self._subscription.cursor != info.last
         if self._resumes and not stored and info.status in _ENDED:
-            return None
+            if not self._follow_next:
+                return None
+            self._ended, self._stream_id = True, info.stream_id
+            return b""
         begun = self._begin(info)
         if not stored:
             return begun
@@ -104,6 +115,10 @@ class Body:
         Safe to cancel: nothing is lost by it.
         """
         try:
+            if self._ended:
+                await self._stream.wait_replaced(self._stream_id)
+                self._ended = False
+                self._begin_anew(self._replacement())
             if self._replaced is None:
                 try:
                     return self._row(self._ready or await self._take())
@@ -135,6 +150,7 @@ class Body:
 
     def _begin(self, info: SessionInfo) -> bytes:
         """What comes before the first chunk."""
+        self._stream_id = info.stream_id
         if self._batch and self._subscription.cursor != info.last:
             self._joined_to = info.last
         if self._format.stateless:
@@ -175,10 +191,16 @@ class Body:
         return self._encoding.encode(row)
 
     def _say(self, ending: Ending) -> bytes:
-        self.over = True
         said = self._format.end(ending)
+        self._ended = self._follow_next and said is not None and ending.status in _ENDED
+        self.over = not self._ended
         self.broken = said is None
+        self.lost = ending.status == Status.LOST
         return said or b""
+
+    def _replacement(self) -> StreamReplaced:
+        cursor = self._subscription.cursor or Cursor(0, 0)
+        return StreamReplaced(self._stream.session_id, cursor, None)
 
     def _begin_anew(self, replaced: StreamReplaced) -> None:
         """Go on with the epoch that the session has now."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from starlette.requests import Request
 
 from ..chunks import Cursor, Status
+from ..formats.sse import TOLD_OF_LOSS
 from .problems import BadRequest, Problem
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "seconds_of",
     "shortened",
     "status_of",
+    "told_of_loss",
 ]
 
 _SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
@@ -28,7 +30,14 @@ _LONGEST = 80
 
 def cursor_of(request: Request) -> str | None:
     """Where the client stands. Its header is newer than the address that it began with."""
-    return request.headers.get("last-event-id") or request.query_params.get("after") or None
+    cursor = request.headers.get("last-event-id") or request.query_params.get("after") or ""
+    return cursor.removesuffix(TOLD_OF_LOSS) or None
+
+
+def told_of_loss(request: Request) -> str | None:
+    """The cursor at which the client was told that the producer is lost, if it comes from there."""
+    cursor = request.headers.get("last-event-id") or request.query_params.get("after") or ""
+    return cursor.removesuffix(TOLD_OF_LOSS) if cursor.endswith(TOLD_OF_LOSS) else None
 
 
 def held_cursor(

@@ -17,16 +17,17 @@ from starlette.types import Message, Receive, Scope, Send
 from ..chunks import Cursor
 from ..errors import HubClosed, StreamHubError
 from ..formats.format import Format
+from ..formats.sse import HEARTBEAT
 from ..lookup import Lookup
 from ..stream import LiveStream, check_buffer
 from .body import Body
 from .disconnects import unless_gone
-from .faces import FACES, Face, face_of, ui_message_face
+from .faces import FACES, Face, face_of
 from .heartbeat import Heartbeat
 from .problems import BadRequest, not_found
-from .queries import cursor_of, held_cursor
+from .queries import cursor_of, held_cursor, told_of_loss
 
-__all__ = ["FaceName", "SSEResponse", "StreamResponse", "UIMessageStreamResponse"]
+__all__ = ["FaceName", "Found", "StreamResponse"]
 
 FaceName = Literal["sse", "ndjson", "text"]
 
@@ -35,6 +36,12 @@ Found = LiveStream | None
 
 #: What keeps caches and proxies from holding back what is streamed.
 UNBUFFERED = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+
+# In seconds, how long an EventSource waits before it looks again whether somebody goes on with what
+# was lost, or has begun what is not there yet; and otherwise, as browsers do by themselves.
+_LOST_RETRY = 10.0
+_MISSING_RETRY = 5.0
+_USUAL_RETRY = 3.0
 
 # What is handed to the server at once, which waits while a client does not read.
 _PIECE = 64 * 1024
@@ -79,6 +86,9 @@ class StreamResponse(Response):
     :param retry: how many seconds an EventSource is to wait before it connects again.
     :param on_reset: asked before a new epoch is sent, which may be somebody else's: False ends
         the response as if the session was gone.
+    :param follow_next: whether the response goes on where the session has ended, with the next one
+        that begins in it: ``end`` is followed by ``reset`` then. Who comes to a session that is
+        not there is told to come again, if the face can say so, as ``sse`` can.
     :param show_errors: whether the client is told why a session has failed or cannot be read, which
         is the text of the producer's exception as a rule. Without it, it hears that it is so.
     :param buffer: as for :meth:`streamhub.LiveStream.subscribe`.
@@ -96,6 +106,7 @@ class StreamResponse(Response):
         heartbeat: float = 15.0,
         retry: float | None = None,
         on_reset: Callable[[], Awaitable[bool]] | None = None,
+        follow_next: bool = False,
         show_errors: bool = False,
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
@@ -124,6 +135,7 @@ class StreamResponse(Response):
         self._heartbeat = heartbeat
         self._retry = retry
         self._on_reset = on_reset
+        self._follow_next = follow_next
         self._show_errors = show_errors
         self._more_headers = dict(headers or {})
         face_headers = {} if face is None else face.headers
@@ -186,7 +198,7 @@ class StreamResponse(Response):
                 stream = await self._find(request)
                 if stream is None:
                     # Whatever else is wrong with the request: ids cannot be probed by it.
-                    return not_found() if face is None else face.missing()
+                    return self._missing(face or (face_of(request) if self._follow_next else None))
                 face = face or face_of(request)
                 if face.follows is not None and not face.follows(await stream.info()):
                     return face.missing()
@@ -195,6 +207,15 @@ class StreamResponse(Response):
                 return (face or face_of(request)).refusal(error)
         except BadRequest as error:
             return error.problem
+
+    def _missing(self, face: Face | None) -> Response:
+        if face is None:
+            return not_found()
+        if self._follow_next and face.retry is not None:
+            # Upon a 404 an EventSource would give up for good.
+            seconds = _MISSING_RETRY if self._retry is None else self._retry
+            return Response(face.retry(seconds) + HEARTBEAT, media_type="text/event-stream")
+        return face.missing()
 
     async def _find(self, request: Request) -> Found:
         stream = self._stream
@@ -216,6 +237,7 @@ class StreamResponse(Response):
             buffer=self._buffer,
             on_reset=self._on_reset,
             show_errors=self._show_errors,
+            follow_next=self._follow_next,
         )
         try:
             first = await body.open()
@@ -263,6 +285,8 @@ class StreamResponse(Response):
             return
         if self._retry is not None and face.retry is not None:
             piece = face.retry(self._retry) + piece
+        # Where the client waits longer than usual, until there is something to wait less for.
+        slow = self._retry is None and told_of_loss(Request(scope)) is not None
         if not piece and not body.over:
             # Some servers and middleware keep the headers back until there is a body.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
@@ -272,6 +296,10 @@ class StreamResponse(Response):
                 if sent.over:
                     return
                 sent.may_end = False
+                if body.lost and self._retry is None and face.retry is not None:
+                    piece = face.retry(_LOST_RETRY) + piece
+                elif slow and piece and piece != format_.heartbeat and face.retry is not None:
+                    piece, slow = face.retry(_USUAL_RETRY) + piece, False
                 for start in range(0, len(piece), _PIECE):
                     part = piece if len(piece) <= _PIECE else piece[start : start + _PIECE]
                     await send({"type": "http.response.body", "body": part, "more_body": True})
@@ -303,93 +331,3 @@ class _Sent:
         self.over = False
         #: Whether nothing is half sent, and clients see that it has not ended where it just closes.
         self.may_end = False
-
-
-class SSEResponse(StreamResponse):
-    """A session as Server-Sent Events: :class:`StreamResponse` with ``face="sse"``.
-
-    ::
-
-        @app.get("/chat/{chat}/events")
-        async def events(chat: str):
-            return SSEResponse(hub.get(f"chat:{chat}", wait=5))
-    """
-
-    def __init__(
-        self,
-        stream: Found | Awaitable[Found],
-        *,
-        after: Cursor | str | None = None,
-        batch_replay: bool = False,
-        buffer: int = 256,
-        heartbeat: float = 15.0,
-        retry: float | None = None,
-        on_reset: Callable[[], Awaitable[bool]] | None = None,
-        show_errors: bool = False,
-        headers: Mapping[str, str] | None = None,
-        background: BackgroundTask | None = None,
-    ) -> None:
-        super().__init__(
-            stream,
-            face="sse",
-            after=after,
-            batch_replay=batch_replay,
-            buffer=buffer,
-            heartbeat=heartbeat,
-            retry=retry,
-            on_reset=on_reset,
-            show_errors=show_errors,
-            headers=headers,
-            background=background,
-        )
-
-
-class UIMessageStreamResponse(StreamResponse):
-    """A session as a UI message stream, always from its start, as ``useChat`` expects it.
-
-    A chunk of text becomes a ``text-delta``. Parts that the application publishes pass through:
-    JSON objects in chunks of event type ``"ui"``, and chunks that are whole ``data: {…}`` frames
-    (as pydantic-ai's adapter yields them). A chunk of any other event type becomes the data part
-    ``data-<event>``. What the application left out, as ``start`` and ``finish``, is put around.
-
-    A cancel is an ``abort`` part; a failed or lost producer an ``error`` part, so that it never
-    looks like a finished answer. A server that shuts down breaks the connection.
-
-    :param stream: as for :class:`StreamResponse`; but None answers 204, as ``useChat`` expects it
-        of an unknown session.
-    :param resume: for ``GET {api}/{chat}/stream``: answer 204 for a session that has ended, too.
-    :param replay_ended: with ``resume``: replay one that has ended, while it is stored.
-    :param message_id: of the assistant's message; by default the same for all of one epoch, so
-        that a resumed stream replaces what the client has of it.
-    :param error_text: what a client is told of a failure. It is given ``failed``, ``lost``, … and
-        the reason, which may be the text of an exception of the producer's. By default a client
-        hears nothing of the reason.
-    """
-
-    def __init__(
-        self,
-        stream: Found | Awaitable[Found],
-        *,
-        resume: bool = False,
-        replay_ended: bool = False,
-        message_id: str | None = None,
-        error_text: Callable[[str, str], str] | None = None,
-        buffer: int = 256,
-        heartbeat: float = 15.0,
-        headers: Mapping[str, str] | None = None,
-        background: BackgroundTask | None = None,
-    ) -> None:
-        super().__init__(
-            stream,
-            face=ui_message_face(
-                resume=resume,
-                replay_ended=replay_ended,
-                message_id=message_id,
-                error_text=error_text,
-            ),
-            buffer=buffer,
-            heartbeat=heartbeat,
-            show_errors=error_text is not None,
-            headers=headers,
-            background=background,
-        )

@@ -25,7 +25,7 @@ from ..disconnects import unless_gone
 from ..late_hub import HubOf, hub_of
 from ..origins import check_origins, comes_from_elsewhere
 from ..problems import BadRequest, Problem, not_found, nothing, problem_of
-from ..responses import UIMessageStreamResponse
+from ..single_face import UIMessageStreamResponse
 from .answering import Answer, Answering, Call
 from .questions import Question, body_of, question_of
 

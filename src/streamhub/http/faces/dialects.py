@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import HubClosed, StoreUnavailable, StreamHubError
-from ...formats.format import Ending
+from ...formats.format import Ending, Format
 from ...formats.ndjson import NDJSON as NDJSON_FORMAT
 from ...formats.sse import SSE as SSE_FORMAT
-from ...formats.sse import encode_retry
+from ...formats.sse import SSEFormat, encode_retry
 from ...formats.text import TEXT as TEXT_FORMAT
 from ..problems import STORE_AWAY, nothing, problem_of
+from ..queries import told_of_loss
 from .face import Face
 
 __all__ = ["FACES", "NDJSON", "SSE", "TEXT"]
@@ -29,8 +31,13 @@ def _come_again(error: StreamHubError) -> Response:
     return Response(body, media_type=SSE_FORMAT.media_type)
 
 
+def _events(request: Request) -> Format:
+    told = told_of_loss(request)
+    return SSE_FORMAT if told is None else SSEFormat(told=told)
+
+
 SSE = Face(
-    format=lambda request: SSE_FORMAT,
+    format=_events,
     # Upon a 204 an EventSource stops.
     complete=nothing,
     refusal=_come_again,
