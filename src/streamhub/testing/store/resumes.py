@@ -7,6 +7,7 @@ import pytest
 from ...chunks import SessionInfo, Status
 from ...errors import SessionNotFound
 from ...stores.base import Claim, Granted, Refused, Release, Restore, Restored, Store, Stored
+from ...stores.feeds import Due, Taken
 from ..scene import Scene, new_generation
 from ..waiting import until
 from .steps import append, claim, end, look, lose, texts, write
@@ -69,6 +70,22 @@ class ResumeTests(Scene):
         assert isinstance(answer, Refused)
         assert status is answer.info.status
         assert first.generation == (await look(store, session)).generation
+
+    async def test_what_a_feed_has_taken_for_lost_is_resumed(
+        self, store: Store, session: str
+    ) -> None:
+        """Its end as lost was handed out: the one that follows is another."""
+        feeds = store.feeds
+        assert feeds is not None
+        await feeds.open("resumes", unsaved=60.0)
+        first = await claim(store, session)
+        await append(store, first, ["a"])
+        await lose(store, first, last=1)
+        taken = await feeds.take(Due(session), "resumes", "one", lease=60.0, lost_after=0.0)
+        assert isinstance(taken, Taken)
+        second = (await _resumed(store, session)).claim
+        assert (first.epoch, 1) == (second.epoch, second.base)
+        assert Status.ACTIVE is (await look(store, session)).status
 
     async def test_a_lost_session_that_was_cancelled_is_not_resumed(
         self, store: Store, session: str
