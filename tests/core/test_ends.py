@@ -244,6 +244,20 @@ async def test_a_cancelled_worker_leaves_nothing_to_its_lease(hub: Hub, when: st
         await end.done()
 
 
+async def test_a_worker_that_is_stopped_costs_no_attempt(hub: Hub) -> None:
+    """However often the workers are deployed while they save an end, it is not given up."""
+    await _ended(hub)
+    for _ in range(3):
+        with pytest.raises(asyncio.CancelledError):
+            async with hub.ends("save", max_attempts=1) as ends:
+                assert 1 == (await _next(ends)).attempt
+                raise asyncio.CancelledError
+    async with hub.ends("save", max_attempts=1) as ends:
+        end = await _next(ends)
+        assert 1 == end.attempt
+        await end.done()
+
+
 async def test_a_wait_that_is_given_up_loses_nothing(hub: Hub) -> None:
     """Who asks again, in the same block, gets what came meanwhile."""
     async with hub.ends("save", lease=300.0) as ends:

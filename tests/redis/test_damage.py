@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from itertools import product
 
 import pytest
@@ -19,6 +19,7 @@ from streamhub import (
 from streamhub.chunks import Terms
 from streamhub.producing.producer import Producer
 from streamhub.stores.base import Claim, Granted, HasHoles, Restore, Restored, Stored
+from streamhub.testing.waiting import until
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import (
@@ -316,3 +317,34 @@ async def test_g9_garbage_on_the_cancel_channel_cancels_nothing(stage: Stage) ->
     assert reader is not None
     assert Status.CANCELLED == await reader.cancel(wait=BOUND)
     assert "12" == await reader.text()
+
+
+async def test_an_end_that_cannot_be_read_holds_up_no_other(stage: Stage) -> None:
+    """A worker gets what comes after it; it is tried again, and given up in the end."""
+    hub = stage.hub(QUIET)
+    for session_id in ("broken", "whole"):
+        stream = await claimed(hub, session_id)
+        await stream.publish("kept")
+        await stream.close()
+        if session_id == "broken":
+            ((entry, _),) = await stage.client.xrange(CHUNKS)
+            await stage.client.delete(CHUNKS)
+            await stage.client.xadd(CHUNKS, {"other": "x"}, id=entry)
+
+    async with hub.ends("damage", max_attempts=1) as ends, asyncio.timeout(BOUND):
+        end = await anext(ends)
+        assert "whole" == end.session_id
+        await end.done()
+        waiting = asyncio.create_task(anext(ends))
+
+        async def reasons() -> list[str]:
+            return [dead.error async for dead in ends.dead()]
+
+        await until(lambda: _is_any(reasons()))
+        waiting.cancel()
+        (reason,) = await reasons()
+        assert "unreadable log entry" in reason
+
+
+async def _is_any(found: Awaitable[list[str]]) -> bool:
+    return bool(await found)

@@ -230,6 +230,10 @@ class Ends(AsyncIterator[TakenEnd]):
             return
         try:
             items = await self._items(answer)
+        except SessionCorrupted as error:
+            # It is no reason to keep the others waiting.
+            await hold.not_done(f"its chunks could not be read: {error}")
+            return
         except BaseException:
             await hold.not_done("its chunks could not be read", at_once=True)
             raise

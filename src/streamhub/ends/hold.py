@@ -172,7 +172,7 @@ class Hold:
         self._settled.set()
         try:
             await self._feeds.put_off(
-                self._feed, {self._due: after if outcome == "again" else None}
+                self._feed, {self._due: after if outcome in ("again", "back") else None}
             )
         except StoreUnavailable as away:
             # No harm: whoever looks after it next finds how it stands.
@@ -180,14 +180,14 @@ class Hold:
 
     async def not_done(self, error: str, *, at_once: bool = False) -> None:
         """Give it back because it was not done; never raises. One that is left in peace by its
-        worker, and not failed, comes again ``at_once`` and is never given up for that."""
+        worker, and not failed, comes again ``at_once``, and that was no attempt."""
         attempt = self.taken.attempt
         try:
             async with self._settling:
                 if not self.held:
                     return
                 if at_once:
-                    await self._settle("again", 0.0, error)
+                    await self._settle("back", 0.0, error)
                 elif attempt < self._conditions.max_attempts:
                     await self._settle("again", backoff(attempt), error)
                 else:

@@ -120,8 +120,9 @@ class FeedInfo(msgspec.Struct, frozen=True):
     oldest: float
 
 
-#: ``again``: it is due after a while; ``dead``: given up.
-Outcome = Literal["done", "again", "dead"]
+#: ``again``: it is due after a while; ``back``: so, too, and it counts as never handed out;
+#: ``dead``: given up.
+Outcome = Literal["done", "again", "back", "dead"]
 
 
 class Feeds(Protocol):
@@ -192,7 +193,8 @@ class Feeds(Protocol):
         error: str = "",
     ) -> bool:
         """Give the end back, once and for all (``done``, ``dead``) or until ``after`` seconds have
-        passed. False: the worker does not have it any more, and nothing was changed.
+        passed (``again``, ``back``). False: the worker does not have it any more, and nothing was
+        changed.
 
         An end that was set aside since it was taken is found where it is now. One that another has
         continued is nobody's any more.

@@ -134,7 +134,7 @@ class MemoryFeeds:
             return None
         mine = state.state == "held" and state.worker == worker
         if not mine:
-            if state.state in ("held", "again") and state.until > now:
+            if state.state in ("held", "again", "back") and state.until > now:
                 return Later(state.until - now)
             state.state, state.worker = "held", worker
             state.attempts += 1
@@ -168,6 +168,8 @@ class MemoryFeeds:
         record, state = found
         if state.state == "held":
             state.state, state.until, state.error = outcome, now + after, error
+            if outcome == "back":
+                state.attempts -= 1
         elif state.state != outcome:
             return False
         if not record.awaited({*record.claim.feeds, feed}):

@@ -23,7 +23,7 @@ class EndState:
 
     def __init__(self, generation: str) -> None:
         self.generation = generation
-        self.state: Literal["new", "held", "again", "done", "dead"] = "new"
+        self.state: Literal["new", "held", "again", "back", "done", "dead"] = "new"
         self.worker = ""
         self.until = 0.0
         self.attempts = 0

@@ -78,7 +78,7 @@ class FeedTests(FeedScene):
         taken = await taken_by(feeds, due, feed, "two")
         assert 2 == taken.attempt
         assert not await feeds.renew(due, feed, "one", lease=60.0)
-        for outcome in ("done", "again", "dead"):
+        for outcome in ("done", "again", "back", "dead"):
             assert not await feeds.settle(due, feed, "one", outcome)
         assert await feeds.renew(due, feed, "two", lease=60.0)
         assert await feeds.settle(due, feed, "two", "done")
@@ -116,6 +116,17 @@ class FeedTests(FeedScene):
         assert [] == [one async for one in feeds.dead(feed)]
         await handed_out(feeds, feed, due)
         assert 1 == (await taken_by(feeds, due, feed, "three")).attempt
+
+    async def test_what_is_given_back_unused_counts_as_never_handed_out(
+        self, store: Store, feeds: Feeds, feed: str, session: str
+    ) -> None:
+        """Told twice it counts once."""
+        due = await ended(store, session)
+        await taken_by(feeds, due, feed, "one")
+        assert await feeds.settle(due, feed, "one", "back", error="stopped")
+        assert await feeds.settle(due, feed, "one", "back", error="stopped")
+        assert not await feeds.settle(due, feed, "one", "done")
+        assert 1 == (await taken_by(feeds, due, feed, "two")).attempt
 
     @pytest.mark.parametrize("how", ["lapsed", "released"])
     async def test_a_lost_stream_ends_when_its_end_is_taken(

@@ -1,4 +1,4 @@
--- Give an end back: done, dead, or again after a while.
+-- Give an end back: done, dead, again after a while, or so as if it was never handed out (back).
 -- KEYS: meta, chunks, ends of the stream, meta of the session
 -- ARGV: feed, worker, outcome, ms after which it comes again, error, the generation that has set the
 --       stream aside ('' for the one that has the session)
@@ -19,6 +19,9 @@ elseif state.state ~= 'held' then
   return {state.state == outcome and 1 or 0, ''}
 end
 touch(meta)
+if outcome == 'back' then
+  state.attempts = state.attempts - 1
+end
 state.state, state['until'], state.error = outcome, now_ms() + tonumber(ARGV[4]), ARGV[5]
 set_end_state(meta, ends, feed, state)
 if is_awaited(ends, gen, (f[2] or '') .. ' ' .. feed) then
