@@ -252,3 +252,18 @@ async def test_g7_a_removed_session_is_not_put_back(stage: Stage) -> None:
     assert fenced.value.current is None
     assert await elsewhere.get("chat") is None
     assert 0 == await stage.client.exists(meta("chat"), chunks("chat"))
+
+
+async def test_a_feed_is_followed_on_through_a_redis_restarted_empty(
+    stage: Stage,
+) -> None:
+    """A worker that waits makes its feed known again, to a store that has nothing left."""
+    hub = stage.hub()
+    async with hub.ends("save") as ends:
+        waiting = asyncio.create_task(anext(ends))
+        await asyncio.wait([waiting], timeout=0.2)
+        stage.server.restart()
+        stream = await claimed(stage.hub(), "chat:1")
+        await stream.publish("a")
+        await stream.close()
+        assert ("chat:1", "a") == ((end := await waiting).session_id, end.text)

@@ -202,7 +202,10 @@ class Ends(AsyncIterator[TakenEnd]):
                 # Others may be free for these, and this worker is not any more.
                 later.update(dict.fromkeys(found[number + 1 :], 0.0))
                 break
-        self._at_once = 1 if self._ready is not None else min(2 * self._at_once, _MOST_AT_ONCE)
+        if self._ready is not None:
+            self._at_once = max(1, self._at_once // 2)
+        else:
+            self._at_once = min(2 * self._at_once, _MOST_AT_ONCE)
         if later:
             try:
                 await self._feeds.put_off(self._name, later)

@@ -77,7 +77,11 @@ class WebhookTarget:
 
     async def deliver(self, hub: Hub, feed: str) -> None:
         """Deliver the ends of ``feed`` until the hub is closed, or the target answers 410. Of a hub
-        that closes, what is under way may still be answered."""
+        that closes, what is under way may still be answered.
+
+        :raises: as ``Hub.ends``.
+        """
+        hub.ends(feed)
         async with httpx.AsyncClient(timeout=self._timeout) as client, asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(self._work(client, hub, feed)) for _ in range(_WORKERS)]
             gone = tasks.create_task(self._gone.wait())
