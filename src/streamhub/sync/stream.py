@@ -139,6 +139,12 @@ class LiveStream:
         """Wait until the stream has ended or is lost, or for ``timeout`` seconds."""
         return self._call(self._stream.wait, timeout)
 
+    def wait_replaced(self, stream_id: str | None = None) -> None:
+        """Wait until the session holds another stream; see
+        :meth:`streamhub.LiveStream.wait_replaced`.
+        """
+        self._call(self._stream.wait_replaced, stream_id)
+
     def done(self) -> bool:
         """Whether the stream has ended or is lost."""
         return self._call(self._stream.done)
