@@ -13,8 +13,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from ..stores.base import Append, Handle, InboxMessage, InboxPage, WriteOp
 
@@ -30,13 +29,13 @@ class HeldMessages:
     """Decides only. ``wake`` is called when who waits for messages is to look around."""
 
     __slots__ = (
-        "_fresh", "_handled", "_held", "_ids", "_marks", "_old_marks", "_publishing", "wake",
+        "_fresh", "_handled", "_held", "_ids", "_marks", "_old_marks", "publishing", "wake",
     )  # fmt: skip
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.wake = wake
         #: How many wait for room to publish: marks wait for these chunks.
-        self._publishing = 0
+        self.publishing = 0
         #: What is received and not handled, by its id, in order; the ids by their tokens.
         self._held: dict[str, InboxMessage] = {}
         self._ids: dict[str, str] = {}
@@ -95,15 +94,6 @@ class HeldMessages:
         if message_id in self._held:
             self._marks.setdefault(message_id, offset)
 
-    @contextmanager
-    def chunk_to_come(self) -> Iterator[None]:
-        """Somebody waits for room to publish."""
-        self._publishing += 1
-        try:
-            yield
-        finally:
-            self._publishing -= 1
-
     def hurry(self, last: int) -> list[str]:
         """No mark waits any more for a chunk after ``last``; all marks."""
         self._marks = {
@@ -113,12 +103,12 @@ class HeldMessages:
 
     def hurry_unpublished(self, last: int) -> None:
         """The same, unless somebody is about to publish one."""
-        if not self._publishing:
+        if not self.publishing:
             self.hurry(last)
 
     def hurry_old(self, last: int) -> None:
         """The same for those that were there when this was called last."""
-        if not self._publishing:
+        if not self.publishing:
             for one in self._old_marks:
                 if self._marks.get(one, _ALONE) >= last:
                     self._marks[one] = _ALONE

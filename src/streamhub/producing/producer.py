@@ -12,7 +12,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 
 from ..chunks import Cursor, Item, Status
 from ..config import HubConfig
@@ -44,7 +43,6 @@ __all__ = ["Producer"]
 
 logger = logging.getLogger("streamhub")
 
-_AS_IT_IS = nullcontext()
 # A source that never waits still has to let the writer run.
 _REST_AFTER = 32
 
@@ -139,11 +137,17 @@ class Producer:
     async def publish(self, data: str, event: str | None) -> Cursor:
         """Take a chunk in, as soon as there is room for it."""
         self._have_sent()
-        with self.inbox.chunk_to_come() if self.inbox is not None else _AS_IT_IS:
+        inbox = self.inbox
+        if inbox is not None:
+            inbox.publishing += 1
+        try:
             await asyncio.sleep(0)
             while (cursor := self.accept(data, event, rested=True)) is None:
                 await self._stored_more()
             return cursor
+        finally:
+            if inbox is not None:
+                inbox.publishing -= 1
 
     async def flush(self) -> None:
         target = self.outbox.last

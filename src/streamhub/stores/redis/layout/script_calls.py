@@ -38,6 +38,10 @@ _FULL = 256 * 1024
 _PER_CHUNK = 512
 
 
+# What the script of an append carries out.
+_APPENDING = (Append, Handle)
+
+
 @lru_cache(maxsize=64)
 def _terms(lease: float, retention: float, unsaved: float) -> tuple[int, int]:
     """How long a claim holds, and how long its keys are kept if nothing more comes, in ms."""
@@ -187,7 +191,7 @@ def results(
         if isinstance(answer, Exception):
             each: Sequence[Any] = [answer] * len(ops)
         else:
-            each = answer if isinstance(ops[0], Append | Handle) else [answer]
+            each = answer if isinstance(ops[0], _APPENDING) else [answer]
         # Fast path of ``result``: saves two calls for nearly every operation.
         found += [
             Stored(one, cancelling=False) if type(one) is int else result(op, one)
