@@ -329,7 +329,8 @@ class Hub:
         store still has then: finished, failed, cancelled, and lost. An end that is not done when
         the next is asked for, or when an exception leaves the block, comes again after 1, 2, 4 …
         seconds, under the same ``key``; at once, and as if it had never been delivered, if its
-        worker was cancelled or the hub closes; and once its lease has lapsed, if its worker was killed. So save by ``key``.
+        worker was cancelled or the hub closes; and once its lease has lapsed, if its worker was
+        killed. So save by ``key``.
 
         :param lease: how long an end stays with a worker that gives no sign of life. It is
             renewed in the background.
