@@ -133,7 +133,7 @@ async def test_a_user_without_rights_on_channels_changes_nothing(
     await stream.fail("crashed")
     lost = await claimed(stage.hub(HubConfig(lease=0.1, give_up_after=0.1)), "lost")
     await stage.client.hset("streamhub:{lost}:meta", "lease", 0)
-    before = {key: await stage.client.dump(key) for key in await stage.client.keys()}
+    before = {key: await stage.client.dump(key) for key in await stage.client.keys("streamhub:{*")}
     await stage.client.execute_command("ACL", "SETUSER", "default", "resetchannels")
 
     calls = (
@@ -147,7 +147,9 @@ async def test_a_user_without_rights_on_channels_changes_nothing(
             async with asyncio.timeout(SOON):
                 await call()
 
-    assert before == {key: await stage.client.dump(key) for key in await stage.client.keys()}
+    assert before == {
+        key: await stage.client.dump(key) for key in await stage.client.keys("streamhub:{*")
+    }
     assert ("kept", Status.FAILED) == (await stream.text(), (await stream.info()).status)
 
 
