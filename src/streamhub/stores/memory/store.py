@@ -313,7 +313,10 @@ class MemoryStore(BaseStore):
         if standing in (Status.ACTIVE, Status.LOST):
             record.reason = record.reason or reason
         if standing is Status.LOST:
+            # What has ended before is kept as long as before.
+            expires = record.expires if record.status is Status.LOST else None
             record.end(now, Status.CANCELLED)
+            record.expires = expires or record.expires
             self._tell_end(record)
             return Status.CANCELLED
         if standing is Status.ACTIVE:

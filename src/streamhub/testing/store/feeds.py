@@ -200,6 +200,21 @@ class FeedTests(FeedScene):
         taken = await taken_by(feeds, Due(f"{session}:2"), feed, "two", lost_after=60.0)
         assert Status.CANCELLED is taken.info.status
 
+    async def test_a_cancel_keeps_no_longer_what_is_done(
+        self, backend: Backend, store: Store, feeds: Feeds, feed: str, session: str
+    ) -> None:
+        """A lost stream is not stored for the feed once more whose end that has dealt with: it
+        would get it again."""
+        lost = await claim(store, session, retention=0.5)
+        await lose(store, lost)
+        due = Due(session)
+        await taken_by(feeds, due, feed, "one", lost_after=0.0)
+        assert await feeds.settle(due, feed, "one", "done")
+        await store.cancel(session, generation=lost.generation, epoch=lost.epoch)
+        assert None is await take(feeds, due, feed, "two")
+        await backend.advance(0.6)
+        assert [None] == await store.look([session])
+
     @pytest.mark.parametrize("status", [Status.FINISHED, Status.LOST])
     @pytest.mark.parametrize("held", [False, True], ids=["free", "held"])
     async def test_a_restart_sets_aside_what_is_not_done(

@@ -29,7 +29,10 @@ if record.ours then
   end
   if record.done or record.lease <= now_ms() then
     record.cancelling = true
-    return finish(meta, chunks, live, record, 'cancelled', record.reason, kept_ms(meta))
+    -- What has ended before is kept as long as before: who has done that end has nothing to do.
+    local ttl = record.done and redis.call('PTTL', meta) or 0
+    return finish(meta, chunks, live, record, 'cancelled', record.reason,
+      ttl > 0 and ttl or kept_ms(meta))
   end
 end
 redis.call('HSET', meta, 'cancel', '1')
