@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from socket import gethostname
 from typing import Any
 
 from streamhub import Cursor, SessionInfo, Status
@@ -66,6 +67,7 @@ class Record:
             lease=actual.lease,
             lease_mark=actual.lease_mark,
             owner=self.owner,
+            host=gethostname(),
             created=actual.created,
             updated=actual.updated,
             ended=actual.ended,

@@ -111,7 +111,13 @@ class RedisWorld(World):
 
     def keys_without_ttl(self) -> list[bytes]:
         longest = (CONFIG.lease + CONFIG.retention) * 1000
-        return [key for key in self._scan("*") if not 0 < self._client.pttl(key) <= longest]
+        # The index outlives what it lists, until that is put on it again.
+        index = f"{CONFIG.key_prefix}index:".encode()
+        return [
+            key
+            for key in self._scan("*")
+            if not 0 < self._client.pttl(key) <= longest * (1 + key.startswith(index))
+        ]
 
     def close(self) -> None:
         self._client.close()
