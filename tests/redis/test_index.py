@@ -11,7 +11,7 @@ from streamhub import Hub, HubConfig, Status
 from streamhub.stores.base import Finish, Granted, Renew
 from streamhub.stores.feeds import Due
 from streamhub.stores.redis import RedisStore
-from streamhub.stores.redis.layout.index import Entry
+from streamhub.stores.redis.layout.index import Entry, KnownFeeds
 from streamhub.testing.waiting import until
 
 from ..support.feed_use import use_feeds
@@ -97,6 +97,26 @@ async def test_a_claim_that_the_index_does_not_have_is_made_again(
     assert isinstance(granted, Granted)
     assert None is not await client.zscore(DUE, session_id)
     await store.aclose()
+
+
+async def test_a_claim_under_which_a_feed_comes_is_made_again(
+    redis_url: str, session_id: str
+) -> None:
+    """Between its entry and itself: the script sees that there is one more, and claims nothing."""
+    store, other = RedisStore.from_url(redis_url), RedisStore.from_url(redis_url)
+    await other.feeds.open("save", unsaved=60.0)
+    learn, deaf = store._index.learn, [True]
+
+    def hear(shard: int, answer: Any) -> KnownFeeds:
+        # The answer of a moment before.
+        return KnownFeeds() if deaf and deaf.pop() else learn(shard, answer)
+
+    store._index.learn = hear  # type: ignore[method-assign]
+    granted = await store.claim(session_id, "g", takeover="restart", lease=5.0, retention=60.0)
+    assert isinstance(granted, Granted)
+    assert (("save",), 60.0) == (granted.claim.feeds, granted.claim.unsaved)
+    await store.aclose()
+    await other.aclose()
 
 
 async def test_what_is_over_leaves_the_index(

@@ -353,6 +353,27 @@ class FeedTests(FeedScene):
 class FeedRepairTests(Scene):
     """In addition, where the data can be lost while a producer lives."""
 
+    async def test_an_end_that_was_done_is_not_that_of_a_continuation_that_was_lost(
+        self, backend: Backend, store: Store, session: str
+    ) -> None:
+        """A failover goes back to the end before the claim: what its producer, which puts it back,
+        ends is another end, though the store knows the first one as done."""
+        feeds = feeds_of(store)
+        await feeds.open("save", unsaved=UNSAVED)
+        first = await claim(store, session)
+        await end(store, first, Status.FAILED)
+        await taken_by(feeds, Due(session), "save", "one")
+        assert await feeds.settle(Due(session), "save", "one", "done")
+        roll_back = await backend.snapshot()
+        answer = await attempt(store, session, takeover="continue")
+        assert isinstance(answer, Granted)
+        await roll_back()
+        await write(store, Restore(answer.claim, metadata=None))
+        await end(store, answer.claim, Status.FINISHED)
+        await handed_out(feeds, "save", Due(session))
+        taken = await taken_by(feeds, Due(session), "save", "two")
+        assert (1, answer.claim.generation) == (taken.attempt, taken.info.generation)
+
     async def test_what_a_lost_restart_had_set_aside_is_set_aside_again(
         self, backend: Backend, store: Store, session: str
     ) -> None:
