@@ -237,7 +237,8 @@ class Session:
         if self.record is None:
             return False
         if self.record.status is Status.ACTIVE:
-            self.buried = max(self.buried, self.record.terms.current)
+            # All that have claimed until now, also where a failover has brought an older one back.
+            self.buried = max(self.buried, *(one.terms.current for one in self.takeovers))
         self.record = None
         return True
 

@@ -335,10 +335,10 @@ class MemoryStore(BaseStore):
         claim = record.claim
         if record.status is Status.ACTIVE:
             # A frozen producer is kept out for as long as its session would have outlived it.
-            self._bury(claim, now + claim.lease + claim.kept)
+            self._bury(claim, int(now * 1000), now + claim.lease + claim.kept)
         elif claim.terms.current >= int(now * 1000):
             # Whoever claims within this millisecond must still get another term.
-            self._bury(claim, now + 0.002)
+            self._bury(claim, 0, now + 0.002)
         self._tell(session_id, Removed())
         for watch in list(self._cancels.get(session_id, ())):
             watch.send(CancelRequested())
@@ -445,9 +445,10 @@ class MemoryStore(BaseStore):
             return None
         return record
 
-    def _bury(self, claim: Claim, expires: float) -> None:
+    def _bury(self, claim: Claim, newest: int, expires: float) -> None:
+        """:param newest: claims of this term and older ones are kept out, whosever they are."""
         tombstone = self._removed.setdefault(claim.session_id, Tombstone())
-        tombstone[claim.generation] = claim.terms.current
+        tombstone[claim.generation] = max(claim.terms.current, newest)
         if len(tombstone) > _MOST_REMOVED:
             del tombstone[next(iter(tombstone))]
         tombstone.expires = max(tombstone.expires, expires)
