@@ -13,7 +13,8 @@ from .hub.repairing import DamageTests, RollbackTests, WipeTests
 from .hub.running import RunningTests
 from .store.claims import ClaimTests
 from .store.ends import EndTests
-from .store.feeds import FeedRepairTests, FeedTests
+from .store.feed_repairs import FeedRepairTests
+from .store.feeds import FeedTests
 from .store.inboxes import InboxTests
 from .store.reads import ReadTests
 from .store.restores import RestoreTests
