@@ -39,14 +39,11 @@ from ..base import (
 )
 from .connections.errors import explained, is_cross_slot
 from .connections.pipeline import Request, Sent
-from .connections.protocol import Listing
 from .feeds import RedisFeeds
 from .foreign import (
     is_foreign,
     newest_of,
     newest_request,
-    page_of,
-    page_requests,
     read_foreign_record,
 )
 from .index import Index
@@ -55,7 +52,6 @@ from .layout.inbox import page_of_inbox, refused_message, written_message
 from .layout.index import Entry, KnownFeeds
 from .layout.keys import Keys, meta_pattern, session_of
 from .layout.live import cancel_event, inbox_event, live_event
-from .layout.log import entries, joined, of_term, page, pages, row
 from .layout.record import (
     FIELDS,
     holds_too_long,
@@ -65,6 +61,7 @@ from .layout.record import (
 )
 from .layout.script_calls import Calls, Carrying, results
 from .layout.scripts import Call, Command, load_scripts
+from .logs import Logs
 from .topology.channels import ChannelMap
 from .topology.client import of_client
 from .topology.topology import Commands, Topology
@@ -73,12 +70,6 @@ from .topology.url import of_url
 __all__ = ["RedisStore"]
 
 _SCAN_COUNT = 500
-# So many entries of a log are listed by one command: few enough that they are gone before the
-# garbage collector looks at them. Who asks for a great many has them listed by so many commands.
-_LISTED = 192
-_LISTINGS = 64
-# How many pages of logs may be on their way to this process, for the memory that they take.
-_PAGES = 64
 # How much of an inbox one call reads.
 _MESSAGES, _MESSAGE_BYTES = 64, 256 * 1024
 # Of how many sessions one call stores chunks. In a cluster its keys would have to be of one slot.
@@ -126,7 +117,7 @@ class RedisStore(BaseStore):
         self._writes = topology.commands(retries=False, scripts=scripts)
         self._claims = topology.commands(retries=True, scripts=scripts)
         self._reads = topology.commands(retries=True)
-        self._pages = asyncio.Semaphore(_PAGES)
+        self._logs = Logs(self._reads, self._check)
         self._channels = ChannelMap(topology)
         self._index = Index(topology, self._claims, self._scripts, self._error)
         self._index.prefix = self._prefix
@@ -394,41 +385,10 @@ class RedisStore(BaseStore):
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:
         keys = self._keys(session_id)
-        if generation is not None:
-            asked = page_requests(keys, after, limit)
-            async with self._pages:
-                answers = await self._reads.ask(asked, patient=True)
-            self._check(answers, session_id)
-            return page_of(session_id, answers, generation)
-        if limit > _LISTED:
-            replies = await self._list(_Page, session_id, after, limit)
-            found = pages(session_id, replies, after)
-            if found is not None:
-                return of_term(found, after.term)
-        request = (b"XRANGE", keys.chunks, f"({after}", b"+", b"COUNT", limit)
-        async with self._pages:
-            answers = await self._reads.ask([request], patient=True)
-        self._check(answers, session_id)
-        return of_term(entries(session_id, answers[0]), after.term)
+        return await self._logs.read(session_id, keys, after, limit, generation)
 
     async def read_joined(self, session_id: str, after: Cursor, limit: int) -> list[Chunk]:
-        replies = await self._list(_Row, session_id, after, limit)
-        return joined(session_id, replies, after)
-
-    async def _list(
-        self, kind: type[Listing], session_id: str, after: Cursor, limit: int
-    ) -> list[Any]:
-        """The next ``limit`` places of a log, a part at a time."""
-        chunks, term, end = self._keys(session_id).chunks, after.term, after.offset + limit
-        part = max(_LISTED, -(-limit // _LISTINGS))
-        listings = [
-            kind((b"XRANGE", chunks, f"({term}-{at}", b"+", b"COUNT", min(part, end - at)))
-            for at in range(after.offset, end, part)
-        ]
-        async with self._pages:
-            replies = await self._reads.ask(listings, patient=True)
-        self._check(replies, session_id)
-        return replies
+        return await self._logs.read_joined(session_id, self._keys(session_id), after, limit)
 
     async def sessions(
         self, *, owner: str | None = None, foreign: bool = False
@@ -569,14 +529,6 @@ class RedisStore(BaseStore):
         requests = [newest_request(self._keys(one)) for one in session_ids]
         answers = await self._reads.ask(requests)
         return dict(zip(session_ids, map(newest_of, answers), strict=True))
-
-
-class _Page(Listing):
-    shorten = staticmethod(page)
-
-
-class _Row(Listing):
-    shorten = staticmethod(row)
 
 
 def _is_late(ops: Sequence[WriteOp], late: Mapping[str, object]) -> bool:
