@@ -135,6 +135,38 @@ async def test_what_is_over_leaves_the_index(
     assert all(info.updated is not None for info in found)
 
 
+async def test_what_is_done_leaves_the_index_with_its_session(
+    redis_url: str, redis_client: redis.asyncio.Redis, session_id: str
+) -> None:
+    """However long it might have been kept for a feed: a list looks at few that are gone."""
+    client: Any = redis_client
+    store = RedisStore.from_url(redis_url)
+    await store.feeds.open("save", unsaved=10_000.0)
+    granted = await store.claim(
+        session_id, "g", takeover="restart", lease=1.0, retention=100.0, owner="ada"
+    )
+    assert isinstance(granted, Granted)
+
+    async def stay() -> set[float]:
+        """For how many seconds both sets have it, roughly."""
+        seconds, _ = await client.time()
+        sets = SESSIONS, SESSIONS.replace(":sessions", ":owner:ada:sessions")
+        scores = [await client.zscore(one, session_id) for one in sets]
+        return {round(score / 1000 - seconds, -2) for score in scores}
+
+    assert {10_100.0} == await stay()
+    await store.write([Finish(granted.claim, 0, Status.FINISHED)])
+    due = Due(session_id)
+    await store.feeds.take(due, "save", "worker", lease=60.0, lost_after=60.0)
+    assert await store.feeds.settle(due, "save", "worker", "done")
+
+    async def is_short() -> bool:
+        return {200.0} == await stay()
+
+    await until(is_short)
+    await store.aclose()
+
+
 async def test_g11_every_key_of_the_index_has_a_ttl(
     redis_url: str, redis_client: redis.asyncio.Redis, session_id: str
 ) -> None:

@@ -233,14 +233,17 @@ class RedisFeeds:
             place = places.pop()
             if bury is not None:
                 await self._bury(place, bury)
-            done, *moved = await self._ask(due, asked if place == due else call(place, keys))
+            done, *more = await self._ask(due, asked if place == due else call(place, keys))
             if done:
                 if place != due:
                     self._remember(held, place)
+                if more:
+                    gone, owner = more
+                    self._index.shorten(due.session_id, owner, int(gone))
                 return True
-            if place.aside is None and moved:
+            if place.aside is None and more:
                 # The newest is looked at first.
-                places += [Due(due.session_id, gen) for gen in moved[0].decode().split()]
+                places += [Due(due.session_id, gen) for gen in more[0].decode().split()]
         return False
 
     def _remember(self, held: tuple[Due, Argument, Argument], place: Due) -> None:

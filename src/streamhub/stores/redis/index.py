@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from ...errors import StreamHubError
@@ -18,6 +19,7 @@ from ..base import Claim
 from ..feeds import Due
 from .layout.index import (
     LEASES_BETWEEN,
+    SLACK,
     Entry,
     KnownFeeds,
     batches,
@@ -26,6 +28,7 @@ from .layout.index import (
     shard_of,
 )
 from .layout.keys import IndexKeys
+from .layout.record import ms
 from .layout.scripts import Call, Script
 from .topology.topology import Commands, Topology
 
@@ -167,7 +170,7 @@ class Index:
         old = [
             claim
             for claim in claims
-            if now - self._listed.get(claim.session_id, 0.0) > LEASES_BETWEEN * claim.lease - 1.0
+            if now - self._listed.get(claim.session_id, -inf) > LEASES_BETWEEN * claim.lease - 1.0
         ]
         if not old:
             return
@@ -188,7 +191,7 @@ class Index:
         if len(self._listed) >= _MOST_LISTED:
             self._listed = {}
         # Once more with the first renewal, in case the shard loses its newest writes.
-        self._listed[claim.session_id] = 0.0
+        self._listed[claim.session_id] = -inf
         if set_aside:
             self.tell_aside(claim)
 
@@ -196,6 +199,23 @@ class Index:
         """What the claim has set aside is due now, if there is anything."""
         entry = entry_of(claim)._replace(aside=claim.generation)
         self.say(self.enlist([entry], claim.feeds, hasten=True))
+
+    def shorten(self, session_id: str, owner: bytes, gone: int) -> None:
+        """All feeds are done with a session: it is gone sooner than it was put in for.
+
+        :param owner: whose it is, after a ``=``; empty for nobody's.
+        :param gone: when, in ms of the server's clock.
+        """
+        shelf = self.keys(self.shard(session_id))
+        sets = [shelf.sessions]
+        if owner:
+            sets.append(shelf.of_owner(owner[1:].decode(errors="replace")))
+        until = gone + ms(SLACK)
+        # Whoever has claimed it meanwhile puts it on again, with the first renewal or the end.
+        self.say(self._shorten([(b"ZADD", key, b"XX", b"LT", until, session_id) for key in sets]))
+
+    async def _shorten(self, requests: Sequence[Any]) -> None:
+        await self.ask(requests, patient=False)
 
     async def drop(self, session_id: str) -> None:
         """A session was removed. It stays on schedules: somebody may be about to claim it."""

@@ -16,6 +16,7 @@ from .scripts import Call, Script
 
 __all__ = [
     "LEASES_BETWEEN",
+    "SLACK",
     "EndState",
     "Entry",
     "KnownFeeds",

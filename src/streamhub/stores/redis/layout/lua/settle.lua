@@ -2,10 +2,11 @@
 -- KEYS: meta, chunks, ends of the stream, meta of the session
 -- ARGV: feed, worker, outcome, ms after which it comes again, error, the generation that has set the
 --       stream aside ('' for the one that has the session)
--- Answers: 1 | 0, the generations that have set something aside: it may be there by now
+-- Answers: 1 | 1, when the session is gone now that all are done with it, its owner ('=…' or '') |
+--          0, the generations that have set something aside: it may be there by now
 local meta, chunks, ends = KEYS[1], KEYS[2], KEYS[3]
 local feed, worker, outcome, aside = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
-local f = redis.call('HMGET', meta, 'gen', 'feeds', 'asides', 'ended', 'keep')
+local f = redis.call('HMGET', meta, 'gen', 'feeds', 'asides', 'ended', 'keep', 'owner')
 local gen = f[1]
 if not gen then
   -- All were done with it, and its chunks are gone: for a moment it is known what was answered.
@@ -53,5 +54,6 @@ if aside ~= '' then
   else
     redis.call('HDEL', KEYS[4], 'asides')
   end
+  return {1}
 end
-return {1}
+return {1, int(now_ms() + math.max(left, 0)), f[6] and '=' .. f[6] or ''}
