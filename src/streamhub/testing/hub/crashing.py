@@ -120,7 +120,6 @@ class CrashingTests(Stage):
         handles = [await reader(hub, session), await reader(elsewhere, session)]
         subscriptions = [handle.subscribe() for handle in handles]
         heads = [[await within(anext(each)) for _ in range(2)] for each in subscriptions]
-        reading = [asyncio.create_task(drain(each)) for each in subscriptions]
         if status is Status.LOST:
             await stall(store, session)
         else:
@@ -128,6 +127,7 @@ class CrashingTests(Stage):
             await within(first.aclose())
         second, created = await elsewhere.register(session, takeover="continue")
         assert created
+        reading = [asyncio.create_task(drain(each)) for each in subscriptions]
         await second.publish("d")
         await within(second.close())
         expected = "abd" if status is Status.LOST else "abcd"
