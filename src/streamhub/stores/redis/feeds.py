@@ -237,7 +237,7 @@ class RedisFeeds:
             if done:
                 if place != due:
                     self._remember(held, place)
-                if more:
+                if len(more) == 2:
                     gone, owner = more
                     self._index.shorten(due.session_id, owner, int(gone))
                 return True

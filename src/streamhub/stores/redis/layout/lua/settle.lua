@@ -17,7 +17,7 @@ local state = gen and end_state(ends, feed, gen)
 if not state or state.worker ~= worker then
   return {0, f[3] or ''}
 elseif state.state ~= 'held' then
-  return {state.state == outcome and 1 or 0, ''}
+  return state.state == outcome and {1} or {0, ''}
 end
 touch(meta)
 if outcome == 'back' then
