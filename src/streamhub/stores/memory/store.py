@@ -232,7 +232,7 @@ class MemoryStore(BaseStore):
             case SetMetadata():
                 record.metadata = op.metadata
             case Renew() if record.lease_until > 0:
-                record.renew(now, record.claim)
+                record.renew(now, claim)
             case Release():
                 self._release(record, now, in_vain=op.in_vain)
             case Finish():

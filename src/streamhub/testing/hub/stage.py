@@ -7,16 +7,16 @@ from typing import TypeVar
 
 import pytest
 
-from ...chunks import Chunk, SessionInfo
+from ...chunks import Chunk, SessionInfo, Status
 from ...config import HubConfig
 from ...errors import StreamHubError
 from ...hub import Hub
 from ...reading.subscription import Subscription
-from ...stores.base import Append, Claim, Granted, Release, Store
+from ...stores.base import Append, Claim, Granted, Renew, Store
 from ...stream import LiveStream
 from ..backend import Backend
 from ..scene import Scene, new_generation
-from ..waiting import within
+from ..waiting import until, within
 
 __all__ = [
     "CALM",
@@ -35,6 +35,8 @@ E = TypeVar("E", bound=StreamHubError)
 
 #: A lease so long that nothing happens on its account.
 CALM = HubConfig(lease=300.0, retention=300.0)
+#: A lease that has lapsed when it is granted, also by a clock that stands still.
+_NO_TIME = 0.0
 
 
 class Hubs:
@@ -113,7 +115,8 @@ def joined(chunks: Sequence[Chunk]) -> str:
 
 
 async def stall(store: Store, session_id: str) -> SessionInfo:
-    """Have the producer's lease lapse now, as if its process had stood still for so long."""
+    """Have the producer's lease lapse now, as if its process had stood still for so long. Nobody is
+    told."""
     [info] = await store.look([session_id])
     assert isinstance(info, SessionInfo)
     assert info.terms is not None
@@ -122,11 +125,17 @@ async def stall(store: Store, session_id: str) -> SessionInfo:
         generation=info.generation,
         terms=info.terms,
         replaced=None,
-        lease=CALM.lease,
+        lease=_NO_TIME,
         retention=CALM.retention,
         owner=info.owner,
     )
-    await store.write([Release(claim, last=info.last.offset)])
+    await store.renew([Renew(claim, last=info.last.offset)])
+
+    async def has_lapsed() -> bool:
+        [now] = await store.look([session_id])
+        return isinstance(now, SessionInfo) and now.status is Status.LOST
+
+    await until(has_lapsed)
     return info
 
 
