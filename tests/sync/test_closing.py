@@ -12,6 +12,7 @@ import pytest
 import streamhub
 from streamhub import (
     HubClosed,
+    ProducerLost,
     Status,
 )
 from streamhub.sync import Hub, LiveStream
@@ -21,23 +22,29 @@ from .scene import on_redis, produce, reader, start
 
 
 def test_close_releases_all_who_wait(hub: Hub, session_id: str) -> None:
-    """Threads that iterate, wait for an end or for a session raise ``HubClosed``."""
+    """Threads that wait for a session raise ``HubClosed``, and so do those that iterate or wait for
+    an end, unless they hear first that the hub has released the stream."""
     stream = produce(hub, session_id, "a")
     subscriptions = [stream.subscribe() for _ in range(3)]
     for subscription in subscriptions:
         next(subscription)
     waiting: list[Future[object]] = [
         *(start(lambda each=each: next(each)) for each in subscriptions),  # type: ignore[misc]
-        start(stream.wait),
         start(lambda: hub.get("nobody", wait=PATIENCE)),
     ]
+    ending = start(stream.wait)
     closing = [start(hub.close) for _ in range(3)]
 
     for close in closing:
         close.result(PATIENCE)
-    for each in waiting:
-        with pytest.raises(HubClosed):
+    *iterating, getting = waiting
+    for each in iterating:
+        with pytest.raises((HubClosed, ProducerLost)):
             each.result(PATIENCE)
+    with pytest.raises(HubClosed):
+        getting.result(PATIENCE)
+    if not isinstance(ending.exception(PATIENCE), HubClosed):
+        assert Status.LOST is ending.result()
 
 
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
