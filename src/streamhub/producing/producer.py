@@ -360,6 +360,8 @@ class Producer:
             return
         if renewal:
             self._repair.renewed_lease()
+            if self.inbox is not None:
+                self.inbox.hurry_old(self.outbox.last)
         elif not isinstance(result, Behind):
             # To what only came too early the answer says nothing.
             self._repair.answered()

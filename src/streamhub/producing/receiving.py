@@ -143,12 +143,9 @@ class Receiver:
     async def _wait(self) -> None:
         """Until there is news, or may be some that was lost."""
         wait = self._interval if self._failing_since is None else _RETRY
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(min(wait, self._interval)):
                 await self._news.wait()
-        except TimeoutError:
-            self._held.hurry_old(self._producer.last)
-            self._producer.see_to_inbox()
 
     async def _read(self) -> None:
         self._news.clear()

@@ -83,11 +83,12 @@ class ReceivingTests(Stage):
             await other.send(text)
         assert texts == [one.data for one in await received(stream, 150)]
 
-    @pytest.mark.parametrize("wait", ["flush", "next chunk", "next message", "a while"])
+    @pytest.mark.parametrize("wait", ["flush", "next chunk", "next message", "a while", "nothing"])
     async def test_what_is_done_is_kept_as_soon_as_it_is_stored(
         self, hubs: Hubs, store: Store, elsewhere: Hub, session: str, wait: str
     ) -> None:
-        """With a flush, the next chunk, who asks for another message, or after a while."""
+        """With a flush, the next chunk, who asks for another message, or after a while, be it that
+        nobody asks for anything any more."""
         stream = await produce(hubs.open(BRISK), session, ["x"])
         other = await reader(elsewhere, session)
         await other.send("a")
@@ -98,7 +99,9 @@ class ReceivingTests(Stage):
             asking = asyncio.create_task(anext(iterating))
             await asyncio.sleep(0)
         message.done()
-        if wait == "flush":
+        if wait == "nothing":
+            await iterating.aclose()
+        elif wait == "flush":
             await within(stream.flush())
         elif wait == "next chunk":
             await stream.publish("y")
