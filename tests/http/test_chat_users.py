@@ -91,6 +91,7 @@ EVIL, FRIEND = {"origin": "https://evil.example"}, {"origin": "https://friend.ex
         ({**COOKIE, **EVIL}, False),
         ({**COOKIE, **FRIEND}, True),
         ({**COOKIE, "origin": "null"}, False),
+        ({**COOKIE, "origin": "http://["}, False),
         ({**COOKIE, "origin": "{own}"}, True),
         ({**BASIC, **EVIL}, False),
         # Nothing that a browser has added by itself: it cannot have been lured.

@@ -43,7 +43,15 @@ def comes_from_elsewhere(request: Request, origins: frozenset[str]) -> bool:
         return site not in ("same-origin", "none")
     # A browser that does not say so, or one that reaches us without TLS. The scheme is not
     # compared: a proxy may have taken the TLS away.
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    return origin is not None and _host_of(origin) not in request.headers.getlist("host")
+
+
+def _host_of(origin: str) -> str | None:
+    """None of what no browser sends, and of an origin that is ``null``."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def _carries_what_browsers_add(request: Request) -> bool:
