@@ -137,6 +137,25 @@ async def test_a_new_answer_waits_for_one_that_is_stopping(
     assert "two" == await stream.text()
 
 
+async def test_a_chat_that_is_removed_while_a_message_waits_begins_anew(
+    hub: Hub, model: Model, client: AsyncClient
+) -> None:
+    """It waits for the answer that stops, and then there is none."""
+    model.may_stop.clear()
+    await begun(client, question("one"))
+    assert 204 == (await client.post("/api/chat/c/stop")).status_code
+    await nothing_is_held(hub)
+    second = asyncio.create_task(begun(client, question("two")))
+
+    async def waits() -> bool:
+        return hub.statistics().sessions_followed == 1
+
+    await until(waits)
+    await hub.remove("chat:c")
+    assert 200 == await within(second)
+    model.may_stop.set()
+
+
 @pytest.mark.parametrize(
     "body",
     [None, {}, {"assistantMessage": {}}, {"activeStreamId": None}, b"no json", b"[1]", b"\xff"],
@@ -155,7 +174,7 @@ async def test_stopping(hub: Hub, client: AsyncClient, body: Any) -> None:
     assert Status.CANCELLED is await stream.wait(20)
 
 
-@pytest.mark.parametrize("named", ["stale", "generation", "message"])
+@pytest.mark.parametrize("named", ["stale", "no name", "generation", "message"])
 async def test_a_page_that_has_missed_a_new_answer_does_not_stop_it(
     hub: Hub, client: AsyncClient, named: str
 ) -> None:
@@ -164,12 +183,15 @@ async def test_a_page_that_has_missed_a_new_answer_does_not_stop_it(
     stream = await hub.get("chat:c")
     assert stream is not None
     info = await stream.info()
-    name = {"stale": "x", "generation": info.generation, "message": message_id_of(info)}[named]
-    answer = await client.post("/api/chat/c/stop", json={"activeStreamId": name})
+    names: dict[str, Any] = {"stale": "x", "no name": [{}]}
+    names |= {"generation": info.generation, "message": message_id_of(info)}
+    answer = await client.post("/api/chat/c/stop", json={"activeStreamId": names[named]})
     after = await stream.info()
 
     assert 204 == answer.status_code
-    assert (named != "stale") == (after.cancelling or after.status is Status.CANCELLED)
+    assert (named in ("generation", "message")) == (
+        after.cancelling or after.status is Status.CANCELLED
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +14,9 @@ from starlette.requests import Request
 
 from streamhub import End, Hub, LiveStream, Status
 from streamhub.http import chat_routes, message_id_of, owned_by
+from streamhub.stores.base import Finish, Store, WriteOp, WriteResult
+from streamhub.stores.memory import MemoryStore
+from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.waiting import until, within
 
 from .chatting import Model, begun, question
@@ -103,6 +106,52 @@ async def test_what_answer_raises_is_the_frameworks_to_answer(
     assert "s3cret" not in answers[0].text
     assert (Status.FAILED, why) == await ended(hub)
     assert 204 == (await client.get("/api/chat/c/stream")).status_code
+
+
+class _AnswersEndsLate(WrappedStore):
+    """Ends are stored, and told to all who follow, before their producer hears of it."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.may_answer = asyncio.Event()
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        answers = await super().write(ops)
+        if any(isinstance(op, Finish) for op in ops):
+            await self.may_answer.wait()
+        return answers
+
+
+async def test_a_refusal_is_no_stream_however_soon_its_end_is_told(open_client: Open) -> None:
+    """Who has asked may hear of the end before the producer has its answer."""
+    store = _AnswersEndsLate(MemoryStore())
+    async with Hub(store) as hub:
+        refusing = Refusing(HTTPException(402, "no credit left"))
+        client = await open_client(Starlette(routes=chat_routes(hub, refusing)))
+        answer = await within(client.post("/api/chat", json=question("one")))
+        store.may_answer.set()
+
+    assert (402, "no credit left") == (answer.status_code, answer.text)
+
+
+async def test_the_body_can_be_read_again(open_client: Open) -> None:
+    """By all that is given the request."""
+    read: list[Any] = []
+
+    async def user(request: Request) -> str:
+        read.append(await request.json())
+        return "alice"
+
+    async def answer(body: dict[str, Any], request: Request) -> list[str]:
+        read.append(await request.json())
+        return ["a"]
+
+    async with Hub() as hub:
+        client = await open_client(Starlette(routes=chat_routes(hub, answer, user=user)))
+        answered = await within(client.post("/api/chat", json=question("one")))
+
+    assert 200 == answered.status_code
+    assert [question("one")] * 3 == read
 
 
 @pytest.mark.parametrize("made", [None, "text", 7])

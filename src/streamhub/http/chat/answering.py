@@ -108,11 +108,12 @@ class Answering:
                 source = await source
             sources.check(source)
         except Exception as error:
-            with suppress(StreamHubError):
-                await stream.fail(error)
+            # Before the end is told: who waits may hear of that first.
             self._error = error
             if self._unheard:
                 self._log(stream)
+            with suppress(StreamHubError):
+                await stream.fail(error)
             return
         finally:
             self._made.set()
@@ -138,6 +139,7 @@ class Answering:
             made.cancel()
             over.cancel()
             await asyncio.gather(made, over, return_exceptions=True)
+        self._unheard = True
         if self._error is not None:
             raise self._error
 

@@ -27,7 +27,7 @@ from ..origins import check_origins, comes_from_elsewhere
 from ..problems import BadRequest, Problem, not_found, nothing, problem_of
 from ..single_face import UIMessageStreamResponse
 from .answering import Answer, Answering, Call
-from .questions import Question, body_of, question_of
+from .questions import Question, question_of, stated_in
 
 __all__ = ["Chats"]
 
@@ -103,7 +103,7 @@ class Chats:
             question = await question_of(request)
             session_id = self._session_id(question.chat)
             check_session_id(session_id)
-            if not await self._is_allowed(request, session_id, "produce"):
+            if not await self._is_allowed(question.request, session_id, "produce"):
                 return not_found()
             begun = await self._begun(request, session_id, question, given)
         except ClientDisconnect:
@@ -131,12 +131,12 @@ class Chats:
             self._check_origin(request)
             if not await self._is_allowed(request, session_id, "cancel"):
                 return not_found()
-            named = (await body_of(request, optional=True)).get("activeStreamId")
+            named = (await stated_in(request)).get("activeStreamId")
             stream = await self._hub(request).get(session_id)
             if stream is None:
                 return not_found()
             # A page that does not know yet that a new answer has begun must not stop that.
-            if named is None or named in _names(await stream.info()):
+            if named is None or _is_named(await stream.info(), named):
                 await stream.cancel()
         except ClientDisconnect:
             return nothing()
@@ -151,13 +151,14 @@ class Chats:
     ) -> LiveStream | Problem:
         """The answer to the question, or why there is none."""
         hub = self._hub(request)
-        owner = None if self._user is None else await user_of(self._user, request)
+        owner = None if self._user is None else await user_of(self._user, question.request)
         going_on = await self._resumed(hub, session_id, owner, question)
         if going_on is not None:
             return going_on
         waited = False
         while True:
-            answering = Answering(partial(self.call, question.body, request, given), question)
+            make = partial(self.call, question.body, question.request, given)
+            answering = Answering(make, question)
             stream = await hub.run(
                 session_id,
                 answering.produce,
@@ -178,10 +179,11 @@ class Chats:
             if info.request == question.key:
                 return stream
             # Somebody who has gone does not ask any more.
-            if waited or not await unless_gone(
-                request.receive, self._becomes_free(hub, stream, info)
-            ):
-                return _busy(info)
+            with suppress(SessionNotFound):  # removed, or forgotten, meanwhile
+                if waited or not await unless_gone(
+                    request.receive, self._becomes_free(hub, stream, info)
+                ):
+                    return _busy(info)
             waited = True
 
     async def _resumed(
@@ -243,7 +245,7 @@ def _busy(info: SessionInfo) -> Problem:
     return Problem(409, "busy", detail, {"retry-after": str(seconds)})
 
 
-def _names(info: SessionInfo) -> set[str]:
-    """What a page may call the answer that is being written."""
+def _is_named(info: SessionInfo, name: object) -> bool:
+    """Whether a page may call the answer that is being written so; it may post anything."""
     continued = (info.request or "").partition(":")[2]
-    return {info.generation, message_id_of(info), continued} - {""}
+    return name != "" and name in (info.generation, message_id_of(info), continued)

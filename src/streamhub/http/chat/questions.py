@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 from starlette.requests import Request
+from starlette.types import Message
 
 from ..problems import BadRequest, Problem
 
-__all__ = ["Question", "body_of", "question_of"]
+__all__ = ["Question", "question_of", "stated_in"]
 
 _LARGEST_BODY = 16 * 1024 * 1024
 # In bytes: a claim keeps no more than 512 of what it was made for, digest included.
@@ -20,6 +21,8 @@ _LONGEST_NAME = 256
 
 @dataclass(frozen=True)
 class Question:
+    #: With its body still to be read, by ``user``, ``authorize`` and ``answer``.
+    request: Request
     chat: str
     #: All that was posted.
     body: dict[str, Any]
@@ -32,7 +35,8 @@ class Question:
 
 async def question_of(request: Request) -> Question:
     """:raises BadRequest: the body is none that a page posts."""
-    body = await body_of(request)
+    raw = await _raw_body(request)
+    body = _decoded(raw)
     chat = body.get("id")
     if not isinstance(chat, str) or not chat:
         detail = f"id must be the chat's id, some text, not {_short(chat)}"
@@ -40,31 +44,50 @@ async def question_of(request: Request) -> Question:
     message = _continued(body)
     name = "" if message is None else message["id"]
     fits = len(name.encode()) <= _LONGEST_NAME
-    return Question(chat, body, f"{_digest(body)}:{name if fits else ''}", message)
+    key = f"{_digest(body)}:{name if fits else ''}"
+    return Question(_unread(request, raw), chat, body, key, message)
 
 
-async def body_of(request: Request, *, optional: bool = False) -> dict[str, Any]:
-    """:raises BadRequest: it is no JSON object, or too large."""
+async def stated_in(request: Request) -> dict[str, Any]:
+    """The body of a request that needs none: empty where it is no JSON object.
+
+    :raises BadRequest: it is too large.
+    """
+    raw = await _raw_body(request)
+    try:
+        return _decoded(raw)
+    except BadRequest:
+        return {}
+
+
+async def _raw_body(request: Request) -> bytes:
     pieces = bytearray()
     async for piece in request.stream():
         pieces += piece
         if len(pieces) > _LARGEST_BODY:
             detail = f"the body must be at most {_LARGEST_BODY:,} bytes long"
             raise BadRequest(Problem(413, "body_too_large", detail))
-    if optional and not pieces.strip():
-        return {}
+    return bytes(pieces)
+
+
+def _decoded(raw: bytes) -> dict[str, Any]:
     try:
-        body = msgspec.json.decode(pieces)
+        body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if optional:
-            return {}
         raise BadRequest(Problem(400, "invalid_body", f"the body must be JSON: {error}")) from None
     if not isinstance(body, dict):
-        if optional:
-            return {}
         detail = f"the body must be a JSON object, not {_short(body)}"
         raise BadRequest(Problem(400, "invalid_body", detail))
     return body
+
+
+def _unread(request: Request, body: bytes) -> Request:
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return left.pop() if left else await request.receive()
+
+    return Request(request.scope, receive)
 
 
 def _messages(body: dict[str, Any]) -> list[Any]:
