@@ -11,6 +11,7 @@ import pytest
 import redis.asyncio
 
 from streamhub import Chunk, Hub, HubConfig, LiveStream, Subscription
+from streamhub.stores.memory import MemoryStore
 
 from ..support.listening import no_longer_listening
 from ..support.redis_server import RedisServer
@@ -357,3 +358,17 @@ async def test_g10_publish_waits_while_max_pending_bytes_are_full(
         server.resume()
         await producing
         assert "".join(accepted) == await stream.text()
+
+
+async def test_g10_a_feed_that_nobody_reads_keeps_nothing_of_sessions_that_are_gone() -> None:
+    """In memory, too: as much for many sessions as for a few."""
+    now = 1000.0
+    store = MemoryStore(clock=lambda: now)
+    await store.feeds.open("save", unsaved=60.0)
+    for n in range(3000):
+        await store.claim(f"{n}", "g", takeover="restart", lease=1.0, retention=1.0)
+        await store.remove(f"{n}")
+    now += 2.0
+    found, _ = await store.feeds.due("save", 3000, hold=60.0)
+    assert len(found) <= 1000
+    assert "2999" in [due.session_id for due in found]

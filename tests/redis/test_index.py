@@ -17,6 +17,7 @@ from streamhub.testing.waiting import until
 from ..support.feed_use import use_feeds
 
 SESSIONS, DUE = "streamhub:index:{0}:sessions", "streamhub:index:{0}:feed:save:due"
+FEEDS = "streamhub:index:{0}:feeds"
 
 
 async def test_an_index_that_is_lost_alone_is_made_again(
@@ -198,3 +199,29 @@ async def test_a_listing_asks_for_nobody_elses_keys(
     assert {f"chat:{n}" for n in range(0, 6, 3 if owner else 1)} == found
     assert "scan" not in calls
     assert calls["hmget"] <= 2 * len(found) + 6  # renewals come in between
+
+
+async def test_a_feed_that_nobody_reads_keeps_nothing_of_sessions_that_are_gone(
+    redis_url: str, redis_client: redis.asyncio.Redis, session_id: str
+) -> None:
+    """A few go with each claim, once they are overdue for longer than any might be stored. Whoever
+    comes back to the feed is given all that there is, as if the feed was new."""
+    client: Any = redis_client
+    store = RedisStore.from_url(redis_url)
+    await store.feeds.open("save", unsaved=60.0)
+    await store.claim("there", "g", takeover="restart", lease=60.0, retention=7200.0)
+    seconds, _ = await client.time()
+    hours_ago = [(seconds - 3600 * hours) * 1000 for hours in (2, 4)]
+    await client.zadd(DUE, {"late": hours_ago[0], **{f"gone:{n}": hours_ago[1] for n in range(8)}})
+    await client.zrem(DUE, "there")
+    await store.claim(session_id, "g", takeover="restart", lease=60.0, retention=7200.0)
+    waiting = {name.decode() for name in await client.zrange(DUE, 0, -1)}
+    assert {"late", session_id} == {name for name in waiting if "\n" not in name}
+
+    known = (await client.hget(FEEDS, "save")).decode().split()
+    known[2] = str(round(hours_ago[0]))
+    await client.hset(FEEDS, "save", " ".join(known))
+    await store.feeds.open("save", unsaved=60.0)
+    found, _ = await store.feeds.due("save", 10, hold=60.0)
+    assert {"late", session_id, "there"} == {due.session_id for due in found}
+    await store.aclose()

@@ -24,6 +24,8 @@ __all__ = ["MemoryFeeds"]
 
 # Who has nothing to do looks again after so many seconds.
 _LONGEST_REST = 60.0
+# The schedule of a feed that nobody reads is looked through when it has so many, and twice as many.
+_ROOM = 1000
 
 
 class _Feed:
@@ -33,6 +35,8 @@ class _Feed:
         self.schedule: dict[Due, float] = {}
         #: When those that were handed out come again, if they are still as they were then.
         self.handed: dict[Due, float] = {}
+        #: With more than so many it is looked through for what is gone.
+        self.room = _ROOM
 
 
 class _Watch:
@@ -266,6 +270,15 @@ class MemoryFeeds:
         if feed is not None:
             feed.handed.pop(due, None)
             feed.schedule[due] = at
+            if len(feed.schedule) > feed.room:
+                self._drop_gone(feed)
+
+    def _drop_gone(self, feed: _Feed) -> None:
+        now = self._clock()
+        for due in [due for due in feed.schedule if self._find(due, now) is None]:
+            del feed.schedule[due]
+            feed.handed.pop(due, None)
+        feed.room = max(_ROOM, 2 * len(feed.schedule))
 
     def _has_news(self, due: Due, feed: str, now: float) -> bool:
         """Whether a feed of ends has something to do there after all: somebody may have continued

@@ -5,10 +5,19 @@
 --       it aside or '', ms after which it is due, ms for which it stays in the index at least
 -- Answers: the feeds that are known, each followed by the ms for which it has ends kept, as a text
 -- An entry of the index is put on again before its time is over as long as its session may live, so
--- that one whose time is over is of a session that is gone.
+-- that one whose time is over is of a session that is gone. So is what is overdue on a schedule for as
+-- long: nobody reads that feed, and who comes back to it is given the whole index.
 local sessions, feeds = KEYS[1], KEYS[2]
 local first_due, now = #KEYS - tonumber(ARGV[1]) + 1, now_ms()
 local DROPPED_AT_ONCE = 8
+
+local function drop(key, latest)
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(latest), 'LIMIT', 0,
+    DROPPED_AT_ONCE))
+  do
+    redis.call('ZREM', key, old)
+  end
+end
 
 -- An entry that was handed out must be told from one that was put on since.
 local function put_on(schedule, member, at)
@@ -28,13 +37,10 @@ for i = 4, #ARGV, 4 do
   for at, key in ipairs(KEYS) do
     if at == 1 or at > 2 and at < first_due then
       redis.call('ZADD', key, 'GT', int(now + stays), id)
-      for _, old in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(now), 'LIMIT', 0,
-        DROPPED_AT_ONCE))
-      do
-        redis.call('ZREM', key, old)
-      end
+      drop(key, now)
       live_for(key, stays)
     elseif at >= first_due then
+      drop(key, now - math.max(stays, UNREAD_MS))
       if aside == '' or ARGV[3] == '' then
         put_on(key, id, due)
       end

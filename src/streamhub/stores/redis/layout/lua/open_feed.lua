@@ -1,4 +1,5 @@
--- Make a feed known. One that was not gets all sessions that the index has.
+-- Make a feed known. One that was not, or that nobody has read for long, gets all sessions that the
+-- index has.
 -- KEYS: feeds, its schedule, the sessions that it looks after
 -- ARGV: feed, ms for which it has ends kept
 -- Answers: the feeds that are known, each followed by the ms for which it has ends kept, as a text
@@ -6,8 +7,12 @@ local feeds, schedule, sessions, feed = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local now = int(now_ms())
 local old = redis.call('HGET', feeds, feed)
 local opened, asked, since = string.match(old or '', '^%d+ (%d+) (%d+) (%d+)$')
+local unread = false
 if not opened or tonumber(opened) <= tonumber(now) - FORGOTTEN_MS then
   asked, since = now, now
+  unread = true
+end
+if unread or tonumber(asked) <= tonumber(now) - UNREAD_MS then
   redis.call('ZUNIONSTORE', schedule, 2, schedule, sessions, 'WEIGHTS', 1, 0, 'AGGREGATE', 'MIN')
 end
 local all = redis.call('HGETALL', feeds)

@@ -239,6 +239,9 @@ end
 -- A feed that nobody has opened for a week is forgotten.
 local FORGOTTEN_MS = 7 * 24 * 3600000
 
+-- A feed that nobody has asked for so long has lost what is overdue.
+local UNREAD_MS = 3600000
+
 -- The feeds that are known, each with the ms for which it has ends kept, in order of their names.
 local function known_feeds(feeds)
   local all, found = redis.call('HGETALL', feeds), {}
