@@ -221,6 +221,8 @@ async def test_410_ends_the_deliveries_and_loses_nothing(
     [
         ("ftp://a/b", SECRETS, "http://"),
         ("a/b", SECRETS, "http://"),
+        ("http://a:port/hidden-w0rd", SECRETS, "http://"),
+        ("http://xn--/", SECRETS, "http://"),
         ("http://a", [], "needs a secret"),
         ("http://a", ["hidden-w0rd"], "openssl rand -base64 32"),
         ("http://a", ["whsec_hidden-w0rd"], "openssl rand -base64 32"),

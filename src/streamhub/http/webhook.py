@@ -59,9 +59,9 @@ class WebhookTarget:
     """
 
     def __init__(self, url: str, secrets: Sequence[str], *, timeout: float = 15.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_url(url):
             raise ValueError("a webhook is the URL of a server: http://… or https://…")
+        parts = urlsplit(url)
         if not secrets:
             raise ValueError("a webhook needs a secret, with which its target checks what it gets")
         self._url = url
@@ -162,6 +162,15 @@ class WebhookTarget:
         if after is None:
             after = min(_FIRST_RETRY * 2.0 ** (end.attempt - 1), _LONGEST_RETRY)
         await end.retry(after, reason=answer.reason)
+
+
+def _is_url(url: str) -> bool:
+    """Whether a POST can be sent there, as far as that is to be seen before the first one."""
+    try:
+        parsed = httpx.URL(url)
+        return parsed.scheme in ("http", "https") and bool(parsed.host)
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 def _secret_bytes(secret: str) -> bytes:
