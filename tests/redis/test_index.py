@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import redis.asyncio
 
-from streamhub import Hub, HubConfig, Status
+from streamhub import Hub, HubConfig, Status, StreamHubError
 from streamhub.stores.base import Finish, Granted, Renew
 from streamhub.stores.feeds import Due
 from streamhub.stores.redis import RedisStore
@@ -225,3 +227,25 @@ async def test_a_feed_that_nobody_reads_keeps_nothing_of_sessions_that_are_gone(
     found, _ = await store.feeds.due("save", 10, hold=60.0)
     assert {"late", session_id, "there"} == {due.session_id for due in found}
     await store.aclose()
+
+
+async def test_who_claims_what_is_being_removed_is_listed(redis_url: str, session_id: str) -> None:
+    """Whichever of the two comes first: a session that is there is in the index."""
+    async with Hub.from_url(redis_url) as hub, Hub.from_url(redis_url) as other:
+        await hub.active(["none"])
+        await other.active(["none"])
+        for n in range(60):
+            name = f"{session_id}:{n}"
+            old, _ = await hub.register(name)
+            await old.close()
+
+            async def claim(name: str = name, steps: int = n) -> None:
+                for _ in range(steps % 20):
+                    await asyncio.sleep(0)
+                stream, _ = await other.register(name)
+                with suppress(StreamHubError):
+                    await stream.close()
+
+            await asyncio.gather(hub.remove(name), claim())
+            if await hub.get(name) is not None:
+                assert name in [info.session_id async for info in hub.sessions()]

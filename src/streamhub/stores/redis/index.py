@@ -218,7 +218,8 @@ class Index:
         await self.ask(requests, patient=False)
 
     async def drop(self, session_id: str) -> None:
-        """A session was removed. It stays on schedules: somebody may be about to claim it."""
+        """A session is about to be removed. It stays on schedules: somebody may be about to claim
+        it."""
         keys = self.keys(self.shard(session_id))
         self._listed.pop(session_id, None)
         with suppress(StreamHubError):

@@ -288,6 +288,8 @@ class RedisStore(BaseStore):
 
     async def remove(self, session_id: str) -> bool:
         keys, removal = self._keys(session_id), uuid4().hex
+        # Afterwards it would take out who claims the session as soon as it is free.
+        await self._index.drop(session_id)
         asides = b""
         while True:
             others = [key for gen in asides.split() for key in keys.of_stream(gen.decode())]
@@ -302,7 +304,6 @@ class RedisStore(BaseStore):
             asked = partial(self._ask, self._claims, session_id, call)
             answer = await self._change(asked)
             if not isinstance(answer, bytes):
-                await self._index.drop(session_id)
                 return bool(answer)
             # More was set aside of it, and goes, too.
             asides = answer
