@@ -263,6 +263,7 @@ class Engine:
         await self._close(_SHORT_CLEAN_UP, _SHORT_LAST_WRITES)
 
     async def _close(self, clean_up: float = _CLEAN_UP, last_writes: float = _LAST_WRITES) -> None:
+        self.watcher.closing = True
         leaving = {
             self._loop.create_task(leave(min(clean_up, _GIVING_BACK))) for leave in self.leavers
         }

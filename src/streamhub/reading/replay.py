@@ -10,6 +10,7 @@ from ..chunks import Chunk, Cursor, SessionInfo, Status, join, size_of
 from ..config import HubConfig
 from ..errors import (
     CursorExpired,
+    HubClosed,
     InvalidCursor,
     ProducerFailed,
     ProducerLost,
@@ -176,6 +177,8 @@ class Replay:
             case Status.FAILED:
                 raise ProducerFailed(self._session_id, info.error or "no reason given")
             case Status.LOST:
+                if self._view.is_closing():
+                    raise HubClosed
                 raise ProducerLost(self._session_id, info.generation, position)
         raise StopAsyncIteration
 

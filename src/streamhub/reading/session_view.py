@@ -32,7 +32,7 @@ class SessionView:
     # cache.
     __slots__ = (  # noqa: RUF023
         "standing", "recent", "news", "_time", "log", "_counted", "_schedule", "_spawn", "_store",
-        "_watch", "_config", "session_id", "shared",
+        "_watch", "_config", "session_id", "shared", "is_closing",
     )  # fmt: skip
 
     def __init__(
@@ -43,8 +43,11 @@ class SessionView:
         *,
         spawn: Spawn,
         schedule: Callable[[SessionView], None],
+        is_closing: Callable[[], bool],
     ) -> None:
         self.session_id = session_id
+        #: Whether the hub is closing: what it gives up itself is no loss to its own readers.
+        self.is_closing = is_closing
         self._time = asyncio.get_running_loop().time
         self.standing = Standing(config.lease, self._time())
         self.recent = RecentChunks(1, config.max_pending_bytes)

@@ -48,6 +48,8 @@ class Watcher:
         self._failing: dict[SessionView, float] = {}
         self._backoff = _FIRST_BACKOFF
         self._closed = False
+        #: Whether the hub is closing; its subscriptions end with it, and not before.
+        self.closing = False
         #: Whether this process was forked from the one that the hub belongs to.
         self.left = False
 
@@ -62,7 +64,12 @@ class Watcher:
         view = self._views.get(session_id)
         if view is None or view.standing.failure is not None:
             view = SessionView(
-                session_id, self._store, self.config, spawn=self._spawn, schedule=self._schedule
+                session_id,
+                self._store,
+                self.config,
+                spawn=self._spawn,
+                schedule=self._schedule,
+                is_closing=lambda: self.closing,
             )
             self._views[session_id] = view
             self._schedule(view)

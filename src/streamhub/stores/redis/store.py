@@ -188,10 +188,16 @@ class RedisStore(BaseStore):
                     index.at_hand = False
                     continue
             else:
-                heard, answer = await self._ask(self._claims, entry.session_id, entering), None
-            self._check([heard], entry.session_id)
-            if index.learn(index.shard(entry.session_id), heard) != known:
-                continue
+                # Where no feed is known, no claim waits for a node that is silent: with its first
+                # renewal the session is put into the index all the same.
+                needed = bool(known.text)
+                [heard], answer = await self._claims.ask([entering], patient=needed), None
+                if not needed and isinstance(heard, StoreUnavailable):
+                    heard = None
+            if heard is not None:
+                self._check([heard], entry.session_id)
+                if index.learn(index.shard(entry.session_id), heard) != known:
+                    continue
             if answer is None:
                 call = claim.call(self._scripts["claim"], self._prefix, known)
                 answer = await self._ask(self._claims, entry.session_id, call)
