@@ -115,14 +115,15 @@ async def test_another_message_under_the_same_id_is_another(
     assert (409, "busy") == (other.status_code, other.json()["code"])
 
 
+@pytest.mark.parametrize("next_one", ["two", "one"])
 async def test_a_new_answer_waits_for_one_that_is_stopping(
-    hub: Hub, model: Model, client: AsyncClient
+    hub: Hub, model: Model, client: AsyncClient, next_one: str
 ) -> None:
-    """Stop, and send the next message at once."""
+    """Stop, and send the next message at once; or the same, to have another answer to it."""
     model.may_stop.clear()
     await begun(client, question("one"))
     assert 204 == (await client.post("/api/chat/c/stop")).status_code
-    second = asyncio.create_task(begun(client, question("two")))
+    second = asyncio.create_task(begun(client, question(next_one)))
 
     async def waits() -> bool:
         return hub.statistics().sessions_followed == 1
@@ -134,7 +135,8 @@ async def test_a_new_answer_waits_for_one_that_is_stopping(
     assert 200 == await within(second)
     stream = await hub.get("chat:c")
     assert stream is not None
-    assert "two" == await stream.text()
+    assert next_one == await stream.text()
+    assert 2 == len(model.asked)
 
 
 async def test_a_chat_that_is_removed_while_a_message_waits_begins_anew(

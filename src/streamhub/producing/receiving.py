@@ -54,7 +54,7 @@ class Message:
         Stored in one step with the next chunk that is published, so that both are there or
         neither: call it right before the ``publish`` that shows what has come of it. Where no
         chunk follows, ``flush``, ``close`` and ``fail`` store it, and so does a closing hub; else
-        it is stored within two thirds of the lease, or once the next message is waited for.
+        it is stored within half a lease, or once the next message is waited for.
         Idempotent, and without effect on a stream that has ended.
         """
         self._receiver.handle(self.id)

@@ -176,7 +176,8 @@ class Chats:
                 continue
             if self._own_alone and info.owner != owner:
                 return not_found()
-            if info.request == question.key:
+            stops = info.cancelling or info.status is Status.CANCELLED
+            if info.request == question.key and not stops:
                 return stream
             # Somebody who has gone does not ask any more.
             with suppress(SessionNotFound):  # removed, or forgotten, meanwhile

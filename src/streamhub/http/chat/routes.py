@@ -43,8 +43,9 @@ def chat_routes(
 
     Of one chat one answer is written at a time: a second message meanwhile is answered with
     409 and ``Retry-After``, unless the first has been told to stop. The same message posted again
-    follows the answer that is being written to it. Where the message that was posted last is the
-    assistant's, because a tool has answered in the page, the answer goes on in it, under its id.
+    follows the answer that is being written to it, unless that has been told to stop, too. Where
+    the message that was posted last is the assistant's, because a tool has answered in the page,
+    the answer goes on in it, under its id.
 
     :param hub: or a function that finds it, given the request if it takes one, as
         ``lambda request: request.app.state.hub``.
