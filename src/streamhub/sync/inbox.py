@@ -38,7 +38,7 @@ class Message:
 
     def done(self) -> None:
         """It is handled; see :meth:`streamhub.Message.done`. Stored in one step with the chunk that
-        this thread publishes right after it, as a rule: where the two are more than a quarter of the
+        this thread publishes right after it, as a rule: where the two are more than a quarter of a
         lease apart, or another thread asks for the next message between them, it may be stored
         alone."""
 
