@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 WAIT = 30.0
 KEYS = {
     *("session_id", "status", "generation", "replaced", "epoch", "cursor", "chunks", "base"),
-    *("bytes", "lease", "owner", "created", "error", "cancelling", "metadata"),
+    *("bytes", "lease", "owner", "created", "updated", "ended", "resumes", "error", "cancelling"),
+    "metadata",
 }
 
 
@@ -90,6 +91,8 @@ async def test_show(redis_url: str, session_id: str) -> None:
 
     info = json.loads((await cli("show", session_id, "--json", url=redis_url)).out)
     assert KEYS == set(info)
+    times = ("created", "updated", "ended")
+    assert set(times) <= set(facts)
     assert {
         "session_id": session_id,
         "status": "failed",
@@ -102,10 +105,12 @@ async def test_show(redis_url: str, session_id: str) -> None:
         "bytes": 5,
         "lease": None,
         "owner": "alice",
+        "resumes": 0,
         "error": "out of luck",
         "cancelling": False,
         "metadata": {"model": "é"},
-    } == {name: value for name, value in info.items() if name != "created"}
+    } == {name: value for name, value in info.items() if name not in times}
+    assert info["created"] <= info["updated"] == info["ended"]
 
 
 async def test_show_of_an_active_session(redis_url: str, session_id: str) -> None:

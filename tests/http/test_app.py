@@ -179,7 +179,11 @@ async def test_how_a_session_stands(hub: Hub, client: AsyncClient, session_id: s
         "bytes": 3,
         "cancelling": False,
         "error": None,
+        "ended": None,
+        "resumes": 0,
     }.items() <= found.items()
+    assert "host" not in found
+    assert found["created"] <= found["updated"]
     assert int(one.partition("-")[0]) == found["epoch"]
     assert 0 < found["lease"] <= 15
 

@@ -164,9 +164,12 @@ def _print_facts(info: SessionInfo) -> None:
         facts.append(("continued", f"after chunk {info.base:,}"))
     if info.lease is not None:
         facts.append(("lease", f"{info.lease:.1f} s left"))
-    if info.created is not None:
-        when = datetime.fromtimestamp(info.created, UTC).astimezone()
-        facts.append(("created", f"{when:%Y-%m-%d %H:%M:%S %z} ({_age(info.created)} ago)"))
+    if info.resumes:
+        facts.append(("resumes", f"{info.resumes:,}"))
+    for name in ("created", "updated", "ended"):
+        if (at := getattr(info, name)) is not None:
+            when = datetime.fromtimestamp(at, UTC).astimezone()
+            facts.append((name, f"{when:%Y-%m-%d %H:%M:%S %z} ({_age(at)} ago)"))
     if info.owner is not None:
         facts.append(("owner", info.owner))
     if info.metadata is not None:
@@ -182,11 +185,11 @@ def _runs(info: SessionInfo) -> bool:
     return info.status in (Status.ACTIVE, Status.LOST)
 
 
-def _age(created: float | None) -> str:
-    if created is None:
+def _age(at: float | None) -> str:
+    if at is None:
         return "?"
     # The store's clock and ours may differ a little.
-    seconds = max(0, int(time.time() - created))
+    seconds = max(0, int(time.time() - at))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size} {unit}"

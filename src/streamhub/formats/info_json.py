@@ -10,7 +10,7 @@ __all__ = ["end_json", "info_json"]
 
 
 def info_json(info: SessionInfo) -> dict[str, Any]:
-    """``info`` as what JSON can hold.
+    """``info`` as what JSON can hold, but for ``host``: browsers need not know that.
 
     ``cursor`` is the newest chunk's; ``chunks`` is how many there are, None for a session of the Go
     library, which does not count them.
@@ -28,6 +28,9 @@ def info_json(info: SessionInfo) -> dict[str, Any]:
         "lease": info.lease,
         "owner": info.owner,
         "created": info.created,
+        "updated": info.updated,
+        "ended": info.ended,
+        "resumes": info.resumes,
         "error": info.error,
         "cancelling": info.cancelling,
         "metadata": info.metadata,
