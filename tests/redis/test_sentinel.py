@@ -10,10 +10,11 @@ import pytest
 from redis.asyncio.sentinel import Sentinel
 
 from streamhub import Hub, StoreAuthenticationFailed, StoreUnavailable
+from streamhub.stores.feeds import Due
 from streamhub.stores.redis import RedisStore
 
 from ..support.certificates import Certificates
-from ..support.load import Load
+from ..support.load import CONFIG, Load
 from ..support.redis_cluster import until
 from ..support.redis_sentinel import SERVICE, Watched
 from ..support.redis_server import HOST, RedisServer
@@ -115,6 +116,47 @@ async def test_g12_a_hub_keeps_four_connections(watched: Watched) -> None:
             await asyncio.to_thread(old.start)
             await load.flow()
         await load.finish()
+
+
+async def test_a_feed_outlives_a_failover(watched: Watched) -> None:
+    """The successor knows what was done, and who has what; and hands out the end of a stream that
+    goes on under it."""
+
+    def fail_over() -> None:
+        master = watched.master()
+        (replica,) = (server for server in watched.servers if server is not master)
+        written = watched.ask(master, "ROLE")[1]
+        # What is done but not replicated yet may come again.
+        until(lambda: int(watched.ask(replica, "ROLE")[4]) >= int(written))
+        watched.fail_over()
+
+    names = ("done", "taken", "running")
+    async with Hub.from_url(watched.url, config=CONFIG) as hub, hub.ends("save") as ends:
+        streams = [(await hub.register(name))[0] for name in names]
+        for stream in streams:
+            await stream.publish("before")
+        await streams[0].close()
+        done = await anext(ends)
+        await done.done()
+        await streams[1].close()
+        taken = await anext(ends)
+        assert ("done", "taken") == (done.session_id, taken.session_id)
+        await streams[2].flush()
+
+        await asyncio.to_thread(fail_over)
+
+        await taken.done()
+        await streams[2].publish(" and after")
+        await streams[2].close()
+        last = await anext(ends)
+        assert ("running", "before and after", 1) == (last.session_id, last.text, last.attempt)
+        await last.done()
+        feeds = hub._store.feeds
+        assert feeds is not None
+        assert 3 * [None] == [
+            await feeds.take(Due(name), "save", "another", lease=5.0, lost_after=0.0)
+            for name in names
+        ]
 
 
 async def test_a_client_of_sentinel_can_be_handed_in(watched: Watched) -> None:
