@@ -63,7 +63,9 @@ class Site:
     """``streams`` of them, each produced here, read twice on another hub, and continued by
     whoever of two hubs comes first when it is lost."""
 
-    def __init__(self, server: RedisServer, directory: Path, *, streams: int = 4) -> None:
+    def __init__(
+        self, server: RedisServer, directory: Path, *, streams: int = 4, lease: float = LEASE
+    ) -> None:
         self.server = server
         self.directory = directory
         self.record = Record()
@@ -72,6 +74,7 @@ class Site:
         #: Within which everything here goes on or ends, unless it hangs.
         self.bound = BOUND
         self._streams = streams
+        self._lease = lease
         self._names = 0
         self._leaving = False
         self._sessions: list[str] = []
@@ -140,7 +143,7 @@ class Site:
         self._files.append(path)
         process = await PythonProcess.start(
             _CHILD.format(str(_ROOT)),
-            *(self._url(self.writing), str(LEASE), str(path), name, str(_PACE), *sessions),
+            *(self._url(self.writing), str(self._lease), str(path), name, str(_PACE), *sessions),
             errors=self.directory / f"{name}.err",
         )
         await self._stack.enter_async_context(process)
@@ -228,7 +231,7 @@ class Site:
         return f"{proxy.url}?socket_timeout={_TIMEOUT}"
 
     def _hub(self, proxy: FaultyProxy) -> Hub:
-        hub = Hub.from_url(self._url(proxy), config=HubConfig(lease=LEASE))
+        hub = Hub.from_url(self._url(proxy), config=HubConfig(lease=self._lease))
         self._stack.push_async_callback(hub.aclose)
         return hub
 

@@ -12,23 +12,25 @@ from ..support.redis_server import RedisServer
 from . import record
 from .checker import assert_holds
 from .history import History
-from .site import LEASE, Site
+from .site import Site
 
 pytestmark = pytest.mark.slow
 
 STREAMS = 50
+#: Longer than elsewhere: on a busy machine putting fifty streams back takes more than a second.
+LEASE = 2.0
 
 
 async def test_g7_fifty_streams_survive_a_redis_killed_and_restarted_empty(
     make_redis: Callable[[], RedisServer], tmp_path: Path
 ) -> None:
-    """At once and after three leases, while chunks flow in this process and from another one: all
+    """At once and after two leases, while chunks flow in this process and from another one: all
     producers live, and every subscriber, those who come afterwards too, ends with every chunk,
     once, in order, under the cursors of one epoch."""
     server = make_redis()
-    async with Site(server, tmp_path, streams=STREAMS - 10) as site:
+    async with Site(server, tmp_path, streams=STREAMS - 10, lease=LEASE) as site:
         await site.child(10)
-        for outage in (0.0, 3 * LEASE):
+        for outage in (0.0, 2 * LEASE):
             site.record.add(record.Struck(fault="restart", wipes=True))
             server.kill()
             await asyncio.sleep(outage)
