@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
+from starlette.routing import Mount
 
-from streamhub import Hub, Status
-from streamhub.http import chat_routes
+from streamhub import (
+    Hub,
+    SessionCorrupted,
+    SessionInfo,
+    Status,
+    StoreUnavailable,
+)
+from streamhub.http import chat_routes, create_app, owned_by
+from streamhub.stores.base import Store
+from streamhub.stores.memory import MemoryStore
+from streamhub.stores.wrapped import WrappedStore
+from streamhub.testing.waiting import within
 
 from .chatting import Model, begun, question
 from .conftest import Open
@@ -71,6 +83,48 @@ async def test_a_chat_that_begins_between_the_check_and_the_claim_is_left_alone(
     assert (404, "session_not_found") == (answer.status_code, answer.json()["code"])
     assert ("alice", "hers") == ((await stream.info()).owner, await stream.text())
     assert [] == model.asked
+
+
+class _LooksTooEarly(WrappedStore):
+    """``begin`` is done right after the first look at the session, which has found nothing."""
+
+    def __init__(self, store: Store, begin: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(store)
+        self._begin: Callable[[], Awaitable[object]] | None = begin
+
+    async def look(
+        self, session_ids: Sequence[str], *, metadata: bool = False
+    ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
+        found = await super().look(session_ids, metadata=metadata)
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            await begin()
+        return found
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/chat/c/stream", "/sessions/chat%3Ac/stream", "/sessions/chat%3Ac"]
+)
+async def test_a_chat_that_begins_between_the_check_and_the_look_is_not_read(
+    model: Model, open_client: Open, path: str
+) -> None:
+    """What is not there may be looked for by all, and is somebody's a moment later."""
+    memory = MemoryStore()
+    async with Hub(memory) as hers:
+
+        async def begin() -> None:
+            stream, _ = await hers.register("chat:c", owner="alice", metadata={"title": "hers"})
+            await stream.publish("hers")
+            await stream.close()
+
+        async with Hub(_LooksTooEarly(memory, begin)) as hub:
+            routes = chat_routes(hub, model, user=lambda request: "bob", replay_ended=True)
+            others = create_app(hub, authorize=owned_by(hub, lambda request: "bob"))
+            client = await open_client(Starlette(routes=[*routes, Mount("/", others)]))
+            answer = await within(client.get(path))
+
+    assert answer.status_code == (204 if path.startswith("/api") else 404)
+    assert "hers" not in answer.text
 
 
 COOKIE = {"cookie": "session=alice"}

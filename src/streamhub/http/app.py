@@ -64,8 +64,9 @@ def create_app(
 
     A session's id is one segment of the path, percent-encoded. Errors are JSON problems (RFC 9457).
 
-    :param authorize: asked before anything else; what it refuses is answered with 404. **Without it
-        everybody may read, cancel and remove every session, and send to it.** See :func:`owned_by`.
+    :param authorize: asked before anything is done or told; what it refuses is answered with 404.
+        **Without it everybody may read, cancel and remove every session, and send to it.** See
+        :func:`owned_by`.
     :param max_wait: the longest ``?wait=``, in seconds.
     :param heartbeat: as for :class:`StreamResponse`.
     :param show_errors: whether clients are told why a session has failed, which is the text of the
@@ -190,15 +191,15 @@ class _Api:
                         return
 
     async def _find(self, request: Request, action: Action) -> LiveStream | None:
-        if not await self._is_allowed(request, action):
-            return None
-        return await self._hub.get(_session_of(request))
+        # In this order: what is not there all may look for, and is somebody's a moment later.
+        stream = await self._hub.get(_session_of(request))
+        return stream if await self._is_allowed(request, action) else None
 
     async def _readable(self, request: Request, wait: float | None) -> LiveStream | None:
+        # In this order, as in ``_find``.
+        stream = await self._hub.get(_session_of(request), after=held_cursor(request))
         if not await self._is_allowed(request, "read"):
             stream = None
-        else:
-            stream = await self._hub.get(_session_of(request), after=held_cursor(request))
         return await self._appears(request, wait) if stream is None and wait else stream
 
     async def _appears(self, request: Request, wait: float) -> LiveStream | None:

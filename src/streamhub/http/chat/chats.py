@@ -220,10 +220,10 @@ class Chats:
         return True
 
     async def _readable(self, request: Request, session_id: str) -> LiveStream | None:
+        # In this order: what is not there all may look for, and is somebody's a moment later.
+        stream = await self._hub(request).get(session_id)
         # Who may not read it is answered as if there was nothing, and nothing is no error.
-        if not await self._is_allowed(request, session_id, "read"):
-            return None
-        return await self._hub(request).get(session_id)
+        return stream if await self._is_allowed(request, session_id, "read") else None
 
     def _hub(self, request: Request) -> Hub:
         hub = self._hub_of(request)

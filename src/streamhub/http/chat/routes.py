@@ -56,8 +56,8 @@ def chat_routes(
     :param user: who sends a request: the owner of the session. Sessions are then kept apart by
         :func:`owned_by`, unless ``authorize`` says otherwise: a chat of somebody else's looks like
         one that is not there, and nothing is done to it.
-    :param authorize: asked before anything else. Without it and ``user`` everybody may read and
-        stop every chat.
+    :param authorize: asked before anything is done or told. Without it and ``user`` everybody may
+        read and stop every chat.
     :param origins: of which other sites pages may ask and stop, as ``https://example.org``; ``"*"``
         for all. Where a browser adds what authorises by itself, as cookies, others get 403.
     :param session_id: the session of a chat's id.
