@@ -331,6 +331,28 @@ async def test_other_sites_get_no_permission(hub: Hub, client: AsyncClient) -> N
     assert "access-control-allow-origin" not in answer.headers
 
 
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+async def test_pages_of_other_sites_change_nothing(
+    hub: Hub, open_client: Open, session_id: str
+) -> None:
+    """With what a browser sends by itself: they neither stop, nor send, nor remove; but those that
+    the application names."""
+    client = await open_client(create_app(hub, origins=["https://friend.example"]))
+    stream, _ = await hub.register(session_id)
+    path = path_of(session_id).removesuffix("/stream")
+    evil = {"cookie": "session=alice", "origin": "https://evil.example"}
+
+    refused = [
+        await client.post(f"{path}/cancel", headers=evil),
+        await client.post(f"{path}/inbox", headers=evil, json={"data": "x"}),
+        await client.delete(path, headers=evil),
+    ]
+    assert [(403, "forbidden")] * 3 == [(one.status_code, one.json()["code"]) for one in refused]
+    assert not (await stream.info()).cancelling
+    friend = {**evil, "origin": "https://friend.example"}
+    assert 204 == (await client.delete(path, headers=friend)).status_code
+
+
 async def test_following_across_a_connection_that_is_kept(
     hub: Hub, client: AsyncClient, session_id: str
 ) -> None:

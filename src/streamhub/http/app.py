@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from functools import cache
 from importlib.resources import files
@@ -29,6 +29,7 @@ from .authorization import Action, Authorize, OwnedBy, is_allowed
 from .disconnects import unless_gone
 from .listing import ListingResponse
 from .messages import sent_message
+from .origins import check_origins, refuse_from_elsewhere
 from .problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of
 from .queries import count_of, held_cursor, seconds_of, status_of
 from .responses import StreamResponse
@@ -47,6 +48,7 @@ def create_app(
     max_wait: float = _LONGEST_WAIT,
     heartbeat: float = 15.0,
     show_errors: bool = False,
+    origins: Collection[str] = (),
 ) -> Starlette:
     """The sessions of ``hub`` over HTTP. Mount it, or serve it; the hub is yours to close.
 
@@ -71,8 +73,13 @@ def create_app(
     :param heartbeat: as for :class:`StreamResponse`.
     :param show_errors: whether clients are told why a session has failed, which is the text of the
         producer's exception as a rule; for those who run the producers.
+    :param origins: of which other sites pages may stop, send to and remove sessions, as
+        ``https://example.org``; ``"*"`` means all. Such a request from elsewhere is answered with
+        403 where it carries cookies, or a password that the browser keeps.
     """
-    api = _Api(hub, authorize, max_wait, heartbeat, show_errors=show_errors)
+    api = _Api(
+        hub, authorize, max_wait, heartbeat, show_errors=show_errors, origins=check_origins(origins)
+    )
     one = "/sessions/{session}"
     app = Starlette(
         routes=[
@@ -105,12 +112,14 @@ class _Api:
         heartbeat: float,
         *,
         show_errors: bool,
+        origins: frozenset[str],
     ) -> None:
         self._hub = hub
         self._authorize = authorize
         self._max_wait = max_wait
         self._heartbeat = heartbeat
         self._show_errors = show_errors
+        self._origins = origins
 
     async def list(self, request: Request) -> Response:
         owner = request.query_params.get("owner")
@@ -129,6 +138,7 @@ class _Api:
         return not_found() if stream is None else _json(self._seen(await stream.info()))
 
     async def _remove(self, request: Request) -> Response:
+        refuse_from_elsewhere(request, self._origins)
         if not await self._is_allowed(request, "remove"):
             return not_found()
         removed = await self._hub.remove(_session_of(request))
@@ -144,6 +154,7 @@ class _Api:
         )
 
     async def cancel(self, request: Request) -> Response:
+        refuse_from_elsewhere(request, self._origins)
         wait = seconds_of(request, "wait", self._max_wait)
         reason = request.query_params.get("reason")
         stream = await self._find(request, "cancel")
@@ -154,6 +165,7 @@ class _Api:
         return _json(facts, 202 if status is Status.ACTIVE else 200)
 
     async def send(self, request: Request) -> Response:
+        refuse_from_elsewhere(request, self._origins)
         stream = await self._find(request, "send")
         if stream is None:
             return not_found()

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-__all__ = ["check_origins", "comes_from_elsewhere"]
+from .problems import BadRequest, Problem
+
+__all__ = ["check_origins", "refuse_from_elsewhere"]
 
 # What a browser adds to a request by itself, whoever made the page that sends it.
 _BY_ITSELF = ("basic", "digest", "negotiate", "ntlm")
@@ -44,6 +46,13 @@ def comes_from_elsewhere(request: Request, origins: frozenset[str]) -> bool:
     # A browser that does not say so, or one that reaches us without TLS. The scheme is not
     # compared: a proxy may have taken the TLS away.
     return origin is not None and _host_of(origin) not in request.headers.getlist("host")
+
+
+def refuse_from_elsewhere(request: Request, origins: frozenset[str]) -> None:
+    """:raises BadRequest: a page of another site sends it."""
+    if comes_from_elsewhere(request, origins):
+        detail = "pages of other sites may not ask, stop or send here"
+        raise BadRequest(Problem(403, "forbidden", detail))
 
 
 def _host_of(origin: str) -> str | None:

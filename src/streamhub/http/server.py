@@ -66,7 +66,7 @@ def guarded(hub: Hub, *, token: str | None, origins: Sequence[str] = ()) -> ASGI
     """
     if token is not None and not token.strip():
         raise ValueError("token must not be empty")
-    app: ASGIApp = create_app(hub, show_errors=True)
+    app: ASGIApp = create_app(hub, show_errors=True, origins=["*"])
     app = _LocalOnly(app, origins) if token is None else _Token(app, token)
     if origins:
         app = CORSMiddleware(

@@ -23,7 +23,7 @@ from ...supervisor import Resume, Supervisor
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
 from ..disconnects import unless_gone
 from ..late_hub import HubOf, hub_of
-from ..origins import check_origins, comes_from_elsewhere
+from ..origins import check_origins, refuse_from_elsewhere
 from ..problems import BadRequest, Problem, not_found, nothing, problem_of
 from ..single_face import UIMessageStreamResponse
 from .answering import Answer, Answering, Call
@@ -234,9 +234,7 @@ class Chats:
         return await is_allowed(self._authorize, request, session_id, action)
 
     def _check_origin(self, request: Request) -> None:
-        if comes_from_elsewhere(request, self._origins):
-            detail = "pages of other sites may not ask or stop here"
-            raise BadRequest(Problem(403, "forbidden", detail))
+        refuse_from_elsewhere(request, self._origins)
 
 
 def _busy(info: SessionInfo) -> Problem:
