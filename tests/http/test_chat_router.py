@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
@@ -17,6 +17,10 @@ from streamhub.testing.waiting import within
 from .chatting import Model, begun, question, text_of
 from .conftest import Open
 
+if TYPE_CHECKING:
+    # As applications import what they name in annotations alone.
+    Body = dict[str, Any]
+
 pytestmark = pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
 
 
@@ -27,7 +31,7 @@ def signed_in(x_user: Annotated[str, Header()] = "") -> str:
 
 
 async def answer(
-    body: dict[str, Any],
+    body: Body,
     request: Request,
     user: Annotated[str, Depends(signed_in)],
     model: str = "small",

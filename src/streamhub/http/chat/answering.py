@@ -65,16 +65,22 @@ def _parameters(answer: Answer) -> list[inspect.Parameter]:
     if not callable(answer):
         raise TypeError(f"answer must be a function of the body, not {type(answer).__name__}")
     try:
-        signature = inspect.signature(answer, eval_str=True)
-    except NameError:
-        # An annotation that is there for type checkers alone.
         signature = inspect.signature(answer)
     except ValueError:
         return []
-    found = list(signature.parameters.values())
+    names = getattr(inspect.unwrap(answer), "__globals__", {})
+    found = [_evaluated(parameter, names) for parameter in signature.parameters.values()]
     if not found:
         raise TypeError(f"answer must take the body, and {answer!r} takes nothing")
     return found
+
+
+def _evaluated(parameter: inspect.Parameter, names: dict[str, Any]) -> inspect.Parameter:
+    """Its annotation stays text where the name is there for type checkers alone."""
+    if isinstance(parameter.annotation, str):
+        with suppress(Exception):
+            return parameter.replace(annotation=eval(parameter.annotation, names))
+    return parameter
 
 
 def _is_request(parameter: inspect.Parameter) -> bool:
