@@ -24,6 +24,7 @@ from streamhub import (
 from streamhub.ends import hold
 from streamhub.ends.hold import backoff
 from streamhub.stores.base import Store
+from streamhub.stores.feeds import Taken
 from streamhub.stores.memory import MemoryStore
 from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.hub.stage import crash
@@ -427,9 +428,8 @@ async def test_an_end_whose_workers_die_is_not_handed_out_for_ever(
 
         async def taken(worker: str = f"worker-{n}") -> bool:
             found, _ = await feeds.due("save", 10, hold=0.05)
-            for due in found:
-                await feeds.take(due, "save", worker, lease=0.05, lost_after=60.0)
-            return bool(found)
+            takes = [feeds.take(one, "save", worker, lease=0.05, lost_after=60.0) for one in found]
+            return any([isinstance(await take, Taken) for take in takes])
 
         await until(taken)
 

@@ -104,7 +104,7 @@ def read():
     try:
         next(subscription)
     except HubClosed:
-        pass  # whichever it hears first
+        pass
 
 threading.Thread(target=read, daemon=True).start()
 for n in range(100):
