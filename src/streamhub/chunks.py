@@ -192,6 +192,10 @@ class SessionInfo(msgspec.Struct, frozen=True):
     host: str | None = None
     #: The feeds of ends, and the supervisors, that were known when it was claimed.
     feeds: tuple[str, ...] = ()
+    #: About how many follow it, in all hubs with ``HubConfig(count_subscribers=True)``: as of up to
+    #: a lease ago, and those that have left since are counted for up to two. None where no such hub
+    #: has followed it.
+    subscribers: int | None = None
     #: Why it failed, or the reason that was given to ``cancel``.
     error: str | None = None
     #: Whether a cancel has been asked for.

@@ -46,11 +46,15 @@ class HubConfig:
     #: What the records of sessions say of where their producer runs, for ``SessionInfo.host``; by
     #: default the name of the machine. With ``""`` they say nothing.
     host: str = field(default_factory=gethostname)
+    #: Whether this hub says in the store how many follow each session here, for
+    #: ``SessionInfo.subscribers``: one look and one small write a lease for each session that is
+    #: followed, however many follow it.
+    count_subscribers: bool = False
 
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.name in ("key_prefix", "host"):
+            if one.name in ("key_prefix", "host", "count_subscribers"):
                 continue
             unit = one.name.rpartition("_")[2]
             whole = unit in ("bytes", "messages")
@@ -62,6 +66,10 @@ class HubConfig:
                 continue
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{one.name} must be positive and finite, not {value!r}")
+        if not isinstance(self.count_subscribers, bool):
+            raise ValueError(
+                f"count_subscribers must be True or False, not {self.count_subscribers!r:.100}"
+            )
         if self.lease < 0.05:
             raise ValueError(f"lease must be at least 0.05 seconds, not {self.lease!r}")
         if self.linger > self.lease:

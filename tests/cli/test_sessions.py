@@ -16,7 +16,7 @@ WAIT = 30.0
 KEYS = {
     *("session_id", "status", "generation", "replaced", "epoch", "cursor", "chunks", "base"),
     *("bytes", "lease", "owner", "created", "updated", "ended", "resumes", "error", "cancelling"),
-    "metadata",
+    *("metadata", "subscribers"),
 }
 
 
@@ -106,6 +106,7 @@ async def test_show(redis_url: str, session_id: str) -> None:
         "lease": None,
         "owner": "alice",
         "resumes": 0,
+        "subscribers": None,
         "error": "out of luck",
         "cancelling": False,
         "metadata": {"model": "é"},

@@ -118,6 +118,7 @@ def test_what_follows_in_a_page_is_the_same_with_holes_and_without(after: int) -
         ("key_prefix", "a{b}"),
         ("key_prefix", "a\nb"),
         ("key_prefix", b"a"),
+        ("count_subscribers", 1),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(field: str, value: Any) -> None:

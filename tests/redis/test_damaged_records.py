@@ -65,7 +65,7 @@ VALUES = [
 ]
 FIELDS = [
     *("gen", "status", "claim", "epoch", "last", "lease", "outcome", "error", "cancel", "reason"),
-    *("owner", "created", "bytes", "base", "replaced", "term", "keep", "request"),
+    *("owner", "created", "bytes", "base", "replaced", "term", "keep", "request", "followers"),
 ]
 
 

@@ -189,6 +189,19 @@ async def test_entries_and_record_are_those_of_the_layout(
     assert 2 == await redis_client.xlen(f"{tag}:chunks")
 
 
+async def test_g11_who_follows_a_session_that_is_gone_leaves_nothing(
+    redis_hub: Hub, redis_client: Any, session_id: str
+) -> None:
+    """How many follow is announced after a look, and it may have been removed in between. Of one
+    that is there it has the TTL."""
+    await redis_hub._store.announce({session_id: 1}, hub="one", lasts=60.0)
+    assert {} == await keys(redis_client)
+    stream = await claimed(redis_hub, session_id)
+    await redis_hub._store.announce({session_id: 1}, hub="one", lasts=60.0)
+    assert 1 == (await stream.info()).subscribers
+    await assert_bounded(redis_client, session_id, "meta")
+
+
 async def test_the_map_has_every_field_of_a_record(
     redis_hub: Hub, redis_client: Any, redis_url: str, session_id: str
 ) -> None:
@@ -213,6 +226,7 @@ async def test_the_map_has_every_field_of_a_record(
     await second.cancel(reason="enough")
     there |= set(await redis_client.hkeys(meta))
     await second.close()
+    await redis_hub._store.announce({session_id: 1}, hub="one", lasts=5.0)
     there |= set(await redis_client.hkeys(meta))
     async with Hub.from_url(redis_url) as other:
         await claimed(other, session_id)

@@ -164,6 +164,8 @@ def _print_facts(info: SessionInfo) -> None:
         facts.append(("continued", f"after chunk {info.base:,}"))
     if info.lease is not None:
         facts.append(("lease", f"{info.lease:.1f} s left"))
+    if info.subscribers is not None:
+        facts.append(("subscribers", f"about {info.subscribers:,}"))
     if info.resumes:
         facts.append(("resumes", f"{info.resumes:,}"))
     for name in ("created", "updated", "ended"):

@@ -31,6 +31,7 @@ def info_json(info: SessionInfo) -> dict[str, Any]:
         "updated": info.updated,
         "ended": info.ended,
         "resumes": info.resumes,
+        "subscribers": info.subscribers,
         "error": info.error,
         "cancelling": info.cancelling,
         "metadata": info.metadata,

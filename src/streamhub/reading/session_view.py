@@ -134,6 +134,9 @@ class SessionView:
         if standing.answer(found, self._time(), heard=self.recent.last):
             self._forget()
         self._follow(standing.info)
+        if self._config.count_subscribers and isinstance(found, SessionInfo):
+            # With each look it is announced how many follow: chunks alone would make none.
+            self.look_soon(self._config.lease)
         to_end, standing.to_end = standing.to_end, None
         if to_end is not None:
             self._spawn(self._end_cancelled(to_end))

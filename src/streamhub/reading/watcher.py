@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from math import inf
 from typing import Any
 
+from ..chunks import SessionInfo
 from ..config import HubConfig
 from ..errors import HubClosed, StoreUnavailable, StreamHubError
 from ..stores.base import Store
@@ -39,6 +41,8 @@ class Watcher:
         self.check_place = check_place
         self._store = store
         self.config = config
+        #: What this hub is called where it says how many follow a session here.
+        self._name = secrets.token_hex(6)
         self._gather = min(_GATHER, config.lease / 8)
         self._views: dict[str, SessionView] = {}
         self._next = inf
@@ -165,10 +169,21 @@ class Watcher:
             if not isinstance(info, StoreUnavailable):
                 self._failing.pop(view, None)
                 view.end_look(info)
+        if self.config.count_subscribers:
+            self._spawn(
+                self._announce([v for v, i in answers.items() if isinstance(i, SessionInfo)])
+            )
         if away:
             self._fail(list(away), next(iter(away.values())))
         else:
             self._backoff = _FIRST_BACKOFF
+
+    async def _announce(self, views: list[SessionView]) -> None:
+        """Say how many follow these sessions here. Where that fails, the next look brings it."""
+        followers = {view.session_id: view.references for view in views if view.references}
+        if followers:
+            with suppress(StreamHubError):
+                await self._store.announce(followers, hub=self._name, lasts=2 * self.config.lease)
 
     def _fail(self, views: list[SessionView], error: Exception) -> None:
         """Try again later, or tell the subscribers when that has lasted too long."""

@@ -8,7 +8,7 @@ writer, whatever process that runs in. Times come from the store's own clock.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -440,6 +440,19 @@ class Store(Protocol):
         """
         ...
 
+    async def announce(self, followers: Mapping[str, int], *, hub: str, lasts: float) -> None:
+        """So many follow each of these sessions in the hub of this name (letters and digits), for
+        the next ``lasts`` seconds unless it says otherwise: ``look`` answers how many follow in all
+        hubs. Says nothing of sessions that are not there, nor of those of the Go library. Only hubs
+        that count subscribers do so.
+
+        A claim that begins a new epoch begins without. It may be done in part or not at all where
+        the store is away or may not be written.
+
+        :raises StoreUnavailable: nothing of it may be done.
+        """
+        ...
+
     async def metadata_sizes(self, session_ids: Sequence[str]) -> Sequence[int]:
         """About how many bytes of metadata ``look`` would read of each; 0 where there is none.
 
@@ -590,6 +603,11 @@ class BaseStore(ABC):
     async def look(
         self, session_ids: Sequence[str], *, metadata: bool = False
     ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]: ...
+
+    async def announce(  # noqa: B027 - a default
+        self, followers: Mapping[str, int], *, hub: str, lasts: float
+    ) -> None:
+        """Does nothing: ``SessionInfo.subscribers`` stays None."""
 
     async def metadata_sizes(self, session_ids: Sequence[str]) -> Sequence[int]:
         """Takes all for large: they are looked at one by one."""

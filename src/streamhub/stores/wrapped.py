@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from ..chunks import Chunk, Cursor, SessionInfo, Status
 from ..config import HubConfig
@@ -95,6 +95,9 @@ class WrappedStore(BaseStore):
         self, session_ids: Sequence[str], *, metadata: bool = False
     ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
         return await self.store.look(session_ids, metadata=metadata)
+
+    async def announce(self, followers: Mapping[str, int], *, hub: str, lasts: float) -> None:
+        await self.store.announce(followers, hub=hub, lasts=lasts)
 
     async def metadata_sizes(self, session_ids: Sequence[str]) -> Sequence[int]:
         return await self.store.metadata_sizes(session_ids)

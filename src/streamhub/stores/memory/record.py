@@ -41,6 +41,7 @@ class Record:
         "ends",
         "error",
         "expires",
+        "followers",
         "handed_over",
         "host",
         "inbox",
@@ -73,6 +74,8 @@ class Record:
         #: When the lease lapses, or was given up.
         self.lapsed = 0.0
         self.ended: float | None = None
+        #: How many follow it in each hub, and until when that holds.
+        self.followers: dict[str, tuple[int, float]] = {}
         #: By feed; one of another generation is of an end that was continued.
         self.ends: dict[str, EndState] = {}
 
@@ -89,6 +92,11 @@ class Record:
         self.lapsed = min(self.lapsed, now)
         self.updated = now
         self.expires = now + self.claim.kept
+
+    def announce(self, now: float, hub: str, count: int, lasts: float) -> None:
+        for other in [name for name, (_, until) in self.followers.items() if until <= now]:
+            del self.followers[other]
+        self.followers[hub] = count, now + lasts
 
     def end(self, now: float, status: Status, error: str | None = None) -> None:
         self.status = Status.CANCELLED if self.cancelling else status
@@ -139,6 +147,9 @@ class Record:
             handovers=claim.handovers,
             host=self.host or None,
             feeds=claim.feeds,
+            subscribers=sum(count for count, until in self.followers.values() if until > now)
+            if self.followers
+            else None,
             error=self.error,
             cancelling=self.cancelling,
             metadata=metadata_json.decode(self.metadata) if metadata and self.metadata else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status, Terms
 from ...config import HubConfig
@@ -197,6 +197,7 @@ class MemoryStore(BaseStore):
         )
         if continues and old is not None:
             record.log, record.bytes, record.inbox = old.log, old.bytes, old.inbox
+            record.followers = old.followers
         elif old is not None:
             self._feeds.set_aside(old, feeds, generation)
         record.host = self._host
@@ -288,6 +289,7 @@ class MemoryStore(BaseStore):
         kept = record is not None and record.claim.epoch == claim.epoch
         if record is not None and kept:
             restored.inbox = record.inbox
+            restored.followers = record.followers
             if len(record.log) <= claim.base:
                 restored.log, restored.bytes = record.log, record.bytes
         restored.inbox.put_back(op.messages)
@@ -352,6 +354,13 @@ class MemoryStore(BaseStore):
         return [
             None if record is None else record.info(now, metadata=metadata) for record in records
         ]
+
+    async def announce(self, followers: Mapping[str, int], *, hub: str, lasts: float) -> None:
+        now = self._clock()
+        for session_id, count in followers.items():
+            record = self._get(session_id, now)
+            if record is not None:
+                record.announce(now, hub, count, lasts)
 
     async def metadata_sizes(self, session_ids: Sequence[str]) -> list[int]:
         now = self._clock()

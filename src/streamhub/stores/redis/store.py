@@ -55,6 +55,7 @@ from .layout.live import cancel_event, inbox_event, live_event
 from .layout.record import (
     FIELDS,
     holds_too_long,
+    ms,
     outcome_status,
     read_record,
     time_ms,
@@ -381,6 +382,15 @@ class RedisStore(BaseStore):
         if calls:
             with suppress(StreamHubError):
                 await self._claims.ask(calls)
+
+    async def announce(self, followers: Mapping[str, int], *, hub: str, lasts: float) -> None:
+        script = self._scripts["announce"]
+        await self._claims.ask(
+            [
+                Call(script, (self._keys(one).meta,), hub, count, ms(lasts))
+                for one, count in followers.items()
+            ]
+        )
 
     async def metadata_sizes(self, session_ids: Sequence[str]) -> list[int]:
         requests = [(b"HSTRLEN", self._keys(one).meta, b"metadata") for one in session_ids]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -32,7 +33,7 @@ __all__ = [
 FIELDS = (
     "gen", "status", "claim", "epoch", "last", "lease", "outcome", "error",
     "cancel", "owner", "created", "bytes", "terms", "replaced", "granted", "request",
-    "resumes", "handovers", "feeds", "ended", "left", "host",
+    "resumes", "handovers", "feeds", "ended", "left", "host", "followers",
 )  # fmt: skip
 
 
@@ -47,6 +48,7 @@ OUTCOMES = {
 
 # Scripts calculate with doubles, which are exact up to 2**53.
 _LONGEST_NUMBER = 15
+_FOLLOWERS = re.compile(rb"[0-9A-Za-z]+ (\d{1,9}) (\d{1,15}) (\d{1,15})")
 # The year 5138: calendars end soon after.
 _LATEST_MS = 10**14
 
@@ -66,7 +68,7 @@ def read_record(
     """What the fields of a meta hash say."""
     gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
     cancel, owner, created, size, terms, replaced, granted, request = fields[8:16]
-    resumes, handovers, feeds, ended, left, host = fields[16:22]
+    resumes, handovers, feeds, ended, left, host, followers = fields[16:23]
     if gen is None and status is None:
         return None
     try:
@@ -99,6 +101,7 @@ def read_record(
             ended=_time(ended) if ended and status == b"done" else None,
             host=text_of(host) if host else None,
             feeds=suiting(text_of(feeds), whose) if feeds else (),
+            subscribers=None if followers is None else _subscribers(followers, now_ms),
             error=text_of(error) if error else None,
             cancelling=status != b"done" and cancel == b"1",
             metadata=metadata_of(fields),
@@ -119,6 +122,16 @@ def _updated(
     if lease == b"0":
         return _time(left) if left else None
     return (_number(lease) - _number(granted)) / 1000
+
+
+def _subscribers(followers: bytes, now_ms: int) -> int:
+    """How many follow the session in all hubs that have said so lately, each ``<hub> <how many>
+    <when, in ms> <for how many ms>``. What is not readable is nobody."""
+    return sum(
+        int(count)
+        for count, said, lasts in _FOLLOWERS.findall(followers)
+        if abs(now_ms - int(said)) < int(lasts)
+    )
 
 
 def suiting(feeds: str, owner: str | None) -> tuple[str, ...]:
