@@ -1,4 +1,7 @@
-"""Every fault of the campaign: how it strikes, and what it may cost."""
+"""Every fault of the campaign: how it strikes, and what it may cost.
+
+Where one sleeps, that is how long the fault lasts.
+"""
 
 from __future__ import annotations
 

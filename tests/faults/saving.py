@@ -161,6 +161,7 @@ class _Crew:
         while time.monotonic() < until and _unsaved(self._directory):
             await self.fill()  # a saver may have killed itself
             self.savers = [one for one in self.savers if one.is_running]
+            # The savers are other processes: what they have written tells nobody of itself.
             await asyncio.sleep(0.1)
 
     async def _start(self, role: str) -> PythonProcess:
