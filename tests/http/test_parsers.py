@@ -78,7 +78,13 @@ def with_curl(url: str) -> Seen:
     return [(one.event, one.data) for one in EventParser().feed(done.stdout)]
 
 
-PARSERS = [with_httpx_sse, with_sseclient, with_eventsource_parser, with_curl]
+PARSERS = [
+    with_httpx_sse,
+    with_sseclient,
+    # What ``make test`` alone installs.
+    pytest.param(with_eventsource_parser, marks=pytest.mark.slow),
+    pytest.param(with_curl, marks=pytest.mark.slow),
+]
 Parse = Callable[[str], Seen]
 
 
