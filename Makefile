@@ -12,7 +12,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench torture lint install install-dev install-bench redis-server web-clients
+.PHONY: help demo test check bench torture lint install install-dev install-integrations install-bench redis-server web-clients
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -21,11 +21,11 @@ help: ## list the targets
 demo: install ## open a chat page that survives everything one does to it (needs no Redis)
 	@$(BIN)/streamhub demo $(ARGS)
 
-test: install-dev redis-server web-clients lint ## everything: lint, types, all tests against real servers and clients
+test: install-integrations redis-server web-clients lint ## everything: lint, types, all tests against real servers and clients
 	@$(PYTEST) $(ARGS)
 
 check: install-dev redis-server lint ## the quick round: lint, types, the fast tests
-	@$(PYTEST) -m "not slow" $(ARGS)
+	@$(PYTEST) -m "not slow and not integrations" $(ARGS)
 
 bench: install-bench redis-server ## measure it against its baselines; takes some minutes
 	@$(BIN)/python -m bench $(ARGS)
@@ -40,8 +40,9 @@ lint:
 
 install: WITH := all
 install-dev: WITH := dev
+install-integrations: WITH := integrations
 install-bench: WITH := bench
-install install-dev install-bench:
+install install-dev install-integrations install-bench:
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { echo "streamhub needs Python 3.11 or newer;" \
 		"name one that is: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) tools/venv.py $(WITH)

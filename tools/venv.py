@@ -1,6 +1,6 @@
 """Make .venv hold what a make target needs; does nothing when it does already.
 
-    python3 tools/venv.py all|dev|bench
+    python3 tools/venv.py all|dev|integrations|bench
 
 Needs only the standard library. Runs side by side wait for each other.
 """
@@ -17,7 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 #: An extra's stamp stands for those that it includes.
-INCLUDED_IN = {"all": ("all", "dev", "bench"), "dev": ("dev", "bench"), "bench": ("bench",)}
+INCLUDED_IN = {
+    "all": ("all", "dev", "integrations", "bench"),
+    "dev": ("dev", "integrations", "bench"),
+    "integrations": ("integrations",),
+    "bench": ("bench",),
+}
 
 
 def main(extra: str) -> None:

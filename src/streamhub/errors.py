@@ -21,6 +21,7 @@ __all__ = [
     "InvalidCursor",
     "InvalidMessage",
     "InvalidMetadata",
+    "InvalidPart",
     "InvalidSessionId",
     "InvalidStoreUrl",
     "MessageTooLarge",
@@ -139,6 +140,10 @@ class InvalidMessage(StreamHubError, ValueError):
     def __init__(self, session_id: str, reason: str) -> None:
         self.session_id, self.reason = session_id, reason
         super().__init__(f"session {session_id!r}: {reason}")
+
+
+class InvalidPart(StreamHubError, ValueError):
+    """What was given is no part of a message, or cannot be written as JSON."""
 
 
 class InvalidMetadata(StreamHubError, ValueError):

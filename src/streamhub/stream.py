@@ -14,6 +14,7 @@ from .chunks import Cursor, SessionInfo, Status
 from .engine import Engine
 from .errors import (
     HubClosed,
+    InvalidChunk,
     InvalidMetadata,
     NotProducer,
     SessionCorrupted,
@@ -22,6 +23,7 @@ from .errors import (
     storable,
 )
 from .ids import message_token
+from .parts import PART_EVENT, AnyPart, encode, is_part
 from .producing.measure import check_message, plain
 from .producing.phase import Stopping
 from .producing.production import Production
@@ -101,14 +103,16 @@ class LiveStream:
         """
         return None if self._production is None else self._production.stopping
 
-    async def publish(self, chunk: str, *, event: str | None = None) -> Cursor:
-        """Accept ``chunk`` as the next of the stream and return its cursor.
+    async def publish(self, chunk: str | AnyPart, *, event: str | None = None) -> Cursor:
+        """Accept ``chunk`` as the next of the stream and return its cursor: text, or one of
+        :mod:`streamhub.parts`.
 
         It is stored in the background, in order, together with others; this waits only while
         ``max_pending_bytes`` are waiting already. If it cannot be stored, the next ``publish``,
-        ``flush`` or ``close`` raises. ``event`` is the chunk's event type.
+        ``flush`` or ``close`` raises. ``event`` is the chunk's event type; a part's is ``ui``.
 
-        :raises InvalidChunk: it is not text that UTF-8 can hold.
+        :raises InvalidChunk: it is not text that UTF-8 can hold, and no part.
+        :raises InvalidPart: it is a part that holds what JSON cannot.
         :raises ChunkTooLarge: over ``max_chunk_bytes``; the stream goes on without it.
         :raises StreamTooLarge: over ``max_stream_bytes``; what was published before stays.
         :raises ProducerFenced: another generation has the session.
@@ -118,12 +122,18 @@ class LiveStream:
         :raises HubClosed: the hub is closed.
         """
         try:
-            cursor = self._accept(chunk, event)
+            # What is no text is refused there, parts included.
+            cursor = self._accept(chunk, event)  # type: ignore[arg-type]
         except HubClosed:
             self._engine.check_place()
             raise
+        except InvalidChunk:
+            if not is_part(chunk) or event not in (None, PART_EVENT):
+                raise
+            return await self.publish(encode(chunk), event=PART_EVENT)
         if cursor is None:
-            return await self._producing("publish").producer.publish(chunk, event)
+            text: str = chunk  # type: ignore[assignment]
+            return await self._producing("publish").producer.publish(text, event)
         return cursor
 
     async def flush(self) -> None:

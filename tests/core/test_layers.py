@@ -16,6 +16,9 @@ VALUES = {
     "errors": {"chunks"},
     "ids": {"errors"},
     "metadata_json": set[str](),
+    "parts": {"parts.coding", "parts.kinds"},
+    "parts.coding": {"errors", "parts", "parts.kinds"},
+    "parts.kinds": set[str](),
     "signals": set[str](),
 }
 #: What a store promises.

@@ -150,7 +150,8 @@ async def test_an_item_that_is_no_text_fails_the_stream(hub: Hub, session_id: st
 
     assert Status.FAILED is await stream.wait(5)
     error = str((await stream.info()).error)
-    assert "the item at index 1 of source list must be str (None is skipped), not int" in error
+    assert "the item at index 1 of source list must be str or one of streamhub.parts" in error
+    assert "(None is skipped), not int" in error
     assert "a" == await stream.text()
 
 

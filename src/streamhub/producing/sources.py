@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..chunks import Cursor
 from ..errors import InvalidChunk, ProducerFenced, StoreUnavailable, StreamClosed
+from ..parts import AnyPart, is_part
 from .production import comes_of_closing
 
 __all__ = ["Published", "Source", "check", "close_unused", "feed", "produce"]
@@ -26,7 +27,7 @@ class Published(Protocol):
     @property
     def session_id(self) -> str: ...
 
-    async def publish(self, chunk: str, *, event: str | None = None) -> Cursor: ...
+    async def publish(self, chunk: str | AnyPart, *, event: str | None = None) -> Cursor: ...
 
     async def __aenter__(self) -> object: ...
 
@@ -41,7 +42,11 @@ class Published(Protocol):
 S = TypeVar("S", bound=Published)
 
 #: ``S`` is the stream that a function is given.
-Source = AsyncIterable[str | None] | Iterable[str | None] | Callable[[S], Awaitable[object]]
+Source = (
+    AsyncIterable[str | AnyPart | None]
+    | Iterable[str | AnyPart | None]
+    | Callable[[S], Awaitable[object]]
+)
 
 # How far a thread may draw ahead of what was published.
 _AHEAD = 64
@@ -98,7 +103,7 @@ async def feed(source: Source[S], stream: S) -> None:
 
     None and "", of which models send some, are skipped.
 
-    :raises InvalidChunk: an item is something else than text.
+    :raises InvalidChunk: an item is something else than text or a part.
     """
     if isinstance(source, AsyncIterable | Iterable):
         items = _Items(source, stream)
@@ -134,10 +139,13 @@ class _Items:
         if not isinstance(item, str):
             if item is None:
                 return
+            if is_part(item):
+                await self._stream.publish(item)
+                return
             raise InvalidChunk(
                 self._stream.session_id,
-                f"the item at index {self._index} of source {_name(self._source)} must be str "
-                f"(None is skipped), not {type(item).__name__}",
+                f"the item at index {self._index} of source {_name(self._source)} must be str or "
+                f"one of streamhub.parts (None is skipped), not {type(item).__name__}",
             )
         if not item:
             return

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from .. import stream
 from ..chunks import Cursor, SessionInfo, Status
 from ..errors import HubClosed, NotProducer
+from ..parts import AnyPart
 from ..producing import receiving
 from ..producing.phase import Stopping
 from ..reading import subscription
@@ -49,8 +50,8 @@ class LiveStream:
         see :attr:`streamhub.LiveStream.stopping`."""
         return self._stream.stopping
 
-    def publish(self, chunk: str, *, event: str | None = None) -> Cursor:
-        """Accept ``chunk`` as the next of the stream and return its cursor.
+    def publish(self, chunk: str | AnyPart, *, event: str | None = None) -> Cursor:
+        """Accept ``chunk``, text or a part, as the next of the stream and return its cursor.
 
         It is stored in the background; see :meth:`streamhub.LiveStream.publish`. Each call
         changes threads and back, about 0.1 ms: ``Hub.run`` with an iterable does not.
