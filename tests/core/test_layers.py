@@ -22,7 +22,13 @@ VALUES = {
     "signals": set[str](),
 }
 #: What a store promises.
-PROMISES = ("stores.base", "stores.feeds", "stores.watch")
+PROMISES = (
+    "stores.base",
+    "stores.feeds",
+    "stores.live_events",
+    "stores.operations",
+    "stores.watch",
+)
 #: What finds a store by its scheme, and so may name all of them.
 DOOR = "stores.open_store"
 #: What a user's program meets first: from here down the floors are counted. Doors to the outside
