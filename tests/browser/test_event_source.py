@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +11,7 @@ from playwright.async_api import Page, Response
 
 from streamhub import Hub, LiveStream
 from streamhub.formats.endings import told_of
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, until
 
 from ..conftest import RunPython, Serve
 from ..support.chromium import Pages
@@ -114,7 +113,7 @@ class Follower:
 
 @pytest.fixture
 async def hub(redis_url: str) -> AsyncIterator[Hub]:
-    async with asyncio.timeout(BOUND), Hub.from_url(redis_url) as hub:
+    async with bounded(BOUND), Hub.from_url(redis_url) as hub:
         yield hub
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from playwright.async_api import Page, Response, expect
 
 from streamhub import Hub, HubConfig, Status
 from streamhub.formats.endings import told_of
+from streamhub.testing.waiting import bounded, patience
 
 from ..conftest import RunPython, Serve
 from ..support.chromium import Pages
@@ -137,7 +137,7 @@ async def chat(
 
 @pytest.fixture
 async def hub(redis_url: str) -> AsyncIterator[Hub]:
-    async with asyncio.timeout(BOUND), Hub.from_url(redis_url) as hub:
+    async with bounded(BOUND), Hub.from_url(redis_url) as hub:
         yield hub
 
 
@@ -224,7 +224,7 @@ async def test_g9_stop_stops_the_producer(chat: Chat, hub: Hub) -> None:
     stream = await hub.get(chat.session_id)
     assert stream is not None
 
-    assert Status.CANCELLED == await stream.wait(BOUND)
+    assert Status.CANCELLED == await stream.wait(patience(BOUND))
     assert "Hello" == await stream.text()
     assert "2" == (await second.locator("#stopped").text_content() or "")[:1]
 
@@ -302,7 +302,7 @@ async def test_g8_a_killed_server_is_an_error_and_the_next_one_goes_on(
     await serve(APP, redis_url, str(site), str(lease), port=port)
     lost = await hub.get(chat.session_id)
     assert lost is not None
-    assert Status.LOST == await lost.wait(BOUND)
+    assert Status.LOST == await lost.wait(patience(BOUND))
     stream, created = await hub.register(chat.session_id, takeover="continue")
     assert created
     await page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")

@@ -11,6 +11,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from streamhub import Hub
+from streamhub.testing.waiting import bounded
 
 from ..support.cli_process import cli, start_cli
 
@@ -63,7 +64,7 @@ async def test_what_was_given_up_is_listed_and_tried_again(redis_url: str, sessi
                 listed.code, line["session"]["session_id"], line["attempts"], line["error"],
                 line["retried"],
             )  # fmt: skip
-        async with hub.ends("cli") as ends, asyncio.timeout(20):
+        async with hub.ends("cli") as ends, bounded(20):
             assert session_id == (await anext(ends)).session_id
 
 
@@ -116,7 +117,7 @@ async def test_serve_posts_ends_signed_and_says_nothing_of_the_secret(
     async with (
         Hub.from_url(redis_url) as hub,
         start_cli("serve", "--port", "0", url=redis_url, env=env) as process,
-        asyncio.timeout(30),
+        bounded(30),
     ):
         await _ended(hub, session_id, "a")
         posted = await got.get()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamhub import Hub, Status
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.cli_process import WAIT, cli, follow, start_cli
 from ..support.redis_server import RedisServer
@@ -36,7 +37,7 @@ class Alive:
             lambda: asyncio.StreamReaderProtocol(reader), self._pipe
         )
         try:
-            async with asyncio.timeout(WAIT):
+            async with bounded(WAIT):
                 assert b"" == await reader.read()
         finally:
             transport.close()
@@ -62,7 +63,7 @@ async def test_cancel_ends_the_command_and_its_children(
         start_cli("run", session_id, "--", "sh", "-c", command, url=redis_url) as process,
     ):
         assert "up" == await process.read(2)
-        assert Status.CANCELLED == await (await follow(hub, session_id)).cancel(wait=WAIT)
+        assert Status.CANCELLED == await (await follow(hub, session_id)).cancel(wait=patience(WAIT))
         await alive.wait_for_end()
         ended = await process.ended()
     assert 124 == ended.code
@@ -78,7 +79,7 @@ async def test_the_last_words_of_a_cancelled_command(redis_url: str, session_id:
     ):
         assert "up" == await process.read(2)
         stream = await follow(hub, session_id)
-        assert Status.CANCELLED == await stream.cancel(wait=WAIT)
+        assert Status.CANCELLED == await stream.cancel(wait=patience(WAIT))
         assert "upbye" == await stream.text()
         ended = await process.ended()
     assert (124, "bye") == (ended.code, ended.out)
@@ -92,7 +93,7 @@ async def test_a_command_that_does_not_listen_is_killed(
     run = ("run", session_id, "--grace", "0.2", "--", "sh", "-c", command)
     async with Hub.from_url(redis_url) as hub, start_cli(*run, url=redis_url) as process:
         assert "up" == await process.read(2)
-        assert Status.CANCELLED == await (await follow(hub, session_id)).cancel(wait=WAIT)
+        assert Status.CANCELLED == await (await follow(hub, session_id)).cancel(wait=patience(WAIT))
         await alive.wait_for_end()
         assert 124 == (await process.ended()).code
 
@@ -109,7 +110,9 @@ async def test_reading_of_standard_input_is_ended(
         await process.send(b"a")
         assert "a" == await process.read(1)
         if by == "cancel":
-            assert Status.CANCELLED == await (await follow(hub, session_id)).cancel(wait=WAIT)
+            assert Status.CANCELLED == await (await follow(hub, session_id)).cancel(
+                wait=patience(WAIT)
+            )
         else:
             process.signal(signal.SIGTERM)
         assert code == (await process.ended(close_stdin=False)).code
@@ -236,7 +239,7 @@ async def test_a_stalled_standard_output_does_not_hold_up_a_cancel(
             # More than the pipe and what waits before it take: by then all is full.
             while size < 320_000:
                 size += len((await anext(chunks)).data)
-            assert Status.CANCELLED == await stream.cancel(wait=WAIT)
+            assert Status.CANCELLED == await stream.cancel(wait=patience(WAIT))
             assert 124 == await process.code()
             assert (await stream.text()).endswith("bye")
     finally:

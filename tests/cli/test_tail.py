@@ -16,6 +16,7 @@ import redis.asyncio
 
 from streamhub import Cursor, Hub, HubConfig, LiveStream, Status
 from streamhub.cli.output import Output
+from streamhub.testing.waiting import patience
 
 from ..support.cli_process import WAIT, CliProcess, cli, start_cli
 from ..support.redis_server import RedisServer
@@ -177,7 +178,7 @@ async def test_a_cancelled_stream(redis_url: str, session_id: str) -> None:
     """A cancelled stream ends with exit code 3."""
     async with Hub.from_url(redis_url) as hub:
         stream = await produce(hub, session_id, "half")
-        assert Status.CANCELLED == await stream.cancel(wait=WAIT)
+        assert Status.CANCELLED == await stream.cancel(wait=patience(WAIT))
     ended = await cli("tail", session_id, url=redis_url)
     assert (3, "half") == (ended.code, ended.out)
     assert ended.err.startswith("cancelled after 1 chunk")

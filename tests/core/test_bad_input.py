@@ -23,6 +23,7 @@ from streamhub import (
     StreamReplaced,
     StreamTooLarge,
 )
+from streamhub.testing.waiting import bounded
 
 from ..conftest import MakeHub
 
@@ -45,7 +46,7 @@ async def test_a_session_id_that_is_not_allowed_is_refused(hub: Hub, session_id:
     ]
     for way in ways:
         with pytest.raises(InvalidSessionId, match="1 to 512 bytes of UTF-8"):
-            async with asyncio.timeout(SOON):
+            async with bounded(SOON):
                 await way()  # type: ignore[misc]
 
 
@@ -99,7 +100,7 @@ async def test_a_cursor_of_another_epoch_or_beyond_the_end_is_told(
     stream, _ = await hub.register(session_id)
     cursor = await stream.publish("only")
     await stream.close()
-    async with asyncio.timeout(SOON):
+    async with bounded(SOON):
         with pytest.raises(StreamReplaced, match=str(cursor.term)):
             await anext(stream.subscribe(after=Cursor(cursor.term - 1, 1)))
         with pytest.raises(StreamReplaced, match=f"{cursor.term}-2"):
@@ -113,7 +114,7 @@ async def test_chunks_that_cannot_be_stored_are_refused_and_the_stream_goes_on(
     """Not str, a lone surrogate, over the chunk limit, over the stream limit: each its error."""
     hub = make_hub(HubConfig(max_chunk_bytes=8, max_stream_bytes=20))
     stream, _ = await hub.register(session_id)
-    async with asyncio.timeout(SOON), stream:
+    async with bounded(SOON), stream:
         await stream.publish("12345678")
         for chunk in (b"bytes", None, 7, "\ud800"):
             with pytest.raises(InvalidChunk):
@@ -209,7 +210,7 @@ async def test_a_closed_hub_refuses_everything(make_hub: MakeHub, session_id: st
     ]
     for way in ways:
         with pytest.raises(HubClosed):
-            async with asyncio.timeout(SOON):
+            async with bounded(SOON):
                 await way()  # type: ignore[misc]
     assert closed.is_set()
 

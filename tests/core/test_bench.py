@@ -13,6 +13,7 @@ from bench.peers import INSTALLED
 from bench.rows import ROWS
 from bench.simulate import Assumptions, Costs, capacity, simulate
 from bench.web import PEER_INSTALLED
+from streamhub.testing.waiting import patience
 
 ROOT = Path(__file__).resolve().parents[2]
 COSTS = Costs(
@@ -46,7 +47,7 @@ def test_every_row_of_the_bench_can_be_measured(tmp_path: Path) -> None:
     compared = {row.what for row in ROWS if {name for name, _, _ in row.baselines} - missing}
 
     finished = subprocess.run(
-        bench, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
+        bench, cwd=ROOT, capture_output=True, text=True, timeout=patience(110), check=False
     )
 
     assert 0 == finished.returncode, finished.stderr

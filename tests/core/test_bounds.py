@@ -12,6 +12,7 @@ import redis.asyncio
 
 from streamhub import Chunk, Hub, HubConfig, LiveStream, Subscription
 from streamhub.stores.memory import MemoryStore
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.listening import no_longer_listening
 from ..support.redis_server import RedisServer
@@ -68,7 +69,7 @@ async def open_hub(redis_url: str) -> AsyncIterator[Callable[..., Hub]]:
         hubs.append(Hub.from_url(url, config=HubConfig(**config)))  # type: ignore[arg-type]
         return hubs[-1]
 
-    async with asyncio.timeout(2 * BOUND):
+    async with bounded(2 * BOUND):
         yield make
         for hub in hubs:
             await hub.aclose()
@@ -177,7 +178,9 @@ async def test_g13_get_with_wait_is_woken_and_does_not_poll(
     """Fifty that wait cost a few commands, and are there with the claim."""
     hub, elsewhere = open_hub(), open_hub()
     await counter.commands()
-    waiting = [asyncio.create_task(hub.get(f"{session_id}{n}", wait=BOUND)) for n in range(50)]
+    waiting = [
+        asyncio.create_task(hub.get(f"{session_id}{n}", wait=patience(BOUND))) for n in range(50)
+    ]
     await asyncio.wait(waiting, timeout=1.0)
     assert await counter.commands() <= 5 * 50
     for n in range(50):
@@ -263,7 +266,7 @@ async def test_waits_that_were_given_up_leave_nothing_behind(
     kinds = {type(end) for end in ends}
     assert ({type(None)} if end == "time-out" else {asyncio.CancelledError}) == kinds
     del waiting, ends
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         for name in (session_id, "nobody"):
             await no_longer_listening(redis_client, f"streamhub:{{{name}}}:live".encode())
         await stream.close()
@@ -328,7 +331,7 @@ async def test_subscribers_that_went_leave_nothing_behind(
 
     await asyncio.gather(*(come_and_go() for _ in range(200)))
     gc.collect()
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         await no_longer_listening(redis_client, channel)
     assert len(asyncio.all_tasks()) <= tasks
 
@@ -341,7 +344,7 @@ async def test_g10_publish_waits_while_max_pending_bytes_are_full(
     limit = 10_000
     config = HubConfig(lease=5.0, max_pending_bytes=limit)
     accepted: list[str] = []
-    async with asyncio.timeout(BOUND), Hub.from_url(server.url, config=config) as hub:
+    async with bounded(BOUND), Hub.from_url(server.url, config=config) as hub:
         stream = await claimed(hub, session_id)
         server.pause()
 

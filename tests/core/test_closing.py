@@ -31,7 +31,7 @@ from streamhub.chunks import Chunk
 from streamhub.stores.base import Appended, Granted, LiveEvent, Refused, Watch
 from streamhub.stores.memory import MemoryStore
 from streamhub.stores.wrapped import WrappedStore
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import bounded, within
 
 from ..conftest import MakeHub
 
@@ -127,7 +127,7 @@ async def test_closing_a_subscription_ends_the_task_that_waits_in_it(
     assert "a" == (await anext(other)).data
     await subscription.aclose()
 
-    async with asyncio.timeout(10):
+    async with bounded(10):
         await reading
     assert ["a"] == received
     await other.aclose()
@@ -167,7 +167,7 @@ async def test_a_claim_whose_caller_is_cancelled_is_released(session_id: str) ->
         assert reader is not None
         gate.opened.set()
 
-        async with asyncio.timeout(10):
+        async with bounded(10):
             # A release is not announced, so that readers wait for whoever continues.
             while not (await hub.register(session_id))[1]:  # noqa: ASYNC110
                 await asyncio.sleep(0)

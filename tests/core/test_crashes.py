@@ -10,6 +10,7 @@ import pytest
 import redis.asyncio
 
 from streamhub import Hub, HubConfig, ProducerLost, Status
+from streamhub.testing.waiting import bounded
 
 from ..conftest import RunPython
 from ..support.child_processes import PythonProcess
@@ -60,7 +61,7 @@ async def test_g8_a_killed_producer_is_lost_to_every_subscriber_within_lease_and
         assert numbered(1, 3) == [(await anext(subscription)).data for _ in range(3)]
 
     producer.signal(signal.SIGKILL)
-    async with asyncio.timeout(SHOWS_WITHIN):
+    async with bounded(SHOWS_WITHIN):
         ends = await asyncio.gather(*map(anext, here), return_exceptions=True)
         assert "ProducerLost" == await elsewhere.line()
         assert Status.LOST == await stream.wait()
@@ -81,7 +82,7 @@ async def test_g8_a_producer_killed_before_its_first_chunk_is_lost(
     waiting = asyncio.create_task(anext(stream.subscribe()))
     producer.signal(signal.SIGKILL)
     with pytest.raises(ProducerLost):
-        async with asyncio.timeout(SHOWS_WITHIN):
+        async with bounded(SHOWS_WITHIN):
             await waiting
 
 
@@ -98,7 +99,7 @@ async def test_a_continue_elsewhere_completes_the_text_of_a_killed_producer(
     producer.signal(signal.SIGKILL)
     seen = []
     with pytest.raises(ProducerLost) as lost:
-        async with asyncio.timeout(10):
+        async with bounded(10):
             async for chunk in raised:
                 seen.append(chunk)
 
@@ -109,7 +110,7 @@ async def test_a_continue_elsewhere_completes_the_text_of_a_killed_producer(
         await told(second, "close"),
     ]
 
-    async with asyncio.timeout(10):
+    async with bounded(10):
         assert numbered(2, 7) == [chunk.data async for chunk in still_open]
         seen += [chunk async for chunk in stream.subscribe(after=lost.value.cursor)]
         late = [chunk async for chunk in stream.subscribe()]
@@ -147,7 +148,7 @@ async def test_a_continue_before_waiting_subscribers_have_raised_is_not_noticed_
         await told(second, "close"),
     ]
 
-    async with asyncio.timeout(10):
+    async with bounded(10):
         assert "<3>" == (await waiting).data
         assert ["<4>"] == [chunk.data async for chunk in subscription]
         assert ["3 <3>", "4 <4>", "finished"] == [await elsewhere.line() for _ in range(3)]
@@ -164,7 +165,7 @@ async def test_g2_a_producer_frozen_for_longer_than_its_lease_is_fenced(
     stream = await hub.get(session_id)
     assert stream is not None
     frozen.signal(signal.SIGSTOP)
-    async with asyncio.timeout(SHOWS_WITHIN):
+    async with bounded(SHOWS_WITHIN):
         assert Status.LOST == await stream.wait()
     # What it is told waits in its pipe, and is the first thing it does.
     await frozen.send(call)
@@ -174,7 +175,7 @@ async def test_g2_a_producer_frozen_for_longer_than_its_lease_is_fenced(
     await new.flush()
 
     frozen.signal(signal.SIGCONT)
-    async with asyncio.timeout(10):
+    async with bounded(10):
         answer = await frozen.line()
         if call == "flush" and answer == "ok":
             # There was nothing to flush, so that it could not know yet.
@@ -195,9 +196,9 @@ async def test_a_blocked_event_loop_goes_on_where_nobody_took_over(
     stream = await hub.get(session_id)
     assert stream is not None
     await producer.send(f"block {3 * LEASE}")
-    async with asyncio.timeout(SHOWS_WITHIN):
+    async with bounded(SHOWS_WITHIN):
         assert Status.LOST == await stream.wait()
-    async with asyncio.timeout(10):
+    async with bounded(10):
         assert "ok" == await producer.line()
         assert "ok" == await told(producer, "publish 2")
         assert "ok" == await told(producer, "close")
@@ -212,11 +213,11 @@ async def test_g2_a_blocked_event_loop_is_fenced_where_somebody_took_over(
     stream = await hub.get(session_id)
     assert stream is not None
     await producer.send(f"block {4 * LEASE}")
-    async with asyncio.timeout(SHOWS_WITHIN):
+    async with bounded(SHOWS_WITHIN):
         assert Status.LOST == await stream.wait()
     new, created = await hub.register(session_id, takeover="continue")
     assert created
-    async with asyncio.timeout(10):
+    async with bounded(10):
         assert "ok" == await producer.line()
         assert "ProducerFenced" == await told(producer, "publish 1")
     await new.close()
@@ -234,13 +235,13 @@ async def test_a_terminated_process_leaves_its_session_to_others_at_once(
     subscription = stream.subscribe()
     assert numbered(1, 2) == [(await anext(subscription)).data for _ in range(2)]
     producer.signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with bounded(10):
         assert "released" == await producer.line()
     new, created = await hub.register(session_id, takeover="continue")
     assert created
     async with new:
         await new.publish("<3>")
-    async with asyncio.timeout(10):
+    async with bounded(10):
         assert ["<3>"] == [chunk.data async for chunk in subscription]
 
 
@@ -252,7 +253,7 @@ async def test_g1_of_many_processes_one_continues(
     stream = await hub.get(session_id)
     assert stream is not None
     producer.signal(signal.SIGKILL)
-    async with asyncio.timeout(SHOWS_WITHIN):
+    async with bounded(SHOWS_WITHIN):
         await stream.wait()
     claims = await asyncio.gather(
         *(run_python(PRODUCE, redis_url, session_id, "continue") for _ in range(3))
@@ -278,5 +279,5 @@ async def test_g8_a_producer_that_dies_as_connections_break_is_lost_as_soon_as_a
         await redis_client.client_kill_filter(_type=kind, skipme=True)
     producer.signal(signal.SIGKILL)
     with pytest.raises(ProducerLost):
-        async with asyncio.timeout(SHOWS_WITHIN):
+        async with bounded(SHOWS_WITHIN):
             await anext(subscription)

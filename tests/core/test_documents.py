@@ -15,7 +15,7 @@ import pytest
 
 import streamhub.sync
 from streamhub import Hub, Status
-from streamhub.testing.waiting import PATIENCE, until, within
+from streamhub.testing.waiting import bounded, patience, until, within
 
 from ..http.serving import served
 
@@ -185,7 +185,7 @@ async def test_a_user_steers_an_agent(inbox: dict[str, Any]) -> None:
     subscription = stream.subscribe()
     assert "Day 1" == (await within(anext(subscription))).data
     await inbox["steer"]("1", "No museums.")
-    async with asyncio.timeout(10):
+    async with bounded(10):
         heard = [chunk.data async for chunk in subscription if chunk.event == "steer"]
 
     assert ['{"heard": "No museums."}'] == heard
@@ -198,7 +198,7 @@ async def test_the_page_on_deploys_goes_on_with_what_was_lost() -> None:
     names = _run("docs/deploys.md")
     async with (
         served(names["app"], lifespan="on") as url,
-        httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client,
+        httpx.AsyncClient(base_url=url, timeout=patience()) as client,
     ):
         await client.post("/answers/1", params={"prompt": "Why?"})
         about = '{"prompt": "Why?"}'
@@ -220,7 +220,7 @@ async def test_the_agent_of_the_page_on_deploys_stops_at_a_good_place() -> None:
     stream = await hub.run("agent", names["agent"])
     subscription = stream.subscribe()
     await anext(subscription)
-    await hub.aclose(drain=PATIENCE)
+    await hub.aclose(drain=patience())
     reader = await elsewhere.get("agent")
 
     assert reader is not None

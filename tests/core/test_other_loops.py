@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from streamhub import Hub, HubClosed, HubInOtherLoop, LiveStream, Subscription
-from streamhub.testing.waiting import PATIENCE, within
+from streamhub.testing.waiting import patience, within
 
 from ..conftest import MakeHub, RunPython
 
@@ -45,7 +45,7 @@ async def _refused(
     raised: dict[str, BaseException | None] = {}
     for name, call in CALLS.items():
         try:
-            await asyncio.wait_for(call(hub, stream, subscription), PATIENCE)
+            await asyncio.wait_for(call(hub, stream, subscription), patience())
         except Exception as error:
             raised[name] = error
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from streamhub import HubConfig, LiveStream, ProducerFenced, SessionCorrupted, Status
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import bounded, patience, until, within
 
 from ..conftest import MakeHub
 from ..support.redis_server import RedisServer
@@ -51,7 +50,7 @@ async def test_the_life_of_a_stream_is_told(make_hub: MakeHub, session_id: str, 
     await stream.publish(SECRET)
     await stream.flush()
     assert ["claimed by GENERATION"] == await told(1)
-    assert Status.CANCELLED is await stream.cancel(wait=BOUND)
+    assert Status.CANCELLED is await stream.cancel(wait=patience(BOUND))
     assert ["a cancel was asked for", "ended as cancelled at offset 1"] == await told(2)
 
     stream, _ = await second.register(session_id, takeover="continue")
@@ -80,7 +79,7 @@ async def test_a_removal_is_told(make_hub: MakeHub, session_id: str, told: Told)
 
 @pytest.fixture
 async def stage(make_redis: Callable[[], RedisServer]) -> AsyncIterator[Stage]:
-    async with asyncio.timeout(2 * BOUND), Stage(make_redis()) as stage:
+    async with bounded(2 * BOUND), Stage(make_redis()) as stage:
         yield stage
 
 

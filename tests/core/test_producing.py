@@ -18,6 +18,7 @@ from streamhub import (
     StreamClosed,
     StreamTooLarge,
 )
+from streamhub.testing.waiting import bounded
 
 from ..conftest import MakeHub
 
@@ -298,7 +299,7 @@ async def test_g9_closing_the_hub_does_not_undo_a_cancel(
     reader = await second.get(session_id)
     assert reader is not None
     await reader.cancel(reason="by the user")
-    async with asyncio.timeout(10):
+    async with bounded(10):
         await asked.wait()
 
     await first.aclose()
@@ -328,7 +329,7 @@ async def test_a_removed_session_fences_its_producer_and_stops_its_source(
 
     assert await hub.remove(session_id)
 
-    async with asyncio.timeout(10):
+    async with bounded(10):
         await stopped.wait()
     with pytest.raises(ProducerFenced, match="removed"):
         await stream.publish("nobody reads this")

@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 
+from streamhub.testing.waiting import bounded, patience
+
 from ..support.cli_process import CliProcess, start_cli
 
 __all__ = ["BOUND", "MODES", "Demo", "Read", "gone", "running"]
@@ -46,7 +48,9 @@ class Demo:
         self.url = url
         #: What it printed when it was ready.
         self.introduction = introduction
-        self.client = httpx.AsyncClient(base_url=url, timeout=BOUND, trust_env=False, verify=False)
+        self.client = httpx.AsyncClient(
+            base_url=url, timeout=patience(BOUND), trust_env=False, verify=False
+        )
 
     async def get(self, path: str) -> Any:
         response = await self.client.get(path)
@@ -70,7 +74,7 @@ class Demo:
 
     async def becomes(self, session: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The answer, once it stands so."""
-        async with asyncio.timeout(BOUND):
+        async with bounded(BOUND):
             while not fits(turn := await self.turn(session)):  # noqa: ASYNC110 - in another process
                 await asyncio.sleep(0.02)
         return turn
@@ -124,7 +128,7 @@ async def running(
 
 async def gone(*pids: int) -> None:
     """Wait until these processes are no more."""
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         while any(_exists(pid) for pid in pids):  # noqa: ASYNC110 - nobody tells of them
             await asyncio.sleep(0.02)
 

@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
 from streamhub.demo.model_server import text_for
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.chromium import Pages
 from .running_demo import BOUND, MODES, Demo, running
@@ -67,13 +68,13 @@ async def _ask(page: Page, question: str = QUESTION) -> Locator:
 
 async def _has(turn: Locator, count: int) -> None:
     """Wait until so many chunks have come."""
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         while int(await turn.get_attribute("data-chunks") or 0) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.02)  # nothing in the browser waits for a number
 
 
 async def _becomes(turn: Locator, state: str) -> None:
-    await expect(turn).to_have_attribute("data-state", state, timeout=BOUND * 1000)
+    await expect(turn).to_have_attribute("data-state", state, timeout=patience(BOUND) * 1000)
 
 
 def _plain(markdown: str) -> str:
@@ -105,7 +106,7 @@ async def test_an_answer_survives_all_that_one_does_to_it(demo: Demo, pages: Pag
     other = second.locator(".turn").last
     await _has(other, 100)
     await page.get_by_role("button", name="Crash producer").click()
-    await expect(page.locator(".seam.crash")).to_have_count(1, timeout=BOUND * 1000)
+    await expect(page.locator(".seam.crash")).to_have_count(1, timeout=patience(BOUND) * 1000)
     cut = await page.locator(".seam.cut").inner_text()
     match = re.fullmatch(r"connection cut here, (\d+) missed chunks? made up for", cut)
     assert match is not None, cut
@@ -185,7 +186,7 @@ async def test_a_browser_that_gives_up_is_helped(demo: Demo, pages: Pages) -> No
 
         await page.route("**/stream?*", answer, times=1)
         await page.get_by_role("button", name="Cut connection").click()
-        await asyncio.wait_for(answered.wait(), BOUND)
+        await asyncio.wait_for(answered.wait(), patience(BOUND))
         await _becomes(turn, "finished")
         chunks = (await demo.turn(await turn.get_attribute("data-session") or ""))["chunks"]
         await _assert_whole(turn, chunks)
@@ -203,7 +204,7 @@ async def test_the_page_survives_its_server(pages: Pages, redis_url: str) -> Non
         port = demo.url.rsplit(":", 1)[1].strip("/")
     await expect(page.get_by_role("alert")).to_contain_text("does not answer")
     async with running("--redis", redis_url, port=("--port", port)):
-        await expect(page.get_by_role("alert")).to_be_hidden(timeout=BOUND * 1000)
+        await expect(page.get_by_role("alert")).to_be_hidden(timeout=patience(BOUND) * 1000)
         await _becomes(await _ask(page, "Why does bread rise?"), "finished")
         await expect(page.locator(".turn")).to_have_count(2)
 
@@ -214,7 +215,7 @@ async def test_it_fits_on_every_screen(demo: Demo, pages: Pages) -> None:
     page = await pages.open(demo.url)
     await _has(await _ask(page), 60)
     await page.get_by_role("button", name="Crash producer").click()
-    await expect(page.locator(".seam.crash")).to_be_visible(timeout=BOUND * 1000)
+    await expect(page.locator(".seam.crash")).to_be_visible(timeout=patience(BOUND) * 1000)
     await page.set_viewport_size({"width": 320, "height": 720})
     await page.get_by_text("What is happening").click()
     for width in (320, 768):

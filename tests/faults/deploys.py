@@ -23,6 +23,7 @@ import httpx
 
 from streamhub import Hub
 from streamhub.formats.sse import EventParser
+from streamhub.testing.waiting import patience
 
 from ..support.http_server import Port, ServerProcess
 from ..support.redis_server import RedisServer
@@ -138,7 +139,9 @@ async def deploy(
         instances = [await start(), await start()]
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         client = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=port.url, timeout=60, limits=limits, trust_env=False)
+            httpx.AsyncClient(
+                base_url=port.url, timeout=patience(60), limits=limits, trust_env=False
+            )
         )
         writers: Counter[int] = Counter()
         for n in range(answers):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, patience, until
 
 from ..support.faulty_proxy import FaultyProxy, Kind
 from ..support.redis_server import HOST
@@ -112,7 +112,9 @@ async def _half_open(proxies: Sequence[FaultyProxy], kind: Kind | None) -> None:
 async def _reset(proxies: Sequence[FaultyProxy], kind: Kind | None) -> None:
     resets = [asyncio.create_task(proxy.reset_next_answer(kind).wait()) for proxy in proxies]
     # Either may have nothing to answer: whoever takes a stream over writes from then on.
-    done, waiting = await asyncio.wait(resets, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
+    done, waiting = await asyncio.wait(
+        resets, timeout=patience(BOUND), return_when=asyncio.FIRST_COMPLETED
+    )
     for task in waiting:
         task.cancel()
     for proxy in proxies:
@@ -179,7 +181,7 @@ async def _told(site: Site, command: str) -> str:
     except OSError as error:
         return str(error)
     writer.write(f"{command}\r\n".encode())
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         answer = await reader.readline()
     writer.close()
     return answer.decode().rstrip()
@@ -345,7 +347,7 @@ async def _event_loop_blocked(site: Site, random: Random) -> After:
 
 async def _fenced(site: Site, child: Child) -> None:
     """Wait until its producers know that they are stale; it ends by itself then."""
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         assert 0 == await child.process.wait(), child.process.stderr
     fenced = {
         event.session
@@ -361,7 +363,7 @@ async def _processes_terminated(site: Site, random: Random) -> None:
     child = await site.child()
     site.concerned = child.sessions
     child.process.signal(signal.SIGTERM)
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         assert 0 == await child.process.wait(), child.process.stderr
 
 
@@ -369,5 +371,5 @@ async def _processes_terminated(site: Site, random: Random) -> None:
 async def _hub_closed_in_use(site: Site, random: Random) -> None:
     async with site.leaving() as (hub, sessions):
         site.concerned = tuple(sessions)
-        async with asyncio.timeout(BOUND):
+        async with bounded(BOUND):
             await hub.aclose()

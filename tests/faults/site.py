@@ -17,7 +17,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 
 from streamhub import Hub, HubConfig
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, until
 
 from ..support.child_processes import PythonProcess
 from ..support.faulty_proxy import FaultyProxy
@@ -218,7 +218,7 @@ class Site:
             raise TimeoutError(f"these never ended: {[task.get_name() for task in hanging]}")
         for task in ended:
             task.result()
-        async with asyncio.timeout(self.bound):
+        async with bounded(self.bound):
             for child in self._children:
                 await child.process.wait()
         return self.recorded()
@@ -310,5 +310,5 @@ class Site:
 
 
 async def _soon(answer: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         return await answer

@@ -20,7 +20,7 @@ from streamhub import (
     Subscription,
 )
 from streamhub.http import create_app
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, patience, until
 
 from ..http.conftest import Open, open_client
 from ..http.serving import follow, path_of
@@ -42,7 +42,7 @@ KEPT = 1_000
 
 @pytest.fixture
 async def stage(make_redis: Callable[..., RedisServer]) -> AsyncIterator[Stage]:
-    async with asyncio.timeout(3 * BOUND), Stage(make_redis()) as stage:
+    async with bounded(3 * BOUND), Stage(make_redis()) as stage:
         yield stage
 
 
@@ -175,7 +175,7 @@ async def test_g9_who_waits_for_a_cancel_asks_again_after_the_repair(scene: Scen
     assert found is not None
     await _flushall(scene.stage)
     assert Status.LOST is await found.cancel()
-    cancelling = asyncio.create_task(found.cancel(wait=BOUND))
+    cancelling = asyncio.create_task(found.cancel(wait=patience(BOUND)))
     await scene.listens(cancelling)
     await scene.producer.publish("4 ")
     assert Status.CANCELLED is await cancelling
@@ -242,10 +242,10 @@ async def test_g4_a_cursor_of_what_nobody_puts_back_gets_a_verdict(
 
     assert await hub.get("chat") is None
     client = await open_client(create_app(stage.hub(config)))
-    async with asyncio.timeout(config.lease + 5.0):
+    async with bounded(config.lease + 5.0):
         with pytest.raises(SessionNotFound):
             await anext(stream.subscribe(after=cursor))
-    async with asyncio.timeout(config.lease + 5.0):
+    async with bounded(config.lease + 5.0):
         answer = await client.get(path_of("chat"), headers={"last-event-id": str(cursor)})
     assert 404 == answer.status_code or "gone" in answer.text
 
@@ -280,7 +280,7 @@ async def test_g4_readers_far_behind_read_on_when_the_log_was_put_back(
     await _asked(stage)
     publishing = asyncio.create_task(_publish_on(producer, ends))
     try:
-        async with asyncio.timeout(BOUND):
+        async with bounded(BOUND):
             received = await asyncio.gather(*reading)
     finally:
         publishing.cancel()

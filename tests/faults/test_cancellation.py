@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from streamhub import Hub, HubConfig, HubStatistics, LiveStream, Status, StreamHubError
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, patience, until
 
 from ..conftest import MakeHub
 
@@ -145,7 +145,7 @@ async def _cancel(stage: Stage) -> None:
 
 
 async def _cancel_and_wait(stage: Stage) -> None:
-    await (await stage.reader()).cancel(wait=BOUND)
+    await (await stage.reader()).cancel(wait=patience(BOUND))
 
 
 async def _wait(stage: Stage) -> None:
@@ -228,7 +228,7 @@ async def test_a_call_that_is_cancelled_anywhere_leaves_nothing_behind(
     both hubs work on afterwards, and hold nothing of it."""
     hub, elsewhere = make_hub(CONFIG), make_hub(CONFIG)
     for at in range(1, MOST_STEPS):
-        async with asyncio.timeout(BOUND):
+        async with bounded(BOUND):
             stage = await _set_up(hub, elsewhere, f"{session_id}:{at}")
             waited, cancelled = await _interrupted(call(stage), at)
             await _tidy_up(stage, cancelled=cancelled)
@@ -252,7 +252,7 @@ async def test_a_close_that_is_cancelled_goes_on(
     stage = await _set_up(hub, elsewhere, session_id)
     await stage.stream.publish("more")
     await _interrupted(hub.aclose(), at)
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         await hub.aclose()
         stream, created = await elsewhere.register(session_id, takeover="continue")
         assert (True, "1lastmore") == (created, await stream.text())
@@ -296,7 +296,7 @@ async def _tidy_up(stage: Stage, *, cancelled: bool) -> None:
         await stream.publish("works")
         assert "works" == (await anext(stream.subscribe())).data
         await stream.close()
-        assert Status.FINISHED == await stream.wait(BOUND)
+        assert Status.FINISHED == await stream.wait(patience(BOUND))
 
     async def can_be_claimed() -> bool:
         """A claim whose caller was cancelled is released, without waiting for its lease."""

@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from streamhub import Hub, HubConfig, LiveStream, ProducerLost, Status
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, until
 
 from ..conftest import RunPython
 from ..support.child_processes import PythonProcess
@@ -67,7 +67,7 @@ async def test_g8_readers_hear_of_a_death_whatever_the_clock_does(
     await _dies_as_the_clock_goes_back(producer, redis_client)
     async with Hub.from_url(redis_url, config=HubConfig(lease=LEASE)) as elsewhere:
         late = (await _found(elsewhere)).subscribe()
-        async with asyncio.timeout(VERDICT):
+        async with bounded(VERDICT):
             await taken(late, 3)
             for subscription in (open_before, late):
                 with pytest.raises(ProducerLost):

@@ -25,6 +25,7 @@ from streamhub import (
     StreamHubError,
     StreamReplaced,
 )
+from streamhub.testing.waiting import bounded
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import BOUND, Stage, assert_whole, chunks, claimed, meta, opened, taken
@@ -47,7 +48,7 @@ SHAPES = [
 @pytest.fixture
 async def stage(redis_server: RedisServer, redis_url: str) -> AsyncIterator[Stage]:
     """On the shared server: nothing here harms more than the keys of its own sessions."""
-    async with asyncio.timeout(2 * BOUND), Stage(redis_server) as stage:
+    async with bounded(2 * BOUND), Stage(redis_server) as stage:
         yield stage
 
 
@@ -239,7 +240,7 @@ async def test_a_damaged_log_is_mended_by_its_producer_or_an_error_to_all(
 async def _produces_on(stream: LiveStream) -> bool:
     """Whether the producer could; if not, it was told why."""
     try:
-        async with asyncio.timeout(BOUND):
+        async with bounded(BOUND):
             await stream.publish("after ")
             await stream.close()
     except SessionCorrupted:
@@ -251,7 +252,7 @@ async def _read_on(subscription: Any) -> list[Chunk]:
     """What it hands out until its end, or until it says what is wrong."""
     seen: list[Chunk] = []
     try:
-        async with asyncio.timeout(BOUND):
+        async with bounded(BOUND):
             async for chunk in subscription:
                 seen.append(chunk)
     except (SessionCorrupted, CursorExpired, ProducerLost, StreamReplaced):

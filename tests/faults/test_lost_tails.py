@@ -23,7 +23,7 @@ from streamhub import (
     Subscription,
 )
 from streamhub.http import create_app
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, patience, until
 
 from ..conftest import RunPython
 from ..http.conftest import Open, open_client
@@ -74,7 +74,7 @@ class Lost:
         await until(is_lost)
 
     async def stream(self, hub: Hub | None = None) -> LiveStream:
-        stream = await (hub or self.hub).get("chat", wait=BOUND)
+        stream = await (hub or self.hub).get("chat", wait=patience(BOUND))
         assert stream is not None
         return stream
 
@@ -91,7 +91,7 @@ class Lost:
 
 @pytest.fixture
 async def stage(server: LossyRedis) -> AsyncIterator[Stage]:
-    async with asyncio.timeout(3 * BOUND), Stage(server) as stage:
+    async with bounded(3 * BOUND), Stage(server) as stage:
         yield stage
 
 
@@ -139,7 +139,7 @@ async def test_g3_who_resumes_in_what_was_lost_is_told_and_who_resumes_before_it
     stream = await lost.stream(lost.stage.hub(CONFIG))
     received = ""
     try:
-        async with asyncio.timeout(LEASE + 5.0):
+        async with bounded(LEASE + 5.0):
             async for chunk in stream.subscribe(after=lost.cursor(read)):
                 received += chunk.data
     except StreamReplaced:
@@ -191,7 +191,7 @@ async def test_g3_no_face_glues_what_was_lost_to_what_is_there(
 
 def _in_a_thread(url: str, after: str) -> str:
     with streamhub.sync.Hub.from_url(url, config=CONFIG) as hub:
-        stream = hub.get("chat", wait=BOUND)
+        stream = hub.get("chat", wait=patience(BOUND))
         assert stream is not None
         try:
             return "".join(chunk.data for chunk in stream.subscribe(after=after))
@@ -226,13 +226,13 @@ async def test_g3_readers_that_stayed_are_told_too(
     if outcome == "ProducerLost":
         outcome = await _outcome(stream.subscribe(after=ahead.cursor))
     assert "StreamReplaced" == outcome
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         assert text == await lagging
 
 
 async def _outcome(subscription: Subscription) -> str:
     try:
-        async with asyncio.timeout(BOUND):
+        async with bounded(BOUND):
             return "".join([chunk.data async for chunk in subscription])
     except StreamHubError as error:
         return type(error).__name__
@@ -253,7 +253,7 @@ async def test_g4_an_event_source_beyond_the_end_waits_for_the_verdict(
     )
     await _asked_once(lost, showing)
     text = await lost.continue_with(30)
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         assert text == await showing
     assert "reset" in told
 
@@ -270,7 +270,7 @@ async def test_g4_a_reader_beyond_the_end_waits_for_the_verdict(lost: Lost, laps
     )
     await _asked_once(lost, reading)
     text = await lost.continue_with(10)
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         assert text == await reading
     assert "StreamReplaced" in told
 
@@ -293,7 +293,7 @@ async def test_g4_a_cursor_beyond_the_end_of_a_dead_producers_log_hears_that_it_
     await lost.lapse()
     stream = await lost.stream(lost.stage.hub(CONFIG))
     with pytest.raises(ProducerLost) as raised:
-        async with asyncio.timeout(LEASE + 5.0):
+        async with bounded(LEASE + 5.0):
             await anext(stream.subscribe(after=lost.cursor(READ)))
     assert lost.cursor(READ) == raised.value.cursor
 
@@ -307,8 +307,8 @@ async def test_g4_a_cursor_beyond_the_end_of_a_log_that_ends_gets_a_verdict(
     stream = await lost.stream(lost.stage.hub(CONFIG))
     outcome = asyncio.create_task(_verdict(stream, lost.cursor(READ)))
     await lost.lapse()
-    await (lost.hub.remove("chat") if end == "removed" else stream.cancel(wait=BOUND))
-    async with asyncio.timeout(LEASE + 5.0):
+    await (lost.hub.remove("chat") if end == "removed" else stream.cancel(wait=patience(BOUND)))
+    async with bounded(LEASE + 5.0):
         verdict = await outcome
     assert verdict in ("", "StreamReplaced", *(["SessionNotFound"] if end == "removed" else []))
 
@@ -356,6 +356,6 @@ async def test_g7_a_cursor_beyond_the_end_waits_for_a_producer_that_lives(
     await _publish(producer, 1)
     await producer.send("close")
     expected = "".join(f"<{n + 1}>" for n in range(READ + 1))
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         assert [expected] * len(reading) == await asyncio.gather(*reading)
     assert {"end"} == set(told)

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from streamhub import Hub
 from streamhub.http import create_app
+from streamhub.testing.waiting import patience
 
 from ..support.backends import BACKENDS, NewHub
 from .serving import served
@@ -39,7 +40,7 @@ async def open_client(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Open]:
         async def serve(app: ASGIApp, **options: Any) -> httpx.AsyncClient:
             url = await stack.enter_async_context(served(app, **options))
             # A client that knows no TLS: to load the certificates takes longer than most tests.
-            client = httpx.AsyncClient(base_url=url, timeout=30, verify=False)
+            client = httpx.AsyncClient(base_url=url, timeout=patience(30), verify=False)
             return await stack.enter_async_context(client)
 
         yield serve

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from streamhub import Hub, LiveStream
 from streamhub.formats.sse import Event, EventParser
-from streamhub.testing.waiting import PATIENCE, until
+from streamhub.testing.waiting import bounded, until
 
 __all__ = [
     "HOST",
@@ -78,7 +78,7 @@ class Followed:
 
         :raises EOFError: the response ended.
         """
-        async with asyncio.timeout(PATIENCE):
+        async with bounded():
             while not self._events:
                 self._events += self._parser.feed(await self._piece())
         return self._events.pop(0)
@@ -96,14 +96,14 @@ class Followed:
 
     async def until_raw(self, wanted: bytes) -> None:
         """Read until ``wanted`` has come."""
-        async with asyncio.timeout(PATIENCE):
+        async with bounded():
             while wanted not in self.raw:
                 await self._piece()
 
     async def until_closed(self) -> None:
         """Read to the end of the response."""
         with contextlib.suppress(EOFError):
-            async with asyncio.timeout(PATIENCE):
+            async with bounded():
                 while True:
                     await self._piece()
 

@@ -17,6 +17,7 @@ import pytest
 from streamhub import Hub, LiveStream, Status
 from streamhub.formats.endings import told_of
 from streamhub.formats.sse import Event, EventParser
+from streamhub.testing.waiting import bounded, patience
 
 from ..conftest import Serve
 from ..support.http_apps import SESSIONS
@@ -31,7 +32,7 @@ PARTIAL = 18
 
 @pytest.fixture
 async def hub(redis_url: str) -> AsyncIterator[Hub]:
-    async with asyncio.timeout(BOUND), Hub.from_url(redis_url) as hub:
+    async with bounded(BOUND), Hub.from_url(redis_url) as hub:
         yield hub
 
 
@@ -157,7 +158,7 @@ async def events_of(url: str, after: str = "") -> AsyncGenerator[Event, None]:
     parser = EventParser()
     headers = {"last-event-id": after} if after else {}
     async with (
-        httpx.AsyncClient(timeout=BOUND) as client,
+        httpx.AsyncClient(timeout=patience(BOUND)) as client,
         client.stream("GET", url, headers=headers) as response,
     ):
         assert 200 == response.status_code, await response.aread()
@@ -282,7 +283,7 @@ async def test_g9_a_cancel_hangs_up_on_the_model(
     model = await serve(MODEL)
     async with (
         openai.AsyncOpenAI(base_url=f"{model.url}/v1", api_key="none") as client,
-        httpx.AsyncClient(timeout=BOUND) as web,
+        httpx.AsyncClient(timeout=patience(BOUND)) as web,
     ):
         await hub.run(session_id, answer(client, ""))
         await read(url_of(server, session_id), 3)

@@ -18,6 +18,7 @@ import pytest
 
 from streamhub import Hub, LiveStream
 from streamhub.formats.sse import Event, EventParser
+from streamhub.testing.waiting import bounded, patience
 
 from ..conftest import Serve
 from ..support.http_apps import COUNTING_BYTES, SESSIONS
@@ -42,7 +43,7 @@ def many_files() -> Iterator[None]:
 
 @pytest.fixture
 async def hub(redis_url: str) -> AsyncIterator[Hub]:
-    async with asyncio.timeout(BOUND), Hub.from_url(redis_url) as hub:
+    async with bounded(BOUND), Hub.from_url(redis_url) as hub:
         yield hub
 
 
@@ -216,7 +217,7 @@ async def test_g10_a_client_that_does_not_read_holds_so_much_and_leaves_nothing(
         stream, _ = await hub.register(name)
         await publish(stream, [size * "x"] * (8 * MIB // size))
         await stream.close()
-    async with httpx.AsyncClient(timeout=BOUND) as web:
+    async with httpx.AsyncClient(timeout=patience(BOUND)) as web:
 
         async def count() -> int:
             return int((await web.get(f"{server.url}/held")).json()["bytes"])
@@ -309,7 +310,7 @@ async def until(
     server: ServerProcess, condition: Callable[[dict[str, int]], bool], *, times: int = 1
 ) -> None:
     """Ask what the process holds until it is so, so many times in a row."""
-    async with httpx.AsyncClient(timeout=BOUND) as client:
+    async with httpx.AsyncClient(timeout=patience(BOUND)) as client:
         met = 0
         while met < times:
             held = (await client.get(f"{server.url}/held")).json()
@@ -338,7 +339,7 @@ async def test_g12_nothing_is_left_of_clients_that_leave(
         await client.read(1)
     await until(server, lambda held: held["sessions followed"] == 0)
     connections = len(await redis_client.client_list())
-    async with httpx.AsyncClient(timeout=BOUND) as web:
+    async with httpx.AsyncClient(timeout=patience(BOUND)) as web:
         before = (await web.get(f"{server.url}/held")).json()
     await leave(server, stream, MANY)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from streamhub import Hub, Status
 from streamhub.http.server import guarded, is_loopback, listen
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.cli_process import CliProcess, cli, start_cli
 from .conftest import Open
@@ -143,7 +142,7 @@ async def address(process: CliProcess) -> str:
     """Where it serves, as it says on its standard error."""
     assert process._process.stderr is not None
     said = b""
-    async with asyncio.timeout(60):
+    async with bounded(60):
         while b"serving redis" not in said and b" on http://" not in said:
             said = await process._process.stderr.readline()
     return said.decode().split(" on ")[-1].strip()
@@ -161,7 +160,7 @@ async def test_a_stop_sends_clients_elsewhere(
     async with (
         start_cli("serve", "--port", "0", url=redis_url) as one,
         start_cli("serve", "--port", "0", "--drain", "300", url=redis_url) as two,
-        httpx.AsyncClient(timeout=PATIENCE) as client,
+        httpx.AsyncClient(timeout=patience()) as client,
     ):
         first, second = await address(one), await address(two)
         _, deaf = await raw_request(first, path_of(session_id))
@@ -194,7 +193,7 @@ async def test_what_is_broken_off_on_purpose_is_not_complained_of(
     await stream.fail("bad luck")
     async with (
         start_cli("serve", "--port", "0", url=redis_url) as process,
-        httpx.AsyncClient(timeout=PATIENCE) as client,
+        httpx.AsyncClient(timeout=patience()) as client,
     ):
         url = await address(process)
         with pytest.raises(httpx.RemoteProtocolError):
@@ -210,7 +209,7 @@ async def test_a_redis_that_is_down_at_the_start() -> None:
     """It serves all the same, and says so; health does, too."""
     async with (
         start_cli("serve", "--port", "0", url="redis://:secret@127.0.0.1:1") as process,
-        httpx.AsyncClient(timeout=PATIENCE) as client,
+        httpx.AsyncClient(timeout=patience()) as client,
     ):
         url = await address(process)
         answer = await client.get(f"{url}/health")

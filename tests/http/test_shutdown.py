@@ -9,7 +9,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import bounded, patience
 
 from ..conftest import Serve
 from ..support.http_server import ServerProcess
@@ -83,7 +83,7 @@ async def whatever_comes(client: httpx.AsyncClient, path: str) -> bytes:
 
 async def ended(process: ServerProcess) -> str:
     """What the server has logged, once it has ended."""
-    async with asyncio.timeout(PATIENCE):
+    async with bounded():
         await process.wait()
     return process.stderr
 
@@ -95,7 +95,7 @@ async def test_a_server_stops_while_an_answer_is_written(
     """Open event streams end without an end of their sessions, so that clients ask again; a
     ``useChat`` stream breaks off, or ends as an error; who waits for a session hears of none."""
     process = await serve(APP, "{}")
-    async with httpx.AsyncClient(base_url=process.url, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(base_url=process.url, timeout=patience()) as client:
         await begun(client)
         ui = asyncio.create_task(whatever_comes(client, "/endless/1/stream"))
         waiting = asyncio.create_task(client.get("/events/nothing"))
@@ -117,7 +117,7 @@ async def test_a_server_stops_while_an_answer_is_written(
 async def test_draining_lets_an_answer_end(serve: Serve) -> None:
     """Its reader gets all of it, and its end; nothing else is begun meanwhile."""
     process = await serve(APP, '{"drain": 300}')
-    async with httpx.AsyncClient(base_url=process.url, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(base_url=process.url, timeout=patience()) as client:
         await begun(client, "/api/chat")
         async with client.stream("GET", "/events/chat:1") as response:
             followed = Followed(response)
@@ -137,7 +137,7 @@ async def test_draining_lets_an_answer_end(serve: Serve) -> None:
 async def test_draining_ends_after_its_time(serve: Serve) -> None:
     """An answer that does not end in time is left to others."""
     process = await serve(APP, '{"drain": 0.2}')
-    async with httpx.AsyncClient(base_url=process.url, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(base_url=process.url, timeout=patience()) as client:
         await begun(client)
         process.signal(signal.SIGTERM)
 
@@ -147,7 +147,7 @@ async def test_draining_ends_after_its_time(serve: Serve) -> None:
 async def test_a_second_signal_cuts_draining_short(serve: Serve) -> None:
     """The answer is left to others at once, and its reader's response ends without an end."""
     process = await serve(APP, '{"drain": 300}')
-    async with httpx.AsyncClient(base_url=process.url, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(base_url=process.url, timeout=patience()) as client:
         await begun(client)
         async with client.stream("GET", "/events/chat:1") as response:
             followed = Followed(response)
@@ -177,7 +177,7 @@ async def test_a_server_that_cancels_its_responses_logs_no_error_of_theirs(serve
     """Without ``lifespan`` uvicorn cancels what is open, when its own time is over: event streams
     and NDJSON end, between two events; who waits for a session is to come again."""
     process = await serve(APP + IMPATIENT)
-    async with httpx.AsyncClient(base_url=process.url, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(base_url=process.url, timeout=patience()) as client:
         await begun(client, "/api/chat")
         waiting = asyncio.create_task(client.get("/events/nothing"))
         lines = asyncio.create_task(

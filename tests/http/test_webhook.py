@@ -18,7 +18,7 @@ from standardwebhooks.webhooks import Webhook
 from streamhub import Hub
 from streamhub.http import webhook
 from streamhub.http.webhook import WebhookTarget
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import bounded, until, within
 
 pytestmark = pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
 
@@ -66,7 +66,7 @@ class Target:
 
     async def many(self, count: int) -> None:
         """Wait for so many requests."""
-        async with asyncio.timeout(20):
+        async with bounded(20):
             while len(self.got) < count:
                 self._news.clear()
                 await self._news.wait()

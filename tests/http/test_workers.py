@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from streamhub.formats.sse import EventParser
+from streamhub.testing.waiting import bounded, patience
 
 from ..conftest import Serve
 from ..support.http_apps import SESSIONS
@@ -34,7 +35,7 @@ class Pair:
         """A client whose one connection that process has accepted: the other one was frozen."""
         other = self.second if process is self.first else self.first
         async with httpx.AsyncClient(
-            base_url=process.url, timeout=BOUND, limits=httpx.Limits(max_connections=1)
+            base_url=process.url, timeout=patience(BOUND), limits=httpx.Limits(max_connections=1)
         ) as client:
             other.signal(signal.SIGSTOP)
             try:
@@ -74,7 +75,7 @@ async def _events(response: httpx.Response) -> AsyncIterator[tuple[str, str, str
 
 @pytest.fixture
 async def pair(serve: Serve, port: Port, redis_url: str) -> AsyncIterator[Pair]:
-    async with asyncio.timeout(2 * BOUND):
+    async with bounded(2 * BOUND):
         started = [await serve(SESSIONS, redis_url, port=port) for _ in range(2)]
         yield Pair(*started)
 

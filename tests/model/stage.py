@@ -22,6 +22,7 @@ from streamhub import (
     StreamClosed,
     Subscription,
 )
+from streamhub.testing.waiting import bounded, within
 
 from .gate import Gate
 from .session import Item, Producer, Session, Verdict
@@ -137,11 +138,7 @@ class Stage(RuleBasedStateMachine):
         return Instance(Hub(gate, config=CONFIG), gate)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        async def bounded() -> T:
-            async with asyncio.timeout(_BOUND):
-                return await work
-
-        return self.runner.run(bounded())
+        return self.runner.run(within(work, _BOUND))
 
     def opened(self, stream: LiveStream, **how: Any) -> Subscription:
         """A subscription, which belongs to the event loop."""
@@ -201,7 +198,7 @@ class Stage(RuleBasedStateMachine):
         for _ in range(_TURNS):
             await asyncio.sleep(0)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_SOON):
+            async with bounded(_SOON):
                 while not await self._is_settled():  # noqa: ASYNC110 - no store has an event for it
                     await asyncio.sleep(0.001)
 

@@ -20,6 +20,7 @@ from streamhub import (
     StoreUnavailable,
 )
 from streamhub.stores.redis.connections import pubsub
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.certificates import Certificates
 from ..support.feed_use import use_feeds
@@ -38,7 +39,7 @@ CONFIG = HubConfig(lease=30.0)
 
 @pytest.fixture(autouse=True)
 async def bound() -> AsyncIterator[None]:
-    async with asyncio.timeout(3 * BOUND):
+    async with bounded(3 * BOUND):
         yield
 
 
@@ -73,7 +74,7 @@ async def exercise(url: str, admin: Any) -> None:
         await remove_often(hub)
         reader = await other.get(CHAT)
         assert reader is not None
-        assert Status.CANCELLED == await reader.cancel(wait=BOUND, reason="enough")
+        assert Status.CANCELLED == await reader.cancel(wait=patience(BOUND), reason="enough")
         assert [] == [chunk async for chunk in subscription]
         await (await claimed(hub, CHAT, takeover="continue")).fail("crashed")
         assert {CHAT} == {info.session_id async for info in other.sessions()}

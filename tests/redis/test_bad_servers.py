@@ -19,7 +19,7 @@ from streamhub import (
     StoreUnavailable,
     StoreUnsupported,
 )
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, until
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import BOUND, Stage, claimed
@@ -49,7 +49,7 @@ async def listening(answer: bytes | None) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def stage(make_redis: Callable[[], RedisServer]) -> AsyncIterator[Stage]:
-    async with asyncio.timeout(2 * BOUND), Stage(make_redis()) as stage:
+    async with bounded(2 * BOUND), Stage(make_redis()) as stage:
         yield stage
 
 
@@ -58,7 +58,7 @@ async def assert_refused(url: str, kind: type[StoreUnavailable]) -> None:
     async with Hub.from_url(url, config=HubConfig(lease=1.0)) as hub:
         for call in (lambda: hub.register("chat"), lambda: hub.get("chat")):
             with pytest.raises(StoreUnavailable) as refused:
-                async with asyncio.timeout(SOON):
+                async with bounded(SOON):
                     await call()
             assert (kind, PASSWORD in str(refused.value)) == (type(refused.value), False)
             assert refused.value.store in str(refused.value)
@@ -144,7 +144,7 @@ async def test_a_user_without_rights_on_channels_changes_nothing(
     )
     for call in calls:
         with pytest.raises(StoreAuthenticationFailed):
-            async with asyncio.timeout(SOON):
+            async with bounded(SOON):
                 await call()
 
     assert before == {
@@ -188,7 +188,7 @@ async def test_a_stream_that_breaks_the_connection_each_time_harms_no_other(
         streams = [await claimed(hub, f"chat:{n}") for n in range(4)]
         data: list[list[str]] = [[] for _ in streams]
         too_large = asyncio.create_task(_publish_too_much(streams[1], config))
-        async with asyncio.timeout(BOUND):
+        async with bounded(BOUND):
             while not too_large.done():
                 for n in (0, 2, 3):
                     data[n].append(f"{len(data[n])} ")
@@ -216,7 +216,7 @@ async def test_a_read_only_replica_is_read_and_not_written(
     replica = make_redis(replica_of=stage.server)
     await stage.client.set("last", "write", px=60_000)
     assert 1 == await stage.client.wait(1, int(SOON * 1000))
-    async with asyncio.timeout(SOON), Hub.from_url(replica.url) as other:
+    async with bounded(SOON), Hub.from_url(replica.url) as other:
         reader = await other.get("chat")
         assert reader is not None
         assert "kept" == "".join([chunk.data async for chunk in reader.subscribe()])

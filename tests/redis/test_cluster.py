@@ -12,6 +12,7 @@ import redis.asyncio
 from streamhub import Hub, HubConfig, LiveStream, Status, StoreUnavailable, StoreUnsupported
 from streamhub.stores.redis import RedisStore
 from streamhub.testing.hub.stage import crash
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.go_session import GENERATIONS, GoSession
 from ..support.load import Load
@@ -28,7 +29,7 @@ sharded = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 async def bound() -> AsyncIterator[None]:
-    async with asyncio.timeout(3 * BOUND):
+    async with bounded(3 * BOUND):
         yield
 
 
@@ -137,11 +138,13 @@ async def test_a_cancel_reaches_a_producer_of_the_go_library(
             go = GoSession(client, session_id, GENERATIONS[0])
             await go.register()
             await listener.subscribe(go.cancel_channel)
-            await listener.get_message(timeout=BOUND)
+            await listener.get_message(timeout=patience(BOUND))
             reader = await hub.get(session_id)
             assert reader is not None
             assert Status.ACTIVE == await reader.cancel()
-            message = await listener.get_message(ignore_subscribe_messages=True, timeout=BOUND)
+            message = await listener.get_message(
+                ignore_subscribe_messages=True, timeout=patience(BOUND)
+            )
             assert message is not None
             assert GENERATIONS[0].encode() == message["data"]
 
@@ -175,7 +178,7 @@ async def test_g3_an_old_cluster_tells_on_plain_channels(old_cluster: RedisClust
             assert_whole(received, [str(n) for n in range(1, 10)])
             reader = await other.get(session_id)
             assert reader is not None
-            assert Status.CANCELLED == await reader.cancel(wait=BOUND)
+            assert Status.CANCELLED == await reader.cancel(wait=patience(BOUND))
 
 
 async def test_a_client_of_the_cluster_can_be_handed_in(

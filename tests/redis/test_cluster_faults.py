@@ -9,6 +9,7 @@ import pytest
 
 from streamhub import Hub, HubConfig, Status
 from streamhub.stores.redis.topology.url import of_url
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.load import Load
 from ..support.redis_cluster import RedisCluster, has_sharded_channels, slot_of, until
@@ -23,7 +24,7 @@ SESSIONS = [*(f"chat:{n}" for n in range(24)), "a}1", "a}2", "a}3"]
 
 @pytest.fixture(autouse=True)
 async def bound() -> AsyncIterator[None]:
-    async with asyncio.timeout(6 * BOUND):
+    async with bounded(6 * BOUND):
         yield
 
 
@@ -183,7 +184,7 @@ async def test_a_session_whose_keys_are_on_two_nodes_waits(
         received += await taken(subscription, 2)
         reading = await reader.get(session)
         assert reading is not None
-        assert Status.CANCELLED == await reading.cancel(wait=BOUND)
+        assert Status.CANCELLED == await reading.cancel(wait=patience(BOUND))
         assert [] == [chunk async for chunk in subscription]
         assert ["1", "2", "3", "4"] == [chunk.data for chunk in received]
 

@@ -19,7 +19,7 @@ from streamhub import (
 from streamhub.chunks import Terms
 from streamhub.producing.producer import Producer
 from streamhub.stores.base import Claim, Granted, HasHoles, Restore, Restored, Stored
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, patience, until
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import (
@@ -42,7 +42,7 @@ QUIET = HubConfig(lease=60.0)
 @pytest.fixture
 async def stage(redis_server: RedisServer, redis_url: str) -> AsyncIterator[Stage]:
     """On the shared server: nothing here harms more than the keys of its own sessions."""
-    async with asyncio.timeout(2 * BOUND), Stage(redis_server) as stage:
+    async with bounded(2 * BOUND), Stage(redis_server) as stage:
         yield stage
 
 
@@ -95,7 +95,7 @@ async def test_g7_a_record_whose_terms_were_changed_is_mended(
 
     entries = await stage.client.xrange(CHUNKS)
     assert [f"{cursor.term}-{n}".encode() for n in range(1, 4)] == [key for key, _ in entries]
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         while await stage.client.hget(META, field) != right:
             await stage.client.ping()
 
@@ -315,7 +315,7 @@ async def test_g9_garbage_on_the_cancel_channel_cancels_nothing(stage: Stage) ->
     await stream.flush()
     reader = await stage.hub(QUIET).get("broken")
     assert reader is not None
-    assert Status.CANCELLED == await reader.cancel(wait=BOUND)
+    assert Status.CANCELLED == await reader.cancel(wait=patience(BOUND))
     assert "12" == await reader.text()
 
 
@@ -331,7 +331,7 @@ async def test_an_end_that_cannot_be_read_holds_up_no_other(stage: Stage) -> Non
             await stage.client.delete(CHUNKS)
             await stage.client.xadd(CHUNKS, {"other": "x"}, id=entry)
 
-    async with hub.ends("damage", max_attempts=1) as ends, asyncio.timeout(BOUND):
+    async with hub.ends("damage", max_attempts=1) as ends, bounded(BOUND):
         end = await anext(ends)
         assert "whole" == end.session_id
         await end.done()

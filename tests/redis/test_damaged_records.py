@@ -26,6 +26,7 @@ from streamhub import (
 )
 from streamhub.http import create_app
 from streamhub.stores.base import Takeover
+from streamhub.testing.waiting import bounded
 
 from ..support.cli_process import cli
 from ..support.redis_cluster import RedisCluster
@@ -72,7 +73,7 @@ FIELDS = [
 @pytest.fixture
 async def stage(redis_server: RedisServer, redis_url: str) -> AsyncIterator[Stage]:
     """On the shared server: nothing here harms more than the keys of its own sessions."""
-    async with asyncio.timeout(4 * BOUND), Stage(redis_server) as stage:
+    async with bounded(4 * BOUND), Stage(redis_server) as stage:
         yield stage
 
 
@@ -316,7 +317,7 @@ async def test_remove_cures_a_session_of_any_wrong_types_in_a_cluster(
     """As on one server."""
     node = redis_cluster.nodes[0]
     async with (
-        asyncio.timeout(6 * BOUND),
+        bounded(6 * BOUND),
         Hub.from_url(cluster_url, config=QUIET) as hub,
         redis.asyncio.RedisCluster.from_url(node.url) as client,
     ):

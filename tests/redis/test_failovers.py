@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streamhub import HubConfig, Status, StreamReplaced
+from streamhub.testing.waiting import bounded
 
 from ..support.faulty_proxy import FaultyProxy
 from ..support.redis_server import RedisServer
@@ -19,7 +20,7 @@ from ..support.redis_stage import BOUND, Stage, assert_whole, chunks, claimed, m
 @pytest.fixture
 async def stage(redis_server: RedisServer, redis_url: str) -> AsyncIterator[Stage]:
     """On the shared server: nothing here harms more than the keys of its own sessions."""
-    async with asyncio.timeout(2 * BOUND), Stage(redis_server) as stage:
+    async with bounded(2 * BOUND), Stage(redis_server) as stage:
         yield stage
 
 
@@ -65,7 +66,7 @@ async def test_g7_a_failover_that_lost_the_claim_does_not_fence(
 
     await failover.happen()
 
-    async with asyncio.timeout(BOUND), stream:
+    async with bounded(BOUND), stream:
         await stream.publish("2")
     data = ["1", "2"] if takeover == "restart" else ["old", "1", "2"]
     assert Status.FINISHED == await stream.wait()
@@ -93,7 +94,7 @@ async def test_g7_a_subscriber_reads_on_across_a_failover_that_lost_the_claim(
     # Connections break in a failover, so that everybody looks.
     await stage.client.client_kill_filter(_type="pubsub")
     waiting = asyncio.create_task(anext(subscription))
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         async with stream:
             await stream.flush()
             await stream.publish("2")
@@ -120,7 +121,7 @@ async def test_g7_chunks_of_a_predecessor_that_came_back_are_not_taken_for_ours(
         ("XADD", chunks("chat"), str(cursor), "d", "theirs"), ("HSET", meta("chat"), "last", 2)
     )
 
-    async with asyncio.timeout(BOUND), stream:
+    async with bounded(BOUND), stream:
         await stream.publish("more")
     assert "oldoursmore" == await stream.text()
 

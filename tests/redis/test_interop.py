@@ -17,6 +17,7 @@ from streamhub import (
     Status,
     StreamClosed,
 )
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.go_session import GENERATIONS, GoSession
 
@@ -33,7 +34,7 @@ async def hub(redis_url: str) -> AsyncIterator[Hub]:
 @pytest.fixture
 async def go(redis_client: redis.asyncio.Redis, session_id: str) -> AsyncIterator[GoSession]:
     """The Go side of the session, not registered yet."""
-    async with asyncio.timeout(2 * BOUND):
+    async with bounded(2 * BOUND):
         yield GoSession(redis_client, session_id, GENERATIONS[0])
 
 
@@ -118,13 +119,15 @@ async def test_a_go_session_is_cancelled_by_flag_and_message(
     stream = await found(hub, session_id)
     async with redis_client.pubsub() as listener:
         await listener.subscribe(go.cancel_channel)
-        await listener.get_message(timeout=BOUND)
+        await listener.get_message(timeout=patience(BOUND))
         assert Status.ACTIVE == await stream.cancel()
-        message = await listener.get_message(ignore_subscribe_messages=True, timeout=BOUND)
+        message = await listener.get_message(
+            ignore_subscribe_messages=True, timeout=patience(BOUND)
+        )
         assert message is not None
     assert b"1" == await redis_client.hget(go.meta, "cancel")
     assert 0 < await redis_client.ttl(go.meta) <= go.TTL
-    waiting = asyncio.create_task(stream.cancel(wait=BOUND))
+    waiting = asyncio.create_task(stream.cancel(wait=patience(BOUND)))
     await go.close()
     assert Status.CANCELLED == await waiting
     subscription = stream.subscribe()
@@ -164,7 +167,7 @@ async def test_a_go_cancel_stops_a_python_producer(
     await redis_client.hset(go.meta, "cancel", "1")
     if told:
         await redis_client.publish(go.cancel_channel, "")
-    assert Status.CANCELLED == await stream.wait(BOUND)
+    assert Status.CANCELLED == await stream.wait(patience(BOUND))
     with pytest.raises(StreamClosed):
         await stream.publish("b")
     assert ("done", ["a"]) == await go.read()
@@ -174,7 +177,7 @@ async def test_a_waiting_get_finds_a_session_that_the_go_side_begins(
     hub: Hub, go: GoSession, session_id: str
 ) -> None:
     """get(wait=) does not depend on messages that the Go side never sends."""
-    waiting = asyncio.create_task(hub.get(session_id, wait=BOUND))
+    waiting = asyncio.create_task(hub.get(session_id, wait=patience(BOUND)))
     await asyncio.sleep(0)
     await go.register()
     stream = await waiting

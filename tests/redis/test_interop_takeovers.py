@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Literal
 
@@ -17,6 +16,7 @@ from streamhub import (
     Status,
     StreamReplaced,
 )
+from streamhub.testing.waiting import bounded
 
 from ..support.go_session import GENERATIONS, GoSession
 
@@ -33,7 +33,7 @@ async def hub(redis_url: str) -> AsyncIterator[Hub]:
 @pytest.fixture
 async def go(redis_client: redis.asyncio.Redis, session_id: str) -> AsyncIterator[GoSession]:
     """The Go side of the session, not registered yet."""
-    async with asyncio.timeout(2 * BOUND):
+    async with bounded(2 * BOUND):
         yield GoSession(redis_client, session_id, GENERATIONS[0])
 
 

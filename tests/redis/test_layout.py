@@ -13,6 +13,7 @@ import pytest
 
 from streamhub import Hub, HubConfig, InvalidSessionId, LiveStream, Status, StreamHubError
 from streamhub.stores.base import Granted, Release
+from streamhub.testing.waiting import bounded, patience
 
 from ..conftest import MakeHub
 from ..support.feed_use import use_feeds
@@ -31,7 +32,7 @@ ODD_IDS = [
 
 @pytest.fixture
 async def redis_hub(redis_url: str) -> AsyncIterator[Hub]:
-    async with asyncio.timeout(2 * BOUND), Hub.from_url(redis_url, config=CONFIG) as hub:
+    async with bounded(2 * BOUND), Hub.from_url(redis_url, config=CONFIG) as hub:
         yield hub
 
 
@@ -76,7 +77,7 @@ async def test_g11_a_session_has_a_ttl_from_its_claim_to_its_end(
         case "failed":
             await stream.fail("crashed")
         case _:
-            await stream.cancel(wait=BOUND)
+            await stream.cancel(wait=patience(BOUND))
     assert Status(end) == (await stream.info()).status
     await assert_bounded(redis_client, session_id, "meta", "chunks")
 
@@ -273,7 +274,7 @@ async def test_scripts_are_called_by_sha_and_declare_every_key(
         await redis_client.delete(f"streamhub:{{{name}}}:chunks")
         await stream.publish("2")
         await stream.flush()
-        await stream.cancel(wait=BOUND)
+        await stream.cancel(wait=patience(BOUND))
         again, _ = await redis_hub.register(name, takeover="continue")
         await again.close()
         await use_feeds(redis_hub, name)
@@ -292,7 +293,7 @@ async def test_scripts_are_called_by_sha_and_declare_every_key(
         watching = asyncio.create_task(watch())
         await everything(session_id)
         await redis_client.echo("the last one")
-        async with asyncio.timeout(BOUND):
+        async with bounded(BOUND):
             await watching
     assert [] == [line for line in seen if re.match(r"\S+ EVAL ", line)]
     declared: set[str] = set()
@@ -310,7 +311,7 @@ async def test_every_legal_session_id_is_a_session_of_its_own(make_hub: MakeHub)
     """Braces, spaces, glob signs, other scripts, 512 bytes: claimed, read, listed, removed, and
     never taken for one another."""
     hub, other = make_hub(), make_hub()
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         for session_id in ODD_IDS:
             async with await claimed(hub, session_id) as stream:
                 await stream.publish(f"text of {session_id}")

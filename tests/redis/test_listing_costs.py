@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 import tracemalloc
@@ -16,6 +15,7 @@ import redis.asyncio
 
 from streamhub import Hub, SessionInfo, Status
 from streamhub.http import create_app, owned_by
+from streamhub.testing.waiting import bounded, patience
 
 from ..conftest import RunPython
 from ..http.serving import served
@@ -33,7 +33,7 @@ BOUND = 12 * MiB
 async def hub(redis_url: str, redis_client: redis.asyncio.Redis) -> AsyncIterator[Hub]:
     """On sessions with a MiB of metadata each, and as many small ones."""
     client: Any = redis_client
-    async with asyncio.timeout(120), Hub.from_url(redis_url) as hub:
+    async with bounded(120), Hub.from_url(redis_url) as hub:
         for n in range(SESSIONS):
             large, _ = await hub.register(f"large:{n}", owner=f"user:{n}")
             await client.hset(meta(f"large:{n}"), "metadata", json.dumps("x" * (MiB - 2)))
@@ -98,7 +98,7 @@ async def test_g10_a_list_over_http_takes_no_more_memory_than_a_few(hub: Hub, li
     """It is written as the sessions are found."""
     async with (
         served(create_app(hub)) as url,
-        httpx.AsyncClient(base_url=url, timeout=60) as client,
+        httpx.AsyncClient(base_url=url, timeout=patience(60)) as client,
     ):
 
         async def count() -> None:
@@ -118,7 +118,7 @@ async def test_a_list_over_http_is_one_document(hub: Hub) -> None:
     async with (
         served(create_app(hub)) as all_url,
         served(app) as url,
-        httpx.AsyncClient(timeout=60) as client,
+        httpx.AsyncClient(timeout=patience(60)) as client,
     ):
         everything = (await client.get(f"{all_url}/sessions?limit=1000")).json()
         two = (await client.get(f"{all_url}/sessions?limit=2")).json()
@@ -142,7 +142,7 @@ async def test_a_client_that_leaves_ends_the_reading(
 
         async def leave() -> None:
             async with (
-                httpx.AsyncClient(base_url=url, timeout=60) as client,
+                httpx.AsyncClient(base_url=url, timeout=patience(60)) as client,
                 client.stream("GET", "/sessions?limit=1000") as response,
             ):
                 await anext(response.aiter_raw())

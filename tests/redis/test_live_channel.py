@@ -14,7 +14,7 @@ from streamhub import HubConfig, LiveStream, Status
 from streamhub.stores.base import Appended, Ended, LiveEvent, Removed
 from streamhub.stores.redis import RedisStore
 from streamhub.stores.redis.connections import pubsub
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, patience, until
 
 from ..support.listening import listening_to
 from ..support.redis_server import RedisServer
@@ -27,7 +27,7 @@ QUIET = HubConfig(lease=120.0)
 @pytest.fixture
 async def stage(redis_server: RedisServer, redis_url: str) -> AsyncIterator[Stage]:
     """On the shared server: nothing here harms more than connections of its own hubs."""
-    async with asyncio.timeout(BOUND), Stage(redis_server) as stage:
+    async with bounded(BOUND), Stage(redis_server) as stage:
         yield stage
 
 
@@ -134,7 +134,7 @@ async def test_g9_a_cancel_that_came_before_the_block_was_entered_interrupts_it(
     stream = await producing(stage)
     reader = await stage.hub(QUIET).get("chat")
     assert reader is not None
-    assert Status.CANCELLED == await reader.cancel(wait=BOUND)
+    assert Status.CANCELLED == await reader.cancel(wait=patience(BOUND))
     async with stream:
         await asyncio.Event().wait()
     assert Status.CANCELLED == (await stream.info()).status

@@ -12,7 +12,7 @@ import pytest
 import redis.asyncio
 
 from streamhub import Hub, HubConfig, LiveStream, Status, StoreReadOnly
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, until
 
 from ..support.faulty_proxy import FaultyProxy
 from ..support.redis_cluster import RedisCluster, slot_of
@@ -74,7 +74,7 @@ class Moving:
 @pytest.fixture
 async def two(make_redis: Callable[..., RedisServer]) -> AsyncIterator[Moving]:
     """Two primaries that know nothing of each other."""
-    async with asyncio.timeout(3 * BOUND), Moving(make_redis(), make_redis()) as moving:
+    async with bounded(3 * BOUND), Moving(make_redis(), make_redis()) as moving:
         yield moving
 
 
@@ -83,7 +83,7 @@ async def pair(make_redis: Callable[..., RedisServer]) -> AsyncIterator[Moving]:
     """A primary and its replica."""
     old = make_redis()
     async with (
-        asyncio.timeout(3 * BOUND),
+        bounded(3 * BOUND),
         Moving(old, make_redis(replica_of=old)) as moving,
     ):
         yield moving
@@ -175,7 +175,7 @@ async def test_g8_a_primary_that_became_a_replica_gives_no_verdict(
     """The name leads there as before, writes are refused, and the lease lapses: until somebody is
     the primary again nobody is told that the producer is lost, or the session gone."""
     server = make_redis()
-    async with asyncio.timeout(3 * BOUND), Moving(server, server) as moving:
+    async with bounded(3 * BOUND), Moving(server, server) as moving:
         stream = await begun(moving.hub("writer"))
         reading = moving.hub("reader")
         subscription = await opened(reading, "chat")
@@ -213,7 +213,7 @@ async def test_a_socket_whose_path_leads_elsewhere_is_left(
     path = old.directory / "name.sock"
     path.symlink_to(old.socket_path)
     async with (
-        asyncio.timeout(BOUND),
+        bounded(BOUND),
         redis.asyncio.Redis.from_url(new.url) as client,
         Hub.from_url(f"unix://{path}", config=CONFIG) as hub,
     ):
@@ -280,7 +280,7 @@ async def test_g7_a_cluster_that_lives_on_is_left_where_its_seeds_mean_another(
     other = redis_cluster.owner(slot_of("chat"))
     with RedisCluster(1) as old:
         async with (
-            asyncio.timeout(3 * BOUND),
+            bounded(3 * BOUND),
             FaultyProxy(old.primaries[0].port) as seed,
             Hub.from_url(f"redis+cluster://{HOST}:{seed.port}", config=CONFIG) as hub,
             Hub.from_url(f"redis+cluster://{HOST}:{seed.port}", config=CONFIG) as reading,

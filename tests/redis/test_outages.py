@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamhub import Chunk, HubConfig, Status, StoreUnavailable, Subscription
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import bounded, patience, until
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import (
@@ -27,7 +27,7 @@ from ..support.redis_stage import (
 
 @pytest.fixture
 async def stage(make_redis: Callable[[], RedisServer]) -> AsyncIterator[Stage]:
-    async with asyncio.timeout(2 * BOUND), Stage(make_redis()) as stage:
+    async with bounded(2 * BOUND), Stage(make_redis()) as stage:
         yield stage
 
 
@@ -39,7 +39,7 @@ async def test_g6_an_append_whose_answer_is_lost_is_stored_once(stage: Stage) ->
     await stream.flush()
     subscription = await opened(stage.hub(), "chat")
     lost = proxy.lose_answer_to(b"marked")
-    async with asyncio.timeout(BOUND), stream:
+    async with bounded(BOUND), stream:
         await stream.publish("marked ")
         await lost.wait()
         await stream.publish("last ")
@@ -53,7 +53,7 @@ async def test_g6_an_end_whose_answer_is_lost_ends_once(stage: Stage) -> None:
     await stream.publish("all")
     await stream.flush()
     lost = proxy.lose_answer_to(b"the reason given")
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         await stream.fail("the reason given")
         await lost.wait()
     info = await stream.info()
@@ -66,7 +66,7 @@ async def test_g6_a_claim_whose_answer_is_lost_is_granted_once(stage: Stage) -> 
     hub = stage.hub(url=proxy.url)
     await claimed(hub, "other")
     lost = proxy.lose_answer_to(b"marked owner")
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         stream = await claimed(hub, "chat", owner="marked owner")
         await lost.wait()
         async with stream:
@@ -82,7 +82,7 @@ async def test_g6_a_removal_whose_answer_is_lost_says_that_it_removed(stage: Sta
     await claimed(hub, "other")
     await hub.remove("other")
     lost = proxy.lose_answer_to(b"streamhub:{chat}:removed")
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         assert await hub.remove("chat")
         await lost.wait()
 
@@ -113,7 +113,7 @@ async def test_a_disturbance_in_mid_stream_is_not_noticed(
                     await stream.flush()
                     await disturb(stage)
 
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         producing = asyncio.create_task(produce())
         received = [chunk async for chunk in subscription]
         await producing
@@ -138,7 +138,7 @@ async def test_a_redis_frozen_for_longer_than_every_timeout_interrupts_nobody(
     async def read_on(subscription: Subscription, so_far: list[Chunk]) -> None:
         so_far += [chunk async for chunk in subscription]
 
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         stage.server.pause()
         asyncio.get_running_loop().call_later(1.5, stage.server.resume)
         ends = asyncio.gather(*map(read_on, (follower, replaying), received))
@@ -156,7 +156,7 @@ async def test_a_redis_that_pauses_for_longer_than_a_lease_loses_nobody(stage: S
     stream = await claimed(producing, "chat")
     subscription = await opened(stage.hub(), "chat")
     waiting = asyncio.create_task(anext(subscription))
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         await until(lambda: _is_listened_to(stage, "chat"))
         await stage.client.client_pause(int(3 * CONFIG.lease * 1000))
         await stage.client.ping()
@@ -179,7 +179,7 @@ async def test_g5_chunks_that_are_refused_for_good_are_reported(stage: Stage) ->
     await stage.client.execute_command("ACL", "SETUSER", "default", "-xadd")
     await stream.publish("refused")
     with pytest.raises(StoreUnavailable):
-        async with asyncio.timeout(5):
+        async with bounded(5):
             await stream.flush()
     assert "stored" == await stream.text()
 
@@ -346,6 +346,6 @@ async def test_g9_a_redis_without_memory_takes_cancels_and_removals(stage: Stage
     await stage.client.config_set("maxmemory", "1mb")
     reader = await elsewhere.get("cancelled")
     assert reader is not None
-    assert Status.CANCELLED == await reader.cancel(wait=BOUND)
+    assert Status.CANCELLED == await reader.cancel(wait=patience(BOUND))
     assert await elsewhere.remove("removed")
     assert await elsewhere.get("removed") is None

@@ -19,6 +19,7 @@ from streamhub import (
     StreamReplaced,
     Subscription,
 )
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import BOUND, Stage, assert_whole, chunks, claimed, meta, opened, taken
@@ -26,7 +27,7 @@ from ..support.redis_stage import BOUND, Stage, assert_whole, chunks, claimed, m
 
 @pytest.fixture
 async def stage(make_redis: Callable[[], RedisServer]) -> AsyncIterator[Stage]:
-    async with asyncio.timeout(2 * BOUND), Stage(make_redis()) as stage:
+    async with bounded(2 * BOUND), Stage(make_redis()) as stage:
         yield stage
 
 
@@ -55,7 +56,7 @@ async def test_g7_a_redis_restarted_empty_in_mid_stream_gets_everything_back(
     async def read_on(subscription: Subscription, so_far: list[Chunk]) -> None:
         so_far += [chunk async for chunk in subscription]
 
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         await asyncio.gather(*map(go_on, streams), *map(read_on, [*quick, *slow], received))
     for so_far in received:
         assert_whole(so_far, data)
@@ -107,7 +108,7 @@ async def test_g7_a_stream_survives_any_loss_of_its_keys(
 
     await lose(stage.client)
 
-    async with asyncio.timeout(BOUND), stream:
+    async with bounded(BOUND), stream:
         await stream.publish("after ", event="note")
     received += [chunk async for chunk in subscription]
     data = [*(f"{n} " for n in range(10)), "after "]
@@ -130,11 +131,11 @@ async def test_g7_an_idle_producer_repairs_by_its_renewal(
     subscription = await opened(elsewhere, "chat")
     received = await taken(subscription, 4)
     await lose(stage.client)
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         received += await taken(subscription, 6)
         assert_whole(received, [f"{n} " for n in range(10)])
         # One that has seen nothing yet can have it from the store alone.
-        late = await stage.hub().get("chat", wait=BOUND)
+        late = await stage.hub().get("chat", wait=patience(BOUND))
         assert late is not None
         assert received == await taken(late.subscribe(), 10)
 
@@ -172,7 +173,7 @@ async def test_g9_a_cancel_that_was_noticed_outlives_the_data(stage: Stage) -> N
     await stream.flush()
     reader = await stage.hub().get("chat")
     assert reader is not None
-    assert Status.CANCELLED == await reader.cancel(wait=BOUND)
+    assert Status.CANCELLED == await reader.cancel(wait=patience(BOUND))
     assert ("first last ", Status.CANCELLED) == (await reader.text(), (await reader.info()).status)
 
 
@@ -243,7 +244,7 @@ async def test_g7_a_removed_session_is_not_put_back(stage: Stage) -> None:
 
     assert await elsewhere.remove("chat")
 
-    async with asyncio.timeout(BOUND):
+    async with bounded(BOUND):
         with pytest.raises(SessionNotFound):
             await anext(subscription)
         with pytest.raises(ProducerFenced) as fenced:

@@ -12,6 +12,7 @@ from redis.asyncio.sentinel import Sentinel
 from streamhub import Hub, StoreAuthenticationFailed, StoreUnavailable
 from streamhub.stores.feeds import Due
 from streamhub.stores.redis import RedisStore
+from streamhub.testing.waiting import bounded
 
 from ..support.certificates import Certificates
 from ..support.load import CONFIG, Load
@@ -33,7 +34,7 @@ def watched() -> Iterator[Watched]:
 
 @pytest.fixture(autouse=True)
 async def bound() -> AsyncIterator[None]:
-    async with asyncio.timeout(2 * BOUND):
+    async with bounded(2 * BOUND):
         yield
 
 
@@ -181,7 +182,7 @@ async def test_sentinels_that_are_silent_or_gone_are_passed_over(watched: Watche
     watched.sentinels[0].pause()
     watched.sentinels[1].kill()
     async with Hub.from_url(f"{watched.url}?socket_timeout=5") as hub:
-        async with asyncio.timeout(4.0):
+        async with bounded(4.0):
             stream, created = await hub.register("chat")
         assert created
         async with stream:

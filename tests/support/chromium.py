@@ -20,6 +20,8 @@ from playwright.async_api import (
     expect,
 )
 
+from streamhub.testing.waiting import patience
+
 __all__ = ["Pages", "launched"]
 
 #: Within which a page does what a test waits for, in seconds.
@@ -87,8 +89,8 @@ class Pages:
 
     async def __aenter__(self) -> Self:
         self._context = await self._browser.new_context()
-        self._context.set_default_timeout(BOUND * 1000)
-        expect.set_options(timeout=BOUND * 1000)
+        self._context.set_default_timeout(patience(BOUND) * 1000)
+        expect.set_options(timeout=patience(BOUND) * 1000)
         self._context.on("console", self._heard)
         self._context.on("weberror", lambda error: self._raised(error.error))
         return self

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamhub import Hub, LiveStream
+from streamhub.testing.waiting import bounded, patience
 
 from .child_processes import Leash
 
@@ -47,13 +48,13 @@ class CliProcess:
     async def read(self, size: int) -> str:
         """So many bytes of its standard output."""
         assert self._process.stdout is not None
-        async with asyncio.timeout(_BOUND):
+        async with bounded(_BOUND):
             return (await self._process.stdout.readexactly(size)).decode()
 
     async def line(self) -> str:
         """The next line of its standard output."""
         assert self._process.stdout is not None
-        async with asyncio.timeout(_BOUND):
+        async with bounded(_BOUND):
             return (await self._process.stdout.readline()).decode()
 
     async def send(self, data: bytes) -> None:
@@ -71,7 +72,7 @@ class CliProcess:
         assert self._process.stderr is not None
         if close_stdin and self._process.stdin is not None:
             self._process.stdin.close()
-        async with asyncio.timeout(_BOUND):
+        async with bounded(_BOUND):
             out, err, code = await asyncio.gather(
                 self._process.stdout.read(), self._process.stderr.read(), self._process.wait()
             )
@@ -80,11 +81,11 @@ class CliProcess:
     async def error_output(self) -> str:
         """Its standard error, once it has ended; for a process whose output is not ours."""
         assert self._process.stderr is not None
-        async with asyncio.timeout(_BOUND):
+        async with bounded(_BOUND):
             return (await self._process.stderr.read()).decode()
 
     async def code(self) -> int:
-        async with asyncio.timeout(_BOUND):
+        async with bounded(_BOUND):
             return await self._process.wait()
 
 
@@ -125,7 +126,7 @@ async def cli(
             env=environment(url, env),
             start_new_session=True,
         )
-        async with _leashed(process), asyncio.timeout(_BOUND):
+        async with _leashed(process), bounded(_BOUND):
             data = stdin if isinstance(stdin, bytes) else None
             out, err = await process.communicate(data)
     assert process.returncode is not None
@@ -134,7 +135,7 @@ async def cli(
 
 async def follow(hub: Hub, session_id: str) -> LiveStream:
     """The session, as soon as some process has claimed it."""
-    stream = await hub.get(session_id, wait=WAIT)
+    stream = await hub.get(session_id, wait=patience(WAIT))
     assert stream is not None
     return stream
 
@@ -149,7 +150,7 @@ class Terminal:
 
     async def shows(self, text: str) -> None:
         """Return once the text was printed."""
-        async with asyncio.timeout(_BOUND):
+        async with bounded(_BOUND):
             while text not in self.screen:
                 if not await self._read():
                     raise EOFError(f"it ended without printing {text!r}: {self.screen!r}")
@@ -159,7 +160,7 @@ class Terminal:
 
     async def code(self) -> int:
         """Its exit code; by then ``screen`` is complete."""
-        async with asyncio.timeout(_BOUND):
+        async with bounded(_BOUND):
             while await self._read():
                 pass
             return await self._process.wait()

@@ -13,6 +13,8 @@ from typing import Any, Self
 import redis
 from redis.crc import key_slot
 
+from streamhub.testing.waiting import patience
+
 from .certificates import Certificates
 from .redis_server import HOST, RedisServer, free_port, program
 
@@ -230,10 +232,10 @@ def slot_of(session_id: str) -> int:
 
 def until(condition: Callable[[], object], seconds: float = _BOUND) -> None:
     """Ask again and again: servers have no event for how they see each other."""
-    give_up = time.monotonic() + seconds
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > give_up:
-            raise TimeoutError(f"it took longer than {seconds:.0f} s")
+        if time.monotonic() > began + patience(seconds):
+            raise TimeoutError(f"it took longer than {patience(seconds):.0f} s")
         time.sleep(_PAUSE)
 
 

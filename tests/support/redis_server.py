@@ -17,13 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from streamhub.testing.waiting import patience
+
 from .certificates import Certificates
 from .child_processes import Leash
 
 HOST = "127.0.0.1"
 #: Below what systems hand out to outgoing connections, so that a stopped server's port stays free.
 PORTS = range(20_000, 32_000)
-START_SECONDS = 20.0
+_START = 20.0
 
 
 class RedisServer:
@@ -178,9 +180,9 @@ class RedisServer:
         self._leash = Leash(self._process.pid, self.directory)
         assert self._process.stdout is not None
         self._log = _Log(self._process.stdout, self._READY)
-        if not self._log.is_ready(START_SECONDS):
+        if not self._log.is_ready(patience(_START)):
             return False
-        socket.create_connection((HOST, self.port), START_SECONDS).close()
+        socket.create_connection((HOST, self.port), patience(_START)).close()
         return True
 
     def _end(self, number: signal.Signals) -> None:

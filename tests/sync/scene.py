@@ -14,7 +14,7 @@ from streamhub import (
     HubConfig,
 )
 from streamhub.sync import Hub, LiveStream, Subscription
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import patience
 
 T = TypeVar("T")
 Logged: TypeAlias = "queue.SimpleQueue[str]"
@@ -51,7 +51,7 @@ def produce(hub: Hub, session_id: str, *texts: str) -> LiveStream:
 
 
 def reader(hub: Hub, session_id: str) -> LiveStream:
-    stream = hub.get(session_id, wait=PATIENCE)
+    stream = hub.get(session_id, wait=patience())
     assert stream is not None
     return stream
 

@@ -11,7 +11,7 @@ from streamhub import (
     StreamClosed,
 )
 from streamhub.sync import Hub
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import patience
 
 from .scene import Logged, joined, produce, reader
 
@@ -24,7 +24,7 @@ def test_g9_a_cancel_ends_the_block_at_its_next_publish(
     stream = produce(hub, session_id, "a")
     caught: list[StreamClosed] = []
     with stream:
-        status = reader(elsewhere, session_id).cancel(wait=PATIENCE)
+        status = reader(elsewhere, session_id).cancel(wait=patience())
         for _ in range(2):
             try:
                 stream.publish("b")
@@ -41,7 +41,7 @@ def test_g9_a_cancel_ends_the_block_at_its_next_publish(
 def test_g9_a_block_that_never_writes_again_ends_quietly(hub: Hub, session_id: str) -> None:
     """Leaving the block of a stream that was cancelled is no error."""
     with produce(hub, session_id) as stream:
-        stream.cancel(wait=PATIENCE)
+        stream.cancel(wait=patience())
 
     assert Status.CANCELLED is stream.info().status
 
@@ -50,7 +50,7 @@ def test_g9_another_error_after_a_cancel_passes_on(hub: Hub, session_id: str) ->
     """A cancel hides nothing but its own ``StreamClosed``."""
     stream = produce(hub, session_id)
     with pytest.raises(ZeroDivisionError), stream:
-        stream.cancel(wait=PATIENCE)
+        stream.cancel(wait=patience())
         raise ZeroDivisionError
 
     assert Status.CANCELLED is stream.info().status
@@ -64,18 +64,18 @@ def test_g9_on_cancel_may_block(hub: Hub, elsewhere: Hub, session_id: str) -> No
     def on_cancel() -> None:
         threads.append(threading.current_thread().name)
         called.set()
-        assert go_on.wait(PATIENCE)
+        assert go_on.wait(patience())
 
     stream, _ = hub.register(session_id, on_cancel)
     with stream:
         for _ in range(2):
             assert Status.ACTIVE is reader(elsewhere, session_id).cancel()
-        assert called.wait(PATIENCE)
+        assert called.wait(patience())
         stream.publish("the last word")
         stream.flush()
         go_on.set()
 
-    assert Status.CANCELLED is stream.wait(PATIENCE)
+    assert Status.CANCELLED is stream.wait(patience())
     assert "the last word" == joined(stream.subscribe())
     assert 1 == len(threads)
     assert "streamhub" != threads[0]
@@ -90,6 +90,6 @@ def test_g9_a_failing_on_cancel_is_logged(hub: Hub, session_id: str, logged: Log
     stream, _ = hub.register(session_id, on_cancel)
     with stream:
         stream.cancel()
-        assert "ZeroDivisionError" == logged.get(timeout=PATIENCE)
+        assert "ZeroDivisionError" == logged.get(timeout=patience())
 
-    assert Status.CANCELLED is stream.wait(PATIENCE)
+    assert Status.CANCELLED is stream.wait(patience())

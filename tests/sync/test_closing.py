@@ -15,7 +15,7 @@ from streamhub import (
     Status,
 )
 from streamhub.sync import Hub, LiveStream
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import patience
 
 from .scene import on_redis, produce, reader, start
 
@@ -29,20 +29,20 @@ def test_close_releases_all_who_wait(hub: Hub, session_id: str) -> None:
         next(subscription)
     waiting: list[Future[object]] = [
         *(start(lambda each=each: next(each)) for each in subscriptions),  # type: ignore[misc]
-        start(lambda: hub.get("nobody", wait=PATIENCE)),
+        start(lambda: hub.get("nobody", wait=patience())),
     ]
     ending = start(stream.wait)
     closing = [start(hub.close) for _ in range(3)]
 
     for close in closing:
-        close.result(PATIENCE)
+        close.result(patience())
     *iterating, getting = waiting
     for each in iterating:
         with pytest.raises(HubClosed):
-            each.result(PATIENCE)
+            each.result(patience())
     with pytest.raises(HubClosed):
-        getting.result(PATIENCE)
-    if not isinstance(ending.exception(PATIENCE), HubClosed):
+        getting.result(patience())
+    if not isinstance(ending.exception(patience()), HubClosed):
         assert Status.LOST is ending.result()
 
 
@@ -52,7 +52,7 @@ def test_nobody_waits_for_an_event_loop_that_is_gone(hub: Hub, session_id: str) 
     begun = threading.Event()
 
     async def source(stream: streamhub.LiveStream) -> None:
-        await asyncio.to_thread(begun.wait, PATIENCE)
+        await asyncio.to_thread(begun.wait, patience())
         raise SystemExit
 
     stream = produce(hub, f"{session_id}:other", "a")
@@ -60,14 +60,14 @@ def test_nobody_waits_for_an_event_loop_that_is_gone(hub: Hub, session_id: str) 
     next(subscription)
     waiting: list[Future[object]] = [
         start(lambda: next(subscription)),
-        start(lambda: hub.get("nobody", wait=PATIENCE)),
+        start(lambda: hub.get("nobody", wait=patience())),
     ]
     hub.run(session_id, source)
     begun.set()
 
     for each in waiting:
         with pytest.raises(HubClosed):
-            each.result(PATIENCE)
+            each.result(patience())
     with pytest.raises(HubClosed):
         stream.publish("b")
 
@@ -127,7 +127,7 @@ def test_a_source_may_go_on_to_its_end_while_its_hub_drains(
     def iterable() -> Iterator[str]:
         yield "a"
         begun.set()
-        may_end.wait(PATIENCE)
+        may_end.wait(patience())
         yield "b"
         ended.set()
 
@@ -136,8 +136,8 @@ def test_a_source_may_go_on_to_its_end_while_its_hub_drains(
             stream.publish(chunk)
 
     hub.run(session_id, iterable() if kind == "iterable" else function)
-    begun.wait(PATIENCE)
-    closing = start(lambda: hub.close(drain=PATIENCE))
+    begun.wait(patience())
+    closing = start(lambda: hub.close(drain=patience()))
     while True:
         # Until the drain has begun it is a claim like any other.
         try:
@@ -146,7 +146,7 @@ def test_a_source_may_go_on_to_its_end_while_its_hub_drains(
             break
     may_end.set()
 
-    closing.result(PATIENCE)
+    closing.result(patience())
     assert ended.is_set()
     with pytest.raises(HubClosed):
         hub.get(session_id)

@@ -6,7 +6,7 @@ import pytest
 
 from streamhub import NotProducer, StreamClosed
 from streamhub.sync import Hub
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import patience
 
 from .scene import joined, produce, reader, start
 
@@ -33,7 +33,7 @@ def test_a_thread_answers_what_others_send(hub: Hub, elsewhere: Hub, session_id:
     other.send("b", "kind")
     other.send("c", "end")
 
-    assert [None, "kind", "end"] == answering.result(PATIENCE)
+    assert [None, "kind", "end"] == answering.result(patience())
     assert "a b c " == joined(other.subscribe())
     with pytest.raises(StreamClosed):
         other.send("d")
@@ -50,7 +50,7 @@ def test_another_thread_ends_the_iteration(hub: Hub, session_id: str) -> None:
     with stream.inbox() as other:
         # Whichever of the two has it: the first one is closed without it, or with it.
         inbox.close()
-        got = reading.result(PATIENCE)
+        got = reading.result(patience())
         stream.send("b")
         got += [next(other).data for _ in range(2 - len(got))]
 

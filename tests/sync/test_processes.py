@@ -12,7 +12,7 @@ from streamhub import (
     Status,
 )
 from streamhub.sync import Hub
-from streamhub.testing.waiting import PATIENCE, within
+from streamhub.testing.waiting import patience, within
 
 from ..conftest import RunPython
 from .scene import on_redis
@@ -212,4 +212,4 @@ async def test_an_event_loop_of_the_callers_is_no_obstacle(session_id: str) -> N
     with Hub() as hub:
         stream = await asyncio.to_thread(hub.run, session_id, ["a"])
 
-        assert Status.FINISHED is await asyncio.to_thread(stream.wait, PATIENCE)
+        assert Status.FINISHED is await asyncio.to_thread(stream.wait, patience())

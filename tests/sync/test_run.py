@@ -18,7 +18,7 @@ from streamhub import (
     sync,
 )
 from streamhub.sync import Hub, LiveStream
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import patience
 
 from .scene import Logged, joined, produce
 
@@ -55,7 +55,7 @@ def test_run_publishes_every_kind_of_source(
     stream = hub.run(session_id, source())
 
     assert "ab" == joined(stream.subscribe())
-    assert Status.FINISHED is stream.wait(PATIENCE)
+    assert Status.FINISHED is stream.wait(patience())
 
 
 def test_run_refuses_what_is_no_source(hub: Hub, session_id: str) -> None:
@@ -102,7 +102,7 @@ def test_g9_a_cancel_reaches_the_function_when_it_publishes(hub: Hub, session_id
 
     def source(stream: LiveStream) -> None:
         stream.publish("a")
-        assert cancelled.wait(PATIENCE)
+        assert cancelled.wait(patience())
         try:
             stream.publish("b")
         except StreamClosed as error:
@@ -111,10 +111,10 @@ def test_g9_a_cancel_reaches_the_function_when_it_publishes(hub: Hub, session_id
 
     stream = hub.run(session_id, source)
     assert "a" == next(stream.subscribe()).data
-    assert Status.CANCELLED is stream.cancel(wait=PATIENCE)
+    assert Status.CANCELLED is stream.cancel(wait=patience())
     cancelled.set()
 
-    assert Status.CANCELLED is outcome.result(PATIENCE)
+    assert Status.CANCELLED is outcome.result(patience())
     assert "a" == joined(stream.subscribe())
 
 
@@ -124,15 +124,15 @@ def test_a_failure_after_a_cancel_is_logged(hub: Hub, session_id: str, logged: L
 
     def source(stream: LiveStream) -> None:
         begun.set()
-        assert cancelled.wait(PATIENCE)
+        assert cancelled.wait(patience())
         raise ZeroDivisionError
 
     stream = hub.run(session_id, source)
-    assert begun.wait(PATIENCE)
-    stream.cancel(wait=PATIENCE)
+    assert begun.wait(patience())
+    stream.cancel(wait=patience())
     cancelled.set()
 
-    assert "ZeroDivisionError" == logged.get(timeout=PATIENCE)
+    assert "ZeroDivisionError" == logged.get(timeout=patience())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_the_end_is_told_in_a_thread_that_may_block(hub: Hub, session_id: str) -
     def save(end: End) -> None:
         told.append((end, threading.current_thread().name))
 
-    hub.run(session_id, ["a", "b"], on_end=save).wait(PATIENCE)
+    hub.run(session_id, ["a", "b"], on_end=save).wait(patience())
     hub.close()
 
     ((end, thread),) = told

@@ -13,7 +13,7 @@ from streamhub import (
     Status,
 )
 from streamhub.sync import Hub
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import patience
 
 from .scene import joined, produce, reader, start
 
@@ -28,8 +28,8 @@ def test_readers_in_threads_get_all_in_order(hub: Hub, elsewhere: Hub, session_i
 
     assert created
     assert list(range(1, 501)) == [cursor.offset for cursor in cursors]
-    assert ["".join(texts)] * 3 == [each.result(PATIENCE) for each in readers]
-    assert Status.FINISHED is stream.wait(PATIENCE)
+    assert ["".join(texts)] * 3 == [each.result(patience()) for each in readers]
+    assert Status.FINISHED is stream.wait(patience())
     assert "".join(texts) == stream.text()
 
 
@@ -45,13 +45,13 @@ def test_many_threads_share_a_hub(hub: Hub) -> None:
     chats = [start(lambda number=number: chat(number)) for number in range(12)]  # type: ignore[misc]
 
     for number, each in enumerate(chats):
-        assert "".join(f"{number}.{n} " for n in range(50)) == each.result(PATIENCE)
+        assert "".join(f"{number}.{n} " for n in range(50)) == each.result(patience())
 
 
 def test_one_of_many_threads_produces(hub: Hub, session_id: str) -> None:
     """G1: one claim is granted; the others get a handle that reads, and cannot write."""
     answers = [start(lambda: hub.register(session_id)) for _ in range(8)]
-    streams = [answer.result(PATIENCE) for answer in answers]
+    streams = [answer.result(patience()) for answer in answers]
     loser = next(stream for stream, created in streams if not created)
 
     assert [False] * 7 + [True] == sorted(created for _, created in streams)

@@ -8,7 +8,7 @@ from streamhub import (
     Status,
 )
 from streamhub.sync import Hub
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import patience
 
 from .scene import joined, produce, start
 
@@ -33,7 +33,7 @@ def test_a_subscription_goes_on_at_its_cursor(hub: Hub, session_id: str) -> None
 def test_chunks_that_are_ready_come_together(hub: Hub, session_id: str) -> None:
     """A reader that lags changes threads once for many chunks."""
     stream = hub.run(session_id, (f"{n} " for n in range(5000)))
-    stream.wait(PATIENCE)
+    stream.wait(patience())
     subscription = stream.subscribe()
     takes = list(iter(subscription.take, []))
 
@@ -56,11 +56,11 @@ def test_another_thread_ends_an_iteration(hub: Hub, session_id: str) -> None:
         return texts
 
     reading = start(read)
-    assert seen.wait(PATIENCE)
+    assert seen.wait(patience())
     subscription.close()
     subscription.close()
 
-    assert ["a"] == reading.result(PATIENCE)
+    assert ["a"] == reading.result(patience())
     assert [] == list(subscription)
     assert Status.ACTIVE is stream.info().status
 

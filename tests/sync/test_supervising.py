@@ -9,7 +9,7 @@ import pytest
 
 from streamhub import LostSession, Status
 from streamhub.sync import Hub, LiveStream
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import patience
 
 
 def _publishes(stream: LiveStream) -> None:
@@ -49,9 +49,9 @@ def test_a_thread_resumes_what_was_lost(
         hub._background.call(production.release)
         reader = hub.get(session_id)
         assert reader is not None
-        ended = reader.wait(PATIENCE)
+        ended = reader.wait(patience())
         while ended is Status.LOST:
-            ended = reader.wait(PATIENCE)
+            ended = reader.wait(patience())
         assert (status, text) == (ended, reader.text())
     with pytest.raises(TypeError, match="resume must be an async function"):
         hub.supervise(42)  # type: ignore[arg-type]

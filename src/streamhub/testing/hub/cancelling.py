@@ -16,7 +16,7 @@ from ...stores.base import CancelRequested, Store
 from ...stream import LiveStream
 from ..backend import Backend
 from ..faults import LosesEvents
-from ..waiting import PATIENCE, until, within
+from ..waiting import patience, until, within
 from .stage import Hubs, Stage, crash, drain, joined, produce, reader, stall
 
 __all__ = ["CancellingTests"]
@@ -46,7 +46,7 @@ class CancellingTests(Stage):
         await within(inside.wait())
         other = await reader(elsewhere, session)
         reading = asyncio.create_task(drain(other.subscribe()))
-        assert Status.CANCELLED is await other.cancel(wait=PATIENCE)
+        assert Status.CANCELLED is await other.cancel(wait=patience())
         assert "after the block" == await within(task)
         assert cleaned
         assert "a" == joined(await reading)
@@ -58,7 +58,7 @@ class CancellingTests(Stage):
         """The next write of the long form without a block raises, and tells why."""
         stream = await produce(hub, session, ["a"])
         other = await reader(elsewhere, session)
-        assert Status.CANCELLED is await other.cancel(wait=PATIENCE)
+        assert Status.CANCELLED is await other.cancel(wait=patience())
         with pytest.raises(StreamClosed) as caught:
             await within(_publish_on(stream))
         assert (session, Status.CANCELLED) == (caught.value.session_id, caught.value.status)
@@ -79,11 +79,11 @@ class CancellingTests(Stage):
         body = asyncio.create_task(_until_stopped(stream, stop))
         handles = [stream, *[await reader(hubs.open(), session) for _ in range(3)]]
         answers = await asyncio.gather(
-            *(handle.cancel(wait=PATIENCE) for handle in handles for _ in range(3))
+            *(handle.cancel(wait=patience()) for handle in handles for _ in range(3))
         )
         assert {Status.CANCELLED} == set(answers)
         for handle in handles:
-            assert Status.CANCELLED is await handle.cancel(wait=PATIENCE)
+            assert Status.CANCELLED is await handle.cancel(wait=patience())
         await within(body)
         assert ["cancelled"] == calls
 
@@ -100,7 +100,7 @@ class CancellingTests(Stage):
         stream, _ = await hub.register(session, on_cancel)
         body = asyncio.create_task(_until_stopped(stream, stop))
         other = await reader(elsewhere, session)
-        assert Status.CANCELLED is await other.cancel(wait=PATIENCE)
+        assert Status.CANCELLED is await other.cancel(wait=patience())
         await within(body)
         assert "last words" == await other.text()
 
@@ -127,7 +127,7 @@ class CancellingTests(Stage):
         await within(stream.flush())
         with caplog.at_level(logging.ERROR, logger="streamhub"):
             other = await reader(elsewhere, session)
-            assert Status.CANCELLED is await other.cancel(wait=PATIENCE)
+            assert Status.CANCELLED is await other.cancel(wait=patience())
         assert "on_cancel broke" in caplog.text
         assert "a" == joined(await drain(other.subscribe()))
 
@@ -139,7 +139,7 @@ class CancellingTests(Stage):
         stream, _ = await hub.register(session, lambda: None)
         body = asyncio.create_task(_until_stopped(stream, asyncio.Event()))
         other = await reader(elsewhere, session)
-        assert Status.CANCELLED is await other.cancel(wait=PATIENCE)
+        assert Status.CANCELLED is await other.cancel(wait=patience())
         await within(body)
 
     async def test_g9_a_cancel_stops_a_run(self, hub: Hub, elsewhere: Hub, session: str) -> None:
@@ -157,7 +157,7 @@ class CancellingTests(Stage):
         await hub.run(session, source())
         await within(running.wait())
         other = await reader(elsewhere, session)
-        assert Status.CANCELLED is await other.cancel(wait=PATIENCE, reason="too long")
+        assert Status.CANCELLED is await other.cancel(wait=patience(), reason="too long")
         await within(cleaned.wait())
         assert "too long" == (await other.info()).error
         subscription = other.subscribe()
@@ -176,7 +176,7 @@ class CancellingTests(Stage):
         assert Status.ACTIVE is await within(other.cancel(wait=0.01))
         assert (await other.info()).cancelling
         stop.set()
-        assert Status.CANCELLED is await other.cancel(wait=PATIENCE)
+        assert Status.CANCELLED is await other.cancel(wait=patience())
         assert Status.CANCELLED is await within(other.wait())
         await within(body)
 
@@ -197,7 +197,7 @@ class CancellingTests(Stage):
             await within(stream.close())
         seen = list(calls)
         assert status is await other.cancel()
-        assert status is await other.cancel(wait=PATIENCE)
+        assert status is await other.cancel(wait=patience())
         assert status is (await other.info()).status
         assert status is Status.CANCELLED or [] == seen == calls
 
@@ -223,7 +223,7 @@ class CancellingTests(Stage):
         await stall(store, session)
         fresh, created = await elsewhere.register(session)
         assert created
-        assert Status.LOST is await old.cancel(wait=PATIENCE)
+        assert Status.LOST is await old.cancel(wait=patience())
         info = await fresh.info()
         assert (Status.ACTIVE, False) == (info.status, info.cancelling)
 
@@ -298,7 +298,7 @@ class CancellingTests(Stage):
         stream, _ = await deaf.register(session, stop.set)
         body = asyncio.create_task(_until_stopped(stream, stop))
         other = await reader(elsewhere, session)
-        assert Status.CANCELLED is await other.cancel(wait=PATIENCE)
+        assert Status.CANCELLED is await other.cancel(wait=patience())
         await within(body)
 
     @pytest.mark.parametrize("end", ["close", "fail"])
@@ -343,7 +343,7 @@ class CancellingTests(Stage):
         """The cancel of one answer does not stop the one that is registered after it."""
         await produce(hub, session, ["a"])
         other = await reader(elsewhere, session)
-        assert Status.CANCELLED is await other.cancel(wait=PATIENCE)
+        assert Status.CANCELLED is await other.cancel(wait=patience())
         calls: list[str] = []
         fresh, created = await elsewhere.register(session, lambda: calls.append("cancelled"))
         assert created

@@ -18,7 +18,7 @@ from ...errors import (
 from ...hub import Hub
 from ...stores.base import Removed, Store
 from ..faults import LosesEvents
-from ..waiting import PATIENCE, within
+from ..waiting import patience, within
 from .stage import CALM, Hubs, Stage, drain, joined, produce, reader, stall, until_error
 
 __all__ = ["EndingTests"]
@@ -122,7 +122,7 @@ class EndingTests(Stage):
             await within(anext(subscription))
         with pytest.raises(SessionNotFound):
             await within(other.wait())
-        assert Status.LOST is await within(other.cancel(wait=PATIENCE))
+        assert Status.LOST is await within(other.cancel(wait=patience()))
 
     async def test_g4_a_session_that_takes_the_name_of_a_removed_one_is_another(
         self, hub: Hub, elsewhere: Hub, session: str

@@ -24,7 +24,7 @@ from ...stream import LiveStream
 from ..backend import Backend
 from ..faults import Fails, LosesAnswers, LosesEvents
 from ..store.steps import look
-from ..waiting import PATIENCE, until, within
+from ..waiting import bounded, patience, until, within
 from .stage import Hubs, Stage, produce, reader, stall
 
 __all__ = ["InboxRepairTests", "ReceivingTests"]
@@ -125,7 +125,7 @@ class ReceivingTests(Stage):
         other = await reader(hubs.open(), session)
         for n in range(12):
             await other.send(f"{n}")
-        async with asyncio.timeout(PATIENCE):
+        async with bounded():
             async for message in stream.inbox():
                 message.done()
                 await stream.publish(message.data)
@@ -193,7 +193,7 @@ class ReceivingTests(Stage):
         assert None is await within(ending)
         await stream.send("a")
         await stream.send("b")
-        done, _ = await asyncio.wait(waiting, timeout=PATIENCE)
+        done, _ = await asyncio.wait(waiting, timeout=patience())
         assert {"a", "b"} == {task.result().data for task in done}
 
     @pytest.mark.parametrize("end", ["close", "cancel"])
@@ -326,7 +326,7 @@ class InboxRepairTests(Stage):
 async def received(stream: LiveStream, count: int) -> list[Message]:
     """The next messages; fewer where the inbox ends."""
     messages: list[Message] = []
-    async with asyncio.timeout(PATIENCE):
+    async with bounded():
         async for message in stream.inbox():
             messages.append(message)
             if len(messages) == count:

@@ -16,7 +16,7 @@ from ...hub import Hub, Source
 from ...stores.base import Store
 from ...stream import LiveStream
 from ..backend import Backend
-from ..waiting import PATIENCE, until, within
+from ..waiting import patience, until, within
 from .stage import CALM, Hubs, Stage, crash, drain, joined, produce, reader, stall
 
 __all__ = ["RunningTests"]
@@ -145,7 +145,7 @@ class RunningTests(Stage):
         assert None is await elsewhere.get(session, wait=0.01)
         stream = await produce(hub, session)
         for _ in range(2):
-            found = await elsewhere.get(session, wait=PATIENCE)
+            found = await elsewhere.get(session, wait=patience())
             assert found is not None
             assert (session, None) == (found.session_id, found.generation)
             await within(stream.close())
@@ -155,7 +155,7 @@ class RunningTests(Stage):
     ) -> None:
         """Who asks for a session before its producer is there gets it with the claim."""
         early = [
-            asyncio.create_task(within(hubs.open().get(session, wait=PATIENCE))) for _ in range(3)
+            asyncio.create_task(within(hubs.open().get(session, wait=patience()))) for _ in range(3)
         ]
         await asyncio.sleep(0)
         stream = await produce(hub, session, ["a"])
