@@ -26,7 +26,6 @@ LONGER = {
     "producing.producer": "one stream's write side: each input and each answer, in one place",
     "stores.base": "the whole promise of a store on one page",
     "stores.memory.store": "the reference for it, to be read beside it",
-    "stores.redis.store": "one method for each operation",
     "stream": "one method for all that a handle is for",
 }
 _OF_REDIS = re.compile(

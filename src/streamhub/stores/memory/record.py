@@ -13,7 +13,7 @@ from ..base import Claim
 from ..feeds import is_supervisor
 from .inbox import MessageBox
 
-__all__ = ["EndState", "Record", "Tombstone"]
+__all__ = ["EndState", "Record"]
 
 
 class EndState:
@@ -154,9 +154,3 @@ class Record:
             cancelling=self.cancelling,
             metadata=metadata_json.decode(self.metadata) if metadata and self.metadata else None,
         )
-
-
-class Tombstone(dict[str, int]):
-    """The removed generations of a session, and their terms."""
-
-    expires = 0.0

@@ -6,7 +6,6 @@ store in one event loop. Everything happens between two awaits, so every operati
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
@@ -49,12 +48,14 @@ from ..base import (
     SetMetadata,
     Stored,
     StoreTakeover,
-    Synced,
+    Watch,
     WriteOp,
     WriteResult,
 )
+from .channels import Channel
 from .feeds import MemoryFeeds
-from .record import Record, Tombstone
+from .record import Record
+from .tombstones import Tombstones
 
 __all__ = ["MemoryStore"]
 
@@ -62,29 +63,10 @@ __all__ = ["MemoryStore"]
 _FRESH = 0.75
 
 
-# How many removed generations of one session are known at most.
-_MOST_REMOVED = 100
-
-
 def _wall_clock() -> Callable[[], float]:
     """Seconds since 1970 that never go back or jump, so that no lease lapses by a clock change."""
     start = time.time() - time.monotonic()
     return lambda: start + time.monotonic()
-
-
-class _Watch:
-    def __init__(self, sinks: dict[_Watch, None], sink: Callable[[LiveEvent], None]) -> None:
-        self._sinks = sinks
-        self.sink: Callable[[LiveEvent], None] | None = sink
-        sinks[self] = None
-
-    def send(self, event: LiveEvent) -> None:
-        if self.sink is not None:
-            self.sink(event)
-
-    def close(self) -> None:
-        self.sink = None
-        self._sinks.pop(self, None)
 
 
 class MemoryStore(BaseStore):
@@ -96,10 +78,8 @@ class MemoryStore(BaseStore):
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or _wall_clock()
         self._records: dict[str, Record] = {}
-        self._removed: dict[str, Tombstone] = {}
-        self._inboxes: dict[str, dict[_Watch, None]] = {}
-        self._live: dict[str, dict[_Watch, None]] = {}
-        self._cancels: dict[str, dict[_Watch, None]] = {}
+        self._removed = Tombstones()
+        self._live, self._cancels, self._inboxes = Channel(), Channel(), Channel()
         self._claims_until_sweep = 64
         self._host = ""
         self._feeds = MemoryFeeds(self._clock, self._records, self._tell_end)
@@ -168,7 +148,8 @@ class MemoryStore(BaseStore):
         if continues and old is not None:
             owner = old.claim.owner if owner is None else owner
         feeds, unsaved = self._feeds.known_to(owner)
-        term = max(int(now * 1000), self._last_term(session_id, old) + 1)
+        newest = 0 if old is None else old.claim.terms.current
+        term = max(int(now * 1000), newest + 1, self._removed.last_term(session_id) + 1)
         if continues and old is not None:
             created_ms = old.claim.created_ms
             terms = old.claim.terms.continued(term, len(old.log))
@@ -204,7 +185,7 @@ class MemoryStore(BaseStore):
         record.renew(now, record.claim)
         self._records[session_id] = record
         self._feeds.enlist(record.claim)
-        self._tell(session_id, Claimed(term, terms.base, lease, generation))
+        self._live.tell(session_id, Claimed(term, terms.base, lease, generation))
         return Granted(record.claim, record.bytes, record.metadata)
 
     async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
@@ -250,7 +231,7 @@ class MemoryStore(BaseStore):
         record.release(now, in_vain=in_vain)
         self._feeds.tell(claim)
         if given_up and not record.cancelling:
-            self._tell(claim.session_id, Released(claim.terms.current, len(record.log)))
+            self._live.tell(claim.session_id, Released(claim.terms.current, len(record.log)))
 
     def _append(self, op: Append, record: Record, now: float) -> WriteResult:
         last = len(record.log)
@@ -269,7 +250,8 @@ class MemoryStore(BaseStore):
             added = op.total_bytes - record.bytes
             record.log.extend(new)
             record.bytes = op.total_bytes
-            self._tell(op.claim.session_id, Appended(op.term, last, new, added, op.claim.lease))
+            event = Appended(op.term, last, new, added, op.claim.lease)
+            self._live.tell(op.claim.session_id, event)
         return Stored(len(record.log), record.cancelling)
 
     def _restore(self, op: Restore, record: Record | None, now: float) -> WriteResult:
@@ -282,7 +264,7 @@ class MemoryStore(BaseStore):
                     return Over(record.status)
                 record.inbox.put_back(op.messages)
                 return Restored(len(record.log))
-        if claim.terms.current <= max(self._removed.get(claim.session_id, {}).values(), default=0):
+        if claim.terms.current <= self._removed.last_term(claim.session_id):
             # Whoever claimed after a removal was given a later term.
             return Fenced(None)
         restored = Record(claim, op.metadata)
@@ -298,7 +280,7 @@ class MemoryStore(BaseStore):
         self._records[claim.session_id] = restored
         self._feeds.enlist(claim)
         last = len(restored.log)
-        self._tell(
+        self._live.tell(
             claim.session_id,
             Claimed(claim.terms.current, last, claim.lease, claim.generation),
         )
@@ -323,8 +305,7 @@ class MemoryStore(BaseStore):
             return Status.CANCELLED
         if standing is Status.ACTIVE:
             record.cancelling = True
-            for watch in list(self._cancels.get(session_id, ())):
-                watch.send(CancelRequested())
+            self._cancels.tell(session_id, CancelRequested())
         return standing
 
     async def remove(self, session_id: str) -> bool:
@@ -337,13 +318,12 @@ class MemoryStore(BaseStore):
         claim = record.claim
         if record.status is Status.ACTIVE:
             # A frozen producer is kept out for as long as its session would have outlived it.
-            self._bury(claim, int(now * 1000), now + claim.lease + claim.kept)
+            self._removed.bury(claim, int(now * 1000), now + claim.lease + claim.kept)
         elif claim.terms.current >= int(now * 1000):
             # Whoever claims within this millisecond must still get another term.
-            self._bury(claim, 0, now + 0.002)
-        self._tell(session_id, Removed())
-        for watch in list(self._cancels.get(session_id, ())):
-            watch.send(CancelRequested())
+            self._removed.bury(claim, 0, now + 0.002)
+        self._live.tell(session_id, Removed())
+        self._cancels.tell(session_id, CancelRequested())
         return True
 
     async def look(
@@ -390,8 +370,8 @@ class MemoryStore(BaseStore):
 
     def watch(
         self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
-    ) -> _Watch:
-        return self._watch(self._cancels if cancels else self._live, session_id, sink)
+    ) -> Watch:
+        return (self._cancels if cancels else self._live).watch(session_id, sink)
 
     async def send(
         self,
@@ -421,8 +401,7 @@ class MemoryStore(BaseStore):
                 session_id, waiting, size, max_messages=max_messages, max_bytes=max_bytes
             )
         sent = inbox.add(token, data, event)
-        for watch in list(self._inboxes.get(session_id, ())):
-            watch.send(MessageSent())
+        self._inboxes.tell(session_id, MessageSent())
         return sent
 
     async def read_inbox(self, claim: Claim, held: Sequence[str]) -> InboxPage:
@@ -431,61 +410,32 @@ class MemoryStore(BaseStore):
             return InboxPage([], [])
         return InboxPage([], []) if record.status is not Status.ACTIVE else record.inbox.page(held)
 
-    def watch_inbox(self, session_id: str, sink: Callable[[LiveEvent], None]) -> _Watch:
-        return self._watch(self._inboxes, session_id, sink)
-
-    def _watch(
-        self,
-        channels: dict[str, dict[_Watch, None]],
-        session_id: str,
-        sink: Callable[[LiveEvent], None],
-    ) -> _Watch:
-        watch = _Watch(channels.setdefault(session_id, {}), sink)
-        asyncio.get_running_loop().call_soon(watch.send, Synced())
-        return watch
+    def watch_inbox(self, session_id: str, sink: Callable[[LiveEvent], None]) -> Watch:
+        return self._inboxes.watch(session_id, sink)
 
     def _get(self, session_id: str, now: float) -> Record | None:
-        removed = self._removed.get(session_id)
-        if removed is not None and removed.expires <= now:
-            del self._removed[session_id]
+        self._removed.drop_expired(session_id, now)
         record = self._records.get(session_id)
         if record is not None and record.expires <= now:
             del self._records[session_id]
             return None
         return record
 
-    def _bury(self, claim: Claim, newest: int, expires: float) -> None:
-        """:param newest: claims of this term and older ones are kept out, whosever they are."""
-        tombstone = self._removed.setdefault(claim.session_id, Tombstone())
-        tombstone[claim.generation] = max(claim.terms.current, newest)
-        if len(tombstone) > _MOST_REMOVED:
-            del tombstone[next(iter(tombstone))]
-        tombstone.expires = max(tombstone.expires, expires)
-
-    def _last_term(self, session_id: str, record: Record | None) -> int:
-        """The newest term that the session is known to have had."""
-        removed = self._removed.get(session_id, {}).values()
-        return max(0 if record is None else record.claim.terms.current, *removed, 0)
-
     def _sweep(self, now: float) -> None:
         """Drop what has expired, often enough that the work per claim stays constant."""
         self._claims_until_sweep -= 1
         if self._claims_until_sweep > 0:
             return
-        for session_id in [*self._records, *self._removed]:
+        for session_id in list(self._records):
             self._get(session_id, now)
+        self._removed.sweep(now)
         self._feeds.sweep(now)
-        for channels in (self._live, self._cancels, self._inboxes):
-            for session_id in [key for key, sinks in channels.items() if not sinks]:
-                del channels[session_id]
+        for channel in (self._live, self._cancels, self._inboxes):
+            channel.sweep()
         self._claims_until_sweep = max(64, len(self._records))
-
-    def _tell(self, session_id: str, event: LiveEvent) -> None:
-        for watch in list(self._live.get(session_id, ())):
-            watch.send(event)
 
     def _tell_end(self, record: Record) -> None:
         claim = record.claim
         event = Ended(claim.terms.current, len(record.log), record.status, record.error)
-        self._tell(claim.session_id, event)
+        self._live.tell(claim.session_id, event)
         self._feeds.tell(claim)

@@ -16,36 +16,24 @@ from ...config import HubConfig
 from ...errors import (
     SessionCorrupted,
     SessionNotFound,
-    StoreReadOnly,
     StoreUnavailable,
     StreamHubError,
 )
 from ..base import (
     BaseStore,
     Claim,
-    Finish,
     Granted,
     InboxPage,
     LiveEvent,
     Refused,
-    Release,
     Renew,
-    Restore,
-    Stored,
     StoreTakeover,
     Watch,
     WriteOp,
     WriteResult,
 )
 from .connections.errors import explained, is_cross_slot
-from .connections.pipeline import Request, Sent
 from .feeds import RedisFeeds
-from .foreign import (
-    is_foreign,
-    newest_of,
-    newest_request,
-    read_foreign_record,
-)
 from .index import Index
 from .layout.claim_call import ClaimCall
 from .layout.inbox import page_of_inbox, refused_message, written_message
@@ -53,20 +41,17 @@ from .layout.index import Entry, KnownFeeds
 from .layout.keys import Keys, meta_pattern, session_of
 from .layout.live import cancel_event, inbox_event, live_event
 from .layout.record import (
-    FIELDS,
-    holds_too_long,
-    ms,
     outcome_status,
-    read_record,
-    time_ms,
 )
-from .layout.script_calls import Calls, Carrying, results
+from .layout.script_calls import Calls
 from .layout.scripts import Call, Command, load_scripts
 from .logs import Logs
+from .records import Records
 from .topology.channels import ChannelMap
 from .topology.client import of_client
 from .topology.topology import Commands, Topology
 from .topology.url import of_url
+from .writes import Writes
 
 __all__ = ["RedisStore"]
 
@@ -123,6 +108,10 @@ class RedisStore(BaseStore):
         self._index = Index(topology, self._claims, self._scripts, self._error)
         self._index.prefix = self._prefix
         self._feeds = RedisFeeds(self._index, self._claims, self._channels, self._error)
+        self._records = Records(
+            topology, self._reads, self._claims, self._scripts, self._keys, self._error
+        )
+        self._written = Writes(self._calls, self._writes, self._claims, self._index, self._error)
 
     def __repr__(self) -> str:
         return self._topology.name
@@ -211,65 +200,11 @@ class RedisStore(BaseStore):
             return answer, known
 
     def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:
-        calls = self._calls.of(ops)
-        requests = [call for call, _ in calls]
-        # Chunks come in a list, everything else by itself.
-        single = [carried[0] for _, carried in calls if type(carried) is tuple]
-        if any(isinstance(op, Restore) for op in single):
-            return self._restored(calls, requests, single)
-        return self._written(calls, requests, self._writes.send(requests), single)
-
-    async def _restored(
-        self, calls: Sequence[Carrying], requests: Sequence[Request], single: Sequence[WriteOp]
-    ) -> list[WriteResult | Exception]:
-        """What is put back is in the index before."""
-        late: dict[str, StoreUnavailable] = {}
-        claims = [op.claim for op in single if isinstance(op, Restore)]
-        for claim in claims:
-            try:
-                await self._index.put_back(claim)
-            except StoreUnavailable as error:
-                late[claim.generation] = error
-        carried = [(call, ops) for call, ops in calls if not _is_late(ops, late)]
-        if late:
-            requests = [call for call, _ in carried]
-        found = await self._written(carried, requests, None, single)
-        for claim in claims:
-            if claim.replaced and claim.feeds and claim.generation not in late:
-                self._index.tell_aside(claim)
-        if not late:
-            return found
-        rest = iter(found)
-        return [
-            late[op.claim.generation] if _is_late(ops, late) else next(rest)
-            for _, ops in calls
-            for op in ops
-        ]
-
-    async def _written(
-        self,
-        calls: Sequence[Carrying],
-        requests: Sequence[Request],
-        sent: Sent | None,
-        single: Sequence[WriteOp],
-    ) -> list[WriteResult | Exception]:
-        answers = await self._writes.ask(requests, sent=sent)
-        if any(map(is_cross_slot, answers)):
-            # Behind one address there is a cluster after all. What was refused is written again.
-            self._calls.together = 1
-        if ended := [op.claim for op in single if isinstance(op, Finish | Release)]:
-            self._index.tell_ended(ended)
-        return results(calls, answers, self._error)
+        return self._written.write(ops)
 
     async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:
         self._topology.confirm_soon(self._lease)
-        calls = self._calls.of(ops)
-        answers = await self._claims.ask([call for call, _ in calls])
-        found = results(calls, answers, self._error)
-        self._index.tell_alive(
-            [op.claim for op, result in zip(ops, found, strict=True) if isinstance(result, Stored)]
-        )
-        return found
+        return await self._written.renew(ops)
 
     async def cancel(
         self, session_id: str, *, generation: str, epoch: int | None, reason: str | None = None
@@ -321,82 +256,13 @@ class RedisStore(BaseStore):
         if not session_ids:
             return []
         self._topology.confirm_soon(self._lease)
-        while True:
-            moves = self._topology.moves
-            found, on_replica = await self._look(session_ids, metadata=metadata)
-            if not any(map(_is_verdict, found)):
-                return found
-            # It must not be the verdict of a server that the name meant before.
-            await self._topology.confirm(self._recently)
-            if self._topology.moves == moves:
-                break
-        if on_replica:
-            behind = StoreReadOnly(self._topology.name, "is a replica, which may be behind")
-            return [behind if _is_verdict(one) else one for one in found]
-        return found
-
-    async def _look(
-        self, session_ids: Sequence[str], *, metadata: bool
-    ) -> tuple[list[SessionInfo | SessionCorrupted | StoreUnavailable | None], bool]:
-        """How the sessions stand, and whether a replica says so."""
-        fields = (*FIELDS, "metadata") if metadata else FIELDS
-        wanted: list[Command] = [(b"HMGET", self._keys(one).meta, *fields) for one in session_ids]
-        if self._topology.single:
-            answers = self._checked(await self._reads.ask([(b"TIME",), (b"HELLO",), *wanted]))
-            (time, hello), records = answers[:2], answers[2:]
-            times, on_replica = [time] * len(wanted), _is_replica(hello)
-        else:
-            # Each node has a clock of its own, by which its leases lapse.
-            answers = await self._reads.ask([each for one in wanted for each in ((b"TIME",), one)])
-            times, records, on_replica = answers[::2], answers[1::2], False
-        foreign = [
-            one
-            for one, record in zip(session_ids, records, strict=True)
-            if not isinstance(record, Exception) and is_foreign(record)
-        ]
-        newest = await self._newest(foreign)
-        await self._cut_leases(
-            [
-                one
-                for one, record, time in zip(session_ids, records, times, strict=True)
-                if not isinstance(record, Exception) and holds_too_long(record, time_ms(time))
-            ]
-        )
-        found = [
-            self._unreadable(one, record)
-            if isinstance(record, Exception)
-            else read_foreign_record(one, record, newest[one])
-            if one in newest
-            else read_record(one, record, time_ms(time))
-            for one, record, time in zip(session_ids, records, times, strict=True)
-        ]
-        if isinstance(found[0], StoreUnavailable) and all(
-            isinstance(one, StoreUnavailable) for one in found
-        ):
-            raise found[0]
-        return found, on_replica
-
-    async def _cut_leases(self, session_ids: Sequence[str]) -> None:
-        """Have leases lapse that a clock has moved away, where this user may write."""
-        calls = [Call(self._scripts["cut_lease"], (self._keys(one).meta,)) for one in session_ids]
-        if calls:
-            with suppress(StreamHubError):
-                await self._claims.ask(calls)
+        return await self._records.look(session_ids, metadata=metadata, recently=self._recently)
 
     async def announce(self, followers: Mapping[str, int], *, hub: str, lasts: float) -> None:
-        script = self._scripts["announce"]
-        await self._claims.ask(
-            [
-                Call(script, (self._keys(one).meta,), hub, count, ms(lasts))
-                for one, count in followers.items()
-            ]
-        )
+        await self._records.announce(followers, hub=hub, lasts=lasts)
 
     async def metadata_sizes(self, session_ids: Sequence[str]) -> list[int]:
-        requests = [(b"HSTRLEN", self._keys(one).meta, b"metadata") for one in session_ids]
-        answers = await self._reads.ask(requests) if requests else []
-        # What is wrong with a session is said when it is looked at.
-        return [answer if type(answer) is int else 0 for answer in answers]
+        return await self._records.metadata_sizes(session_ids)
 
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
@@ -532,35 +398,3 @@ class RedisStore(BaseStore):
         if isinstance(answers[0], Exception):
             raise self._error(answers[0])
         return answers
-
-    def _unreadable(self, session_id: str, error: Exception) -> SessionCorrupted | StoreUnavailable:
-        mapped = self._error(error, session_id)
-        if isinstance(mapped, SessionCorrupted | StoreUnavailable):
-            return mapped
-        raise mapped
-
-    async def _newest(self, session_ids: Sequence[str]) -> dict[str, Cursor]:
-        """The newest chunks of sessions of the Go library."""
-        if not session_ids:
-            return {}
-        requests = [newest_request(self._keys(one)) for one in session_ids]
-        answers = await self._reads.ask(requests)
-        return dict(zip(session_ids, map(newest_of, answers), strict=True))
-
-
-def _is_late(ops: Sequence[WriteOp], late: Mapping[str, object]) -> bool:
-    return isinstance(ops[0], Restore) and ops[0].claim.generation in late
-
-
-def _is_verdict(found: object) -> bool:
-    """Whether it says that a session is gone, or its producer, which may be news to the store."""
-    if not isinstance(found, SessionInfo):
-        return found is None
-    return found.status is Status.LOST and found.lease is not None
-
-
-def _is_replica(hello: object) -> bool:
-    """What the server says of its role; one that does not say is believed to be a primary."""
-    if not isinstance(hello, list):
-        return False
-    return dict(zip(hello[::2], hello[1::2], strict=False)).get(b"role") == b"replica"
