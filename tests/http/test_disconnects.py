@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from streamhub import Hub, HubConfig, LiveStream, Status
 from streamhub.http import SSEResponse, chat_routes, create_app
-from streamhub.http.disconnects import unless_gone
-from streamhub.http.encode_once import Encoding
+from streamhub.serving.disconnects import ClientGone, unless_gone
+from streamhub.serving.encode_once import Encoding
 from streamhub.testing.waiting import until, within
 
 from ..conftest import MakeHub
@@ -266,10 +266,10 @@ async def test_work_for_nobody_is_given_up() -> None:
     working = asyncio.create_task(unless_gone(messages.get, asyncio.Event().wait()))
     messages.put_nowait({"type": "http.request"})
     messages.put_nowait({"type": "http.disconnect"})
-    with pytest.raises(ClientDisconnect):
+    with pytest.raises(ClientGone):
         await within(working)
     messages.put_nowait({"type": "http.disconnect"})
-    with pytest.raises(ClientDisconnect):
+    with pytest.raises(ClientGone):
         await within(unless_gone(messages.get, asyncio.Event().wait()))
 
 

@@ -10,7 +10,7 @@ from httpx import AsyncClient
 
 from streamhub import Chunk, Cursor, Hub
 from streamhub.formats import SSE
-from streamhub.http.encode_once import Encoding
+from streamhub.serving.encode_once import Encoding
 from streamhub.testing.waiting import within
 
 from .serving import Followed, events, path_of, stored

@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from streamhub import Chunk, Cursor, Hub
 from streamhub.formats import NDJSON, SSE, TEXT, Ending, Format
-from streamhub.http.faces import FACES, face_of
-from streamhub.http.faces.choosing import negotiate
+from streamhub.serving.faces import FACES, face_of
+from streamhub.serving.faces.choosing import negotiate
 
 from .serving import path_of, stored
 

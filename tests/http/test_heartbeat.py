@@ -11,7 +11,7 @@ import pytest
 
 from streamhub import Hub
 from streamhub.http import SSEResponse
-from streamhub.http.heartbeat import Heartbeat
+from streamhub.serving.heartbeat import Heartbeat
 from streamhub.testing.waiting import within
 
 from .serving import stored

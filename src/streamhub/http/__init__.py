@@ -2,12 +2,11 @@
 
 try:
     from ..formats.ui_messages import MESSAGE_EVENT, PART_EVENT, message_id_of
+    from ..serving import Face, lifespan
     from .app import create_app
     from .authorization import Action, Authorize, UserOf, owned_by
     from .chat import Answer, chat_router, chat_routes
     from .error_handlers import error_handlers
-    from .faces import Face
-    from .lifespan import lifespan
     from .responses import StreamResponse
     from .single_face import SSEResponse, UIMessageStreamResponse
 except ModuleNotFoundError as missing:

@@ -24,14 +24,14 @@ from ..errors import StreamHubError, StreamReplaced
 from ..formats.endings import told_of
 from ..formats.info_json import info_json
 from ..hub import Hub
+from ..serving.disconnects import ClientGone, unless_gone
+from ..serving.queries import count_of, held_cursor, seconds_of, status_of
 from ..stream import LiveStream
 from .authorization import Action, Authorize, OwnedBy, is_allowed
-from .disconnects import unless_gone
 from .listing import ListingResponse
 from .messages import sent_message
 from .origins import check_origins, refuse_from_elsewhere
-from .problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of
-from .queries import count_of, held_cursor, seconds_of, status_of
+from .problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of, response_of
 from .responses import StreamResponse
 
 __all__ = ["create_app"]
@@ -97,6 +97,7 @@ def create_app(
             StreamHubError: _on_error,
             HTTPException: _on_http_exception,
             ClientDisconnect: _on_gone,
+            ClientGone: _on_gone,
         },
     )
     app.router.redirect_slashes = False
@@ -288,7 +289,7 @@ def _description() -> bytes:
 
 async def _on_bad_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, BadRequest)
-    return error.problem
+    return response_of(error.problem)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -9,8 +9,8 @@ from typing import Literal
 from starlette.requests import Request
 
 from ..chunks import SessionInfo
+from ..serving.queries import held_cursor
 from .late_hub import HubOf, hub_of
-from .queries import held_cursor
 
 __all__ = ["Action", "Authorize", "OwnedBy", "UserOf", "is_allowed", "owned_by", "user_of"]
 

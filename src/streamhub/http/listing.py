@@ -6,12 +6,11 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..errors import StreamHubError
-from .disconnects import unless_gone
+from ..serving.disconnects import ClientGone, unless_gone
 from .problems import NOT_STORED
 
 __all__ = ["ListingResponse"]
@@ -47,7 +46,7 @@ class ListingResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._found):
-            with suppress(ClientDisconnect):
+            with suppress(ClientGone):
                 await unless_gone(receive, self._send(send))
 
     async def _send(self, send: Send) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.background import BackgroundTask
 
 from ..chunks import Cursor
-from .faces import ui_message_face
+from ..serving.faces import ui_message_face
 from .responses import Found, StreamResponse
 
 __all__ = ["SSEResponse", "UIMessageStreamResponse"]

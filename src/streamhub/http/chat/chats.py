@@ -18,13 +18,13 @@ from ...formats.ui_messages import message_id_of
 from ...hub import Hub
 from ...ids import check_session_id
 from ...producing.ending import OnEnd
+from ...serving.disconnects import ClientGone, unless_gone
 from ...stream import LiveStream
 from ...supervisor import Resume, Supervisor
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
-from ..disconnects import unless_gone
 from ..late_hub import HubOf, hub_of
 from ..origins import check_origins, refuse_from_elsewhere
-from ..problems import BadRequest, Problem, not_found, nothing, problem_of
+from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
 from ..single_face import UIMessageStreamResponse
 from .answering import Answer, Answering, Call
 from .questions import Question, question_of, stated_in
@@ -106,10 +106,10 @@ class Chats:
             if not await self._is_allowed(question.request, session_id, "produce"):
                 return not_found()
             begun = await self._begun(request, session_id, question, given)
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGone):
             return nothing()
         except BadRequest as error:
-            return error.problem
+            return response_of(error.problem)
         except StreamHubError as error:
             return problem_of(error)
         if isinstance(begun, Response):
@@ -138,17 +138,17 @@ class Chats:
             # A page that does not know yet that a new answer has begun must not stop that.
             if named is None or _is_named(await stream.info(), named):
                 await stream.cancel()
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGone):
             return nothing()
         except BadRequest as error:
-            return error.problem
+            return response_of(error.problem)
         except StreamHubError as error:
             return problem_of(error)
         return nothing()
 
     async def _begun(
         self, request: Request, session_id: str, question: Question, given: dict[str, Any]
-    ) -> LiveStream | Problem:
+    ) -> LiveStream | Response:
         """The answer to the question, or why there is none."""
         hub = self._hub(request)
         owner = None if self._user is None else await user_of(self._user, question.request)

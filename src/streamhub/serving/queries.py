@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from starlette.requests import Request
-
 from ..chunks import Cursor, Status
 from ..formats.sse import TOLD_OF_LOSS
-from .problems import BadRequest, Problem
+from .answers import BadRequest, bad_request
+from .asked import Asked
 
 __all__ = [
     "bad_value",
@@ -28,21 +27,19 @@ _SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
 _LONGEST = 80
 
 
-def cursor_of(request: Request) -> str | None:
+def cursor_of(request: Asked) -> str | None:
     """Where the client stands. Its header is newer than the address that it began with."""
     cursor = request.headers.get("last-event-id") or request.query_params.get("after") or ""
     return cursor.removesuffix(TOLD_OF_LOSS) or None
 
 
-def told_of_loss(request: Request) -> str | None:
+def told_of_loss(request: Asked) -> str | None:
     """The cursor at which the client was told that the producer is lost, if it comes from there."""
     cursor = request.headers.get("last-event-id") or request.query_params.get("after") or ""
     return cursor.removesuffix(TOLD_OF_LOSS) if cursor.endswith(TOLD_OF_LOSS) else None
 
 
-def held_cursor(
-    request: Request, cursor: Callable[[Request], str | None] = cursor_of
-) -> Cursor | None:
+def held_cursor(request: Asked, cursor: Callable[[Asked], str | None] = cursor_of) -> Cursor | None:
     """The cursor by which the client knows that the session was there; None if it has none."""
     try:
         return Cursor.parse(cursor(request) or "")
@@ -50,12 +47,12 @@ def held_cursor(
         return None
 
 
-def batch_of(request: Request) -> bool:
+def batch_of(request: Asked) -> bool:
     """:raises BadRequest: ``?batch=`` is neither on nor off."""
     return flag_of(request, "batch")
 
 
-def flag_of(request: Request, name: str) -> bool:
+def flag_of(request: Asked, name: str) -> bool:
     """:raises BadRequest: it is neither on nor off."""
     value = request.query_params.get(name)
     if value is None:
@@ -65,7 +62,7 @@ def flag_of(request: Request, name: str) -> bool:
     return _SWITCHES[value]
 
 
-def seconds_of(request: Request, name: str, longest: float) -> float | None:
+def seconds_of(request: Asked, name: str, longest: float) -> float | None:
     """:raises BadRequest: it is no number from 0 to ``longest``."""
     value = request.query_params.get(name)
     if value is None:
@@ -79,7 +76,7 @@ def seconds_of(request: Request, name: str, longest: float) -> float | None:
     return seconds
 
 
-def count_of(request: Request, name: str, default: int, most: int) -> int:
+def count_of(request: Asked, name: str, default: int, most: int) -> int:
     """:raises BadRequest: it is no whole number from 1 to ``most``."""
     value = request.query_params.get(name)
     if value is None:
@@ -90,7 +87,7 @@ def count_of(request: Request, name: str, default: int, most: int) -> int:
     return count
 
 
-def status_of(request: Request) -> Status | None:
+def status_of(request: Asked) -> Status | None:
     """:raises BadRequest: there is no such status."""
     value = request.query_params.get("status")
     if value is None:
@@ -102,7 +99,7 @@ def status_of(request: Request) -> Status | None:
 
 def bad_value(name: str, value: str, allowed: str, code: str = "invalid_parameter") -> BadRequest:
     """The answer to a parameter that is none of what is ``allowed``."""
-    return BadRequest(Problem(400, code, f"{name} must be {allowed}, not {shortened(value)}"))
+    return bad_request(code, f"{name} must be {allowed}, not {shortened(value)}")
 
 
 def shortened(value: str) -> str:

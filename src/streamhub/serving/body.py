@@ -18,8 +18,8 @@ from ..formats.endings import ending_of, told_of
 from ..formats.format import Ending, Format
 from ..reading.subscription import Subscription
 from ..stream import LiveStream
+from .answers import STORE_AWAY
 from .encode_once import Encoding
-from .problems import STORE_AWAY
 
 __all__ = ["Body"]
 
@@ -52,7 +52,7 @@ class Body:
     ) -> None:
         """:raises InvalidCursor: ``after`` is malformed."""
         self._stream = stream
-        self._format = format_
+        self.format = format_
         self._batch = batch
         self._buffer = buffer
         self._on_reset = on_reset
@@ -132,7 +132,7 @@ class Body:
         """The end that ``error`` is. Says nothing of servers behind this one."""
         if isinstance(error, HubClosed):
             # No end of the session: the client is to ask again, elsewhere.
-            self.over, self.broken = True, not self._format.explicit
+            self.over, self.broken = True, not self.format.explicit
             return b""
         status, reason = ending_of(error)
         if isinstance(error, StoreUnavailable):
@@ -153,12 +153,12 @@ class Body:
         self._stream_id = info.stream_id
         if self._batch and self._subscription.cursor != info.last:
             self._joined_to = info.last
-        if self._format.stateless:
+        if self.format.stateless:
             self._encoding = self._subscription.shared(
-                ("http", self._format.name), lambda: Encoding(self._format)
+                ("http", self.format.name), lambda: Encoding(self.format)
             )
             self._encoding.users += 1
-        return self._format.begin(info)
+        return self.format.begin(info)
 
     async def _take(self) -> Sequence[Chunk]:
         """The next chunks; none once the session has ended quietly."""
@@ -187,11 +187,11 @@ class Body:
         end = _row_end(chunks)
         row, self._ready = (chunks, ()) if end == len(chunks) else (chunks[:end], chunks[end:])
         if self._encoding is None or self._joined_to is not None:
-            return b"".join([self._format.chunk(chunk) for chunk in row])
+            return b"".join([self.format.chunk(chunk) for chunk in row])
         return self._encoding.encode(row)
 
     def _say(self, ending: Ending) -> bytes:
-        said = self._format.end(ending)
+        said = self.format.end(ending)
         self._ended = self._follow_next and said is not None and ending.status in _ENDED
         self.over = not self._ended
         self.broken = said is None
@@ -225,7 +225,7 @@ class Body:
             if self._on_reset is not None and not await self._on_reset():
                 raise SessionNotFound(self._stream.session_id)
             cursor = self._subscription.cursor
-            said = None if cursor is None else self._format.reset(cursor)
+            said = None if cursor is None else self.format.reset(cursor)
             if said is None:
                 return self.end(self._replaced)
             self._replaced = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ...chunks import SessionInfo, Status
 from ...formats.ui_messages import UIMessages
-from ..problems import nothing
+from ..answers import nothing
 from .face import Face
 
 __all__ = ["ui_message_face"]

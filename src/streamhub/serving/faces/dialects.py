@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from ...errors import HubClosed, StoreUnavailable, StreamHubError
 from ...formats.format import Ending, Format
 from ...formats.ndjson import NDJSON as NDJSON_FORMAT
 from ...formats.sse import SSE as SSE_FORMAT
 from ...formats.sse import SSEFormat, encode_retry
 from ...formats.text import TEXT as TEXT_FORMAT
-from ..problems import STORE_AWAY, nothing, problem_of
+from ..answers import STORE_AWAY, Answer, Answered, nothing, problem_of
+from ..asked import Asked
 from ..queries import told_of_loss
 from .face import Face
 
 __all__ = ["FACES", "NDJSON", "SSE", "TEXT"]
 
 
-def _come_again(error: StreamHubError) -> Response:
+def _come_again(error: StreamHubError) -> Answered:
     """Upon any status but 200 an EventSource would give up for good: where it is to ask again, it
     gets an event stream; from a server that shuts down it hears nothing more."""
     match error:
@@ -28,10 +26,10 @@ def _come_again(error: StreamHubError) -> Response:
             body = SSE_FORMAT.end(Ending("unavailable", None, STORE_AWAY))
         case _:
             return problem_of(error)
-    return Response(body, media_type=SSE_FORMAT.media_type)
+    return Answer(200, body, {"content-type": f"{SSE_FORMAT.media_type}; charset=utf-8"})
 
 
-def _events(request: Request) -> Format:
+def _events(request: Asked) -> Format:
     told = told_of_loss(request)
     return SSE_FORMAT if told is None else SSEFormat(told=told)
 

@@ -9,14 +9,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from types import FrameType
 from typing import Any
 
+from anyio import to_thread
+
+from .. import sync
 from ..hub import Hub, check_drain
 
-__all__ = ["lifespan"]
+__all__ = ["at_signals", "lifespan"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def lifespan(hub: Hub, *, drain: float = 0.0) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+def lifespan(
+    hub: Hub | sync.Hub, *, drain: float = 0.0
+) -> Callable[[Any], AbstractAsyncContextManager[None]]:
     """What closes ``hub`` when the server is told to stop, for Starlette's and FastAPI's
     ``lifespan=``.
 
@@ -55,9 +60,10 @@ def lifespan(hub: Hub, *, drain: float = 0.0) -> Callable[[Any], AbstractAsyncCo
         def close() -> None:
             if len(closing) < 2:
                 patience = 0.0 if closing else drain
-                closing.append(asyncio.create_task(hub.aclose(drain=patience)))
+                closing.append(asyncio.create_task(_close(hub, patience)))
 
-        with _at_signals(close):
+        loop = asyncio.get_running_loop()
+        with at_signals(lambda: loop.call_soon_threadsafe(close)):
             try:
                 yield
             finally:
@@ -68,16 +74,22 @@ def lifespan(hub: Hub, *, drain: float = 0.0) -> Callable[[Any], AbstractAsyncCo
     return run
 
 
+async def _close(hub: Hub | sync.Hub, drain: float) -> None:
+    if isinstance(hub, Hub):
+        await hub.aclose(drain=drain)
+    else:
+        await to_thread.run_sync(lambda: hub.close(drain=drain))
+
+
 @contextmanager
-def _at_signals(call: Callable[[], None]) -> Iterator[None]:
-    """Call it in the event loop at each signal that stops a server, beside what is called then."""
-    loop = asyncio.get_running_loop()
+def at_signals(call: Callable[[], object]) -> Iterator[None]:
+    """Call it in the handler of each signal that stops a server, before what is called then."""
     installed: list[tuple[signal.Signals, Any, Any]] = []
     for number in _SIGNALS:
         before = signal.getsignal(number)
         # Where nothing is called, the signal ends the process or is ignored, and so it stays.
         if callable(before):
-            handler = _both(lambda: loop.call_soon_threadsafe(call), before)
+            handler = _both(call, before)
             try:
                 signal.signal(number, handler)
             except ValueError:

@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from ...chunks import SessionInfo
 from ...errors import StreamHubError
 from ...formats.format import Format
-from ..problems import not_found, problem_of
+from ..answers import Answered, not_found, problem_of
+from ..asked import Asked
 from ..queries import batch_of, cursor_of
 
 __all__ = ["Face"]
@@ -26,20 +24,20 @@ class Face:
     """
 
     #: What writes one response; called once for each, with its request.
-    format: Callable[[Request], Format]
+    format: Callable[[Asked], Format]
     #: Where the client stands; None for the start. ``InvalidCursor`` becomes a refusal.
-    cursor: Callable[[Request], str | None] = cursor_of
+    cursor: Callable[[Asked], str | None] = cursor_of
     #: Whether the client wants what is stored joined into large chunks.
-    batch: Callable[[Request], bool] = batch_of
+    batch: Callable[[Asked], bool] = batch_of
     #: Whether a session is one to follow, as it stands now; others are answered as missing.
     #: None for every session.
     follows: Callable[[SessionInfo], bool] | None = None
     #: The answer where there is no session.
-    missing: Callable[[], Response] = not_found
+    missing: Callable[[], Answered] = not_found
     #: The answer to who has all of a session that has ended; None to send the end again.
-    complete: Callable[[], Response] | None = None
+    complete: Callable[[], Answered] | None = None
     #: The answer where the session cannot be followed because of an error.
-    refusal: Callable[[StreamHubError], Response] = problem_of
+    refusal: Callable[[StreamHubError], Answered] = problem_of
     #: Tells clients after how many seconds to connect again; None where nothing can.
     retry: Callable[[float], bytes] | None = None
     #: Of every response that follows a session.

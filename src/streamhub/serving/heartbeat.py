@@ -30,7 +30,7 @@ class Heartbeat:
         """In the task that waits. To be closed."""
         task = asyncio.current_task()
         assert task is not None
-        self._task = task
+        self.task = task
         self._seconds = seconds
         self._time = task.get_loop().time
         self._since: float | None = None
@@ -39,7 +39,7 @@ class Heartbeat:
         self._timer = task.get_loop().call_later(seconds, self._look)
 
     def begin(self) -> None:
-        self._cancelling = self._task.cancelling()
+        self._cancelling = self.task.cancelling()
         self._since = self._time()
 
     def end(self) -> bool:
@@ -49,7 +49,7 @@ class Heartbeat:
             return False
         self._interrupted = False
         # Who cancels the task meanwhile has to be obeyed.
-        return self._task.uncancel() <= self._cancelling
+        return self.task.uncancel() <= self._cancelling
 
     def close(self) -> None:
         self._timer.cancel()
@@ -59,6 +59,6 @@ class Heartbeat:
         due = self._seconds + (now if self._since is None else self._since)
         if due <= now:
             self._interrupted = True
-            self._task.cancel()
+            self.task.cancel()
             due = now + self._seconds
-        self._timer = self._task.get_loop().call_at(due, self._look)
+        self._timer = self.task.get_loop().call_at(due, self._look)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-
-from ..problems import BadRequest, Problem
+from ..answers import bad_request
+from ..asked import Asked
 from ..queries import bad_value, shortened
 from .dialects import FACES, SSE
 from .face import Face
@@ -26,7 +25,7 @@ _BY_WILDCARD = {
 }
 
 
-def face_of(request: Request) -> Face:
+def face_of(request: Asked) -> Face:
     """By ``?format=``, else by the ``Accept`` header.
 
     :raises BadRequest: no such format, or none that the client accepts.
@@ -41,7 +40,7 @@ def face_of(request: Request) -> Face:
     if face is None:
         offered = ", ".join(one.format(request).media_type for one in FACES.values())
         detail = f"offered are {offered}, not {shortened(accept)}"
-        raise BadRequest(Problem(406, "not_acceptable", detail))
+        raise bad_request("not_acceptable", detail, 406)
     return face
 
 

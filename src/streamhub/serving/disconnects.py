@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeVar
 
 import anyio
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive
 
-__all__ = ["unless_gone"]
+__all__ = ["ClientGone", "Receive", "unless_gone"]
 
 T = TypeVar("T")
+
+#: ASGI's.
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class ClientGone(Exception):
+    """Nobody is there any more to whom an answer could be sent."""
 
 
 async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
     """What ``work`` comes to, in a task of its own.
 
-    :raises ClientDisconnect: the client went away first.
+    :raises ClientGone: the client went away first.
     """
     outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     async with anyio.create_task_group() as group:
@@ -30,7 +35,7 @@ async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
             pass
         group.cancel_scope.cancel()
     if not outcome.done():
-        raise ClientDisconnect
+        raise ClientGone
     return outcome.result()
 
 
