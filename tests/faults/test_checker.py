@@ -4,285 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from . import record
 from .checker import READERS, Violation, assert_holds, violations
 from .figures import figures
+from .good_record import (
+    EPOCH,
+    GOOD,
+    LEASE,
+    claimed,
+    closed,
+    closing,
+    delivered,
+    ended,
+    fault,
+    later,
+    opened,
+    published,
+    published_in,
+    raised,
+    stopped,
+    stored,
+    with_,
+    without,
+)
+from .judged_records import BAD, EXCUSED, STORED
 from .record import Event, Record, read
-
-LEASE = 1.0
-EPOCH = 1000
-
-
-def term_of(offset: int) -> int:
-    """In the good record the second producer writes from the fourth chunk on."""
-    return EPOCH if offset <= 3 else EPOCH + 3
-
-
-def claimed(at: float, generation: str, base: int = 0) -> Event:
-    term = EPOCH + base
-    return record.Claimed(
-        at=at, session="chat", generation=generation, term=term, base=base, process=generation
-    )
-
-
-def published(at: float, generation: str, offset: int, data: str | None = None) -> Event:
-    return record.Published(
-        at=at,
-        session="chat",
-        generation=generation,
-        term=term_of(offset),
-        offset=offset,
-        data=data or f"{generation}{offset}",
-    )
-
-
-def published_in(at: float, generation: str, offset: int, term: int) -> Event:
-    """A chunk that is lost before another takes its place."""
-    one = published(at, generation, offset)
-    return msgspec.structs.replace(one, term=term)
-
-
-def acknowledged(at: float, generation: str, last: int) -> Event:
-    return record.Acknowledged(at=at, session="chat", generation=generation, last=last)
-
-
-def closing(at: float, generation: str, status: str = "finished") -> Event:
-    return record.Closing(at=at, session="chat", generation=generation, status=status)
-
-
-def closed(at: float, generation: str) -> Event:
-    return record.Closed(at=at, session="chat", generation=generation)
-
-
-def fenced(at: float, generation: str) -> Event:
-    return record.Fenced(at=at, session="chat", generation=generation)
-
-
-def opened(at: float, reader: str = "r", after: tuple[int, int] | None = None) -> Event:
-    return record.Opened(at=at, session="chat", reader=reader, after=after)
-
-
-def delivered(
-    at: float, offset: int, data: str, reader: str = "r", term: int | None = None
-) -> Event:
-    term = term or term_of(offset)
-    return record.Delivered(
-        at=at, session="chat", reader=reader, term=term, offset=offset, data=data
-    )
-
-
-def ended(at: float, status: str = "finished", reader: str = "r") -> Event:
-    return record.Ended(at=at, session="chat", reader=reader, status=status)
-
-
-def raised(at: float, error: str, reader: str = "r") -> Event:
-    return record.Raised(at=at, session="chat", reader=reader, error=error)
-
-
-def stopped(at: float, process: str) -> Event:
-    return record.Stopped(at=at, process=process)
-
-
-def stored(*data: str, status: str = "finished") -> Event:
-    chunks = tuple((term_of(offset), offset, text) for offset, text in enumerate(data, 1))
-    return record.Stored(at=99.0, session="chat", status=status, chunks=chunks)
-
-
-def fault(start: float, end: float, *, wipes: bool = False, lapses: bool = False) -> list[Event]:
-    return [
-        record.Struck(at=start, fault="it", wipes=wipes, lapses=lapses),
-        record.Healed(at=end, fault="it"),
-    ]
-
-
-#: One producer dies after three chunks, another continues, and two readers see it all.
-GOOD: list[Event] = [
-    claimed(1.0, "a"),
-    opened(1.1),
-    *(published(1.1 + n / 10, "a", n) for n in (1, 2, 3)),
-    acknowledged(1.5, "a", 3),
-    *(delivered(1.5 + n / 10, n, f"a{n}") for n in (1, 2, 3)),
-    opened(1.9, "late"),
-    *(delivered(1.91, n, f"a{n}", "late") for n in (1, 2, 3)),
-    stopped(2.0, "a"),
-    raised(3.0, "ProducerLost"),
-    raised(3.1, "ProducerLost", "late"),
-    claimed(3.2, "b", base=3),
-    opened(3.3, after=(EPOCH, 3)),
-    opened(3.3, "late", after=(EPOCH, 3)),
-    *(published(3.3 + n / 10, "b", n) for n in (4, 5)),
-    acknowledged(4.0, "b", 5),
-    *(delivered(4.1, n, f"b{n}", reader) for n in (4, 5) for reader in ("r", "late")),
-    closing(4.2, "b"),
-    closed(4.3, "b"),
-    ended(4.4),
-    ended(4.4, reader="late"),
-    record.Keys(at=5.0, count=2),
-    stored("a1", "a2", "a3", "b4", "b5"),
-]
-
-
-def without(*gone: Event) -> list[Event]:
-    kept = [event for event in GOOD if event not in gone]
-    assert len(kept) == len(GOOD) - len(gone)
-    return kept
-
-
-def with_(*more: Event) -> list[Event]:
-    return [*GOOD, *more]
-
-
-def instead(old: Event, *new: Event) -> list[Event]:
-    return [*without(old), *new]
-
-
-def later(seconds: float) -> list[Event]:
-    """All that follows the death comes so much later."""
-    return [
-        event if event.at <= 2.0 else msgspec.structs.replace(event, at=event.at + seconds)
-        for event in GOOD
-    ]
-
-
-STORED = stored("a1", "a2", "a3", "b4", "b5")
-CLAIM_B = claimed(3.2, "b", base=3)
-
-BAD: dict[str, tuple[str, list[Event]]] = {
-    "two write at once": (
-        "G1",
-        with_(published(4.0, "a", 4), acknowledged(4.1, "a", 4)),
-    ),
-    "a stale chunk is delivered": (
-        "G2",
-        [*instead(delivered(4.1, 4, "b4"), delivered(4.1, 4, "a4")), published(1.45, "a", 4)],
-    ),
-    "a stale chunk is stored": (
-        "G2",
-        [*instead(STORED, stored("a1", "a2", "a3", "a4", "b5")), published(1.45, "a", 4)],
-    ),
-    "a fenced producer writes on": (
-        "G2",
-        with_(fenced(3.5, "a"), acknowledged(3.6, "a", 3)),
-    ),
-    "a fenced producer closes": ("G2", with_(fenced(3.5, "a"), closed(3.6, "a"))),
-    "a chunk is skipped": ("G3", without(delivered(1.7, 2, "a2"))),
-    "a chunk comes twice": ("G3", with_(delivered(1.75, 2, "a2"))),
-    "chunks come in another order": (
-        "G3",
-        instead(delivered(1.6, 1, "a1"), delivered(1.75, 1, "a1")),
-    ),
-    "a chunk is garbled": ("G3", instead(delivered(1.7, 2, "a2"), delivered(1.7, 2, "x"))),
-    "a chunk comes under another cursor": (
-        "G3",
-        instead(delivered(1.7, 2, "a2"), delivered(1.7, 2, "a3")),
-    ),
-    "a chunk comes from another epoch": (
-        "G3",
-        instead(delivered(1.7, 2, "a2"), delivered(1.7, 2, "a2", term=7)),
-    ),
-    "a term goes on where it did not begin": (
-        "G3",
-        instead(delivered(1.8, 3, "a3"), delivered(1.8, 3, "b4", term=EPOCH + 3)),
-    ),
-    "a chunk comes after the end": ("G3", with_(delivered(4.5, 6, "b6"))),
-    "the newest chunks are missing at the end": ("G3", without(delivered(4.1, 5, "b5"))),
-    "a reader hangs": ("G3", without(ended(4.4))),
-    "a reader gets an error for no reason": (
-        "G3",
-        instead(ended(4.4), raised(4.4, "SessionNotFound")),
-    ),
-    "a reader with a cursor finds nothing, before it is put back": (
-        "G3",
-        with_(
-            opened(3.8, "new", after=(EPOCH, 3)),
-            raised(3.9, "SessionNotFound", "new"),
-            *fault(3.75, 3.8, wipes=True),
-            acknowledged(3.95, "b", 4),
-        ),
-    ),
-    "a reader never reads on": (
-        "G3",
-        [event for event in GOOD if getattr(event, "reader", "") != "r" or event.at < 3.05],
-    ),
-    "a crash looks like an end": ("G4", with_(opened(2.1, "x"), ended(2.2, reader="x"))),
-    "an end is called a cancel": ("G4", instead(ended(4.4), ended(4.4, "cancelled"))),
-    "an end is called a failure": ("G4", instead(ended(4.4), raised(4.4, "ProducerFailed"))),
-    "what flush promised is gone": (
-        "G5",
-        [
-            event
-            for event in instead(STORED, stored("a1", "a2", "a3", "b4"))
-            if getattr(event, "offset", 0) != 5 or isinstance(event, record.Published)
-        ],
-    ),
-    "what close promised is gone": (
-        "G5",
-        [
-            event
-            for event in instead(STORED, stored("a1", "a2", "a3", "b4"))
-            if event != acknowledged(4.0, "b", 5)
-        ],
-    ),
-    "the whole session is gone": ("G5", without(STORED)),
-    "a producer gets an error for no reason": (
-        "G5",
-        with_(
-            record.Failed(at=4.0, session="chat", generation="b", error="StoreUnavailable: away")
-        ),
-    ),
-    "the log holds a chunk twice": (
-        "G6",
-        instead(STORED, stored("a1", "a2", "a3", "b4", "b5", "b5")),
-    ),
-    "the log has a hole": (
-        "G6",
-        instead(
-            STORED,
-            record.Stored(
-                at=99.0,
-                session="chat",
-                status="finished",
-                chunks=tuple((term_of(n), n, f"{'a' if n < 4 else 'b'}{n}") for n in (1, 2, 3, 5)),
-            ),
-        ),
-    ),
-    "a log begins anew": ("G7", [*instead(CLAIM_B, claimed(3.2, "b"))]),
-    "a wipe costs a log": (
-        "G7",
-        [
-            *instead(CLAIM_B, claimed(3.2, "b")),
-            *fault(1.3, 1.4, wipes=True),
-            acknowledged(1.55, "a", 3),
-        ],
-    ),
-    "a dead producer shows late": (
-        "G8",
-        [event for event in with_(record.Keys(at=8.0, count=2)) if not 2.9 < event.at < 4.6],
-    ),
-    "a late answer excuses no more than it took": (
-        "G8",
-        [*later(1.5), record.Lagged(at=3.5, process=record.SERVER, seconds=0.4)],
-    ),
-    "a living producer is called lost": (
-        "G8",
-        with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH + 3, 5))),
-    ),
-    "a fault is no excuse where leases do not lapse": (
-        "G8",
-        with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH + 3, 5)), *fault(4.0, 4.1)),
-    ),
-    "a cancel is forgotten": (
-        "G9",
-        with_(
-            record.CancelAsked(at=4.0, session="chat"),
-            record.CancelAnswered(at=4.2, session="chat", status="cancelled"),
-        ),
-    ),
-    "a key stays": ("G11", with_(record.Keys(at=6.0, count=3, immortal=("meta",)))),
-}
 
 
 def broken(events: list[Event]) -> list[str]:
@@ -299,40 +47,6 @@ def test_a_record_without_a_fault_is_accepted() -> None:
 def test_a_broken_guarantee_is_named(guarantee: str, events: list[Event]) -> None:
     """One thing is changed in the good record; the guarantee it breaks is among the violations."""
     assert guarantee in broken(events)
-
-
-EXCUSED: dict[str, list[Event]] = {
-    "a producer was killed before it could tell where it had put a chunk": instead(
-        published(1.1 + 3 / 10, "a", 3),
-        record.Publishing(at=1.35, session="chat", generation="a", data="a3"),
-    ),
-    "nobody was there to put back what a wipe took": [
-        *without(*(event for event in GOOD if event.at > 2.5)),
-        *fault(2.5, 2.6, wipes=True),
-        raised(3.0, "SessionNotFound"),
-        raised(3.1, "SessionNotFound", "late"),
-    ],
-    "who comes without a cursor finds nothing, before it is put back": with_(
-        opened(3.8, "new"),
-        raised(3.9, "SessionNotFound", "new"),
-        *fault(3.75, 3.8, wipes=True),
-        acknowledged(3.95, "b", 4),
-    ),
-    "leases lapse by the fault": [
-        *with_(raised(4.15, "ProducerLost"), opened(4.16, after=(EPOCH + 3, 5))),
-        *fault(4.0, 4.1, lapses=True),
-    ],
-    "the readers' process stood still": with_(
-        raised(4.15, "ProducerLost"),
-        opened(4.16, after=(EPOCH + 3, 5)),
-        record.Lagged(at=4.0, process=READERS, seconds=0.8),
-    ),
-    "the readers' process and the server were late in turns": [
-        *later(1.5),
-        record.Lagged(at=3.5, process=record.SERVER, seconds=0.4),
-        record.Lagged(at=4.0, process=READERS, seconds=0.4),
-    ],
-}
 
 
 @pytest.mark.parametrize("events", EXCUSED.values(), ids=EXCUSED)

@@ -5,68 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from typing import cast
-from uuid import uuid4
 
 import pytest
 
 from streamhub import (
     End,
     EndFenced,
-    Ends,
     Hub,
     HubClosed,
     HubConfig,
     Status,
     StoreUnsupported,
-    StreamHubError,
-    TakenEnd,
 )
-from streamhub.ends import hold
-from streamhub.ends.hold import backoff
 from streamhub.stores.base import Store
-from streamhub.stores.feeds import Taken
 from streamhub.stores.memory import MemoryStore
 from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.hub.stage import crash
 from streamhub.testing.waiting import until, within
 
-from ..conftest import MakeHub
+from ...conftest import MakeHub
+from .conftest import CALM, ended, next_end
 
 pytestmark = pytest.mark.parametrize("new_hub", ["memory", "redis"], indirect=True)
-
-CALM = HubConfig(lease=300.0, retention=300.0)
-
-
-@pytest.fixture
-def make_hub(make_hub: MakeHub) -> MakeHub:
-    return lambda config=None: make_hub(config or CALM)
-
-
-@pytest.fixture
-def hub(make_hub: MakeHub) -> Hub:
-    return make_hub()
-
-
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was not done comes again within moments."""
-    monkeypatch.setattr(hold, "_FIRST_RETRY", 0.02)
-    monkeypatch.setattr(hold, "_LONGEST_RETRY", 0.02)
-
-
-async def _ended(hub: Hub, *texts: str, session_id: str = "") -> str:
-    """A session that has ended; its name."""
-    session_id = session_id or f"chat:{uuid4().hex}"
-    stream, created = await hub.register(session_id, owner="me", metadata={"n": 1})
-    assert created
-    async with stream:
-        for text in texts:
-            await stream.publish(text)
-    return session_id
-
-
-async def _next(ends: Ends) -> TakenEnd:
-    return await within(anext(ends))
 
 
 async def test_every_end_comes_to_every_feed_with_all_of_it(hub: Hub, session_id: str) -> None:
@@ -78,7 +38,7 @@ async def test_every_end_comes_to_every_feed_with_all_of_it(hub: Hub, session_id
             await stream.publish("a")
             await stream.publish("{}", event="usage")
             await stream.publish("é")
-        end = await _next(save)
+        end = await next_end(save)
         info = await stream.info()
         expected = End.of(info, ["a", ("{}", "usage"), "é"], ended=end.ended)
         assert [getattr(expected, name) for name in End.__struct_fields__] == [
@@ -87,18 +47,18 @@ async def test_every_end_comes_to_every_feed_with_all_of_it(hub: Hub, session_id
         assert ("aé", (("usage", "{}"),), stream.generation) == (end.text, end.events, end.key)
         assert 1 == end.attempt
         await end.done()
-        assert end.key == (await _next(count)).key
+        assert end.key == (await next_end(count)).key
 
         failing, _ = await hub.register(f"{session_id}:2")
         await failing.fail("in vain")
-        end = await _next(save)
+        end = await next_end(save)
         assert (f"{session_id}:2", Status.FAILED, "in vain") == (
             end.session_id, end.status, end.reason,
         )  # fmt: skip
         await end.done()
         cancelled, _ = await hub.register(f"{session_id}:3")
         await cancelled.cancel(reason="enough")
-        end = await _next(save)
+        end = await next_end(save)
         assert (f"{session_id}:3", Status.CANCELLED, "enough") == (
             end.session_id, end.status, end.reason,
         )  # fmt: skip
@@ -107,175 +67,33 @@ async def test_every_end_comes_to_every_feed_with_all_of_it(hub: Hub, session_id
 
 async def test_ends_from_before_the_feed_was_known_come_too(hub: Hub) -> None:
     """As far as the store still has them: a worker that is deployed late misses nothing."""
-    expected = {await _ended(hub, "a") for _ in range(3)}
+    expected = {await ended(hub, "a") for _ in range(3)}
 
     async with hub.ends("save") as ends:
         seen = set()
         for _ in expected:
-            end = await _next(ends)
+            end = await next_end(ends)
             seen.add(end.session_id)
             await end.done()
 
     assert expected == seen
 
 
-@pytest.mark.parametrize("form", ["raises", "forgets", "leaves"])
-@pytest.mark.usefixtures("soon")
-async def test_what_is_not_done_comes_again(hub: Hub, form: str) -> None:
-    """An exception that leaves the block, a ``done`` that is forgotten, a loop that is left: the
-    end comes again, under the same key."""
-    session_id = await _ended(hub, "a")
-    first: TakenEnd | None = None
-    try:
-        async with hub.ends("save") as ends:
-            first = await _next(ends)
-            if form == "raises":
-                raise ValueError("no disk")
-            if form == "forgets":
-                again = await _next(ends)
-                assert (first.key, 2) == (again.key, again.attempt)
-    except ValueError:
-        pass
-
-    assert first is not None
-    async with hub.ends("save") as ends:
-        again = await _next(ends)
-        assert (first.key, session_id) == (again.key, again.session_id)
-        assert (3 if form == "forgets" else 2) == again.attempt
-        await again.done()
-
-
 async def test_done_twice_is_done_and_after_another_word_refused(hub: Hub) -> None:
     """An end is settled once: who has given it back does not have it any more."""
-    await _ended(hub)
+    await ended(hub)
     async with hub.ends("save") as ends:
-        end = await _next(ends)
+        end = await next_end(ends)
         await end.retry(0.0, reason="later")
         with pytest.raises(EndFenced, match="settled before, as 'again'") as caught:
             await end.done()
         assert (end.key, "save") == (caught.value.key, caught.value.feed)
-        end = await _next(ends)
+        end = await next_end(ends)
         assert 2 == end.attempt
         await end.done()
         await end.done()
         with pytest.raises(EndFenced):
             await end.fail("after all")
-
-
-async def test_who_takes_too_long_loses_it_and_is_fenced(hub: Hub) -> None:
-    """Its lease is not renewed for ever: another worker gets the end, and the late ``done``
-    changes nothing."""
-    await _ended(hub)
-    async with hub.ends("save", lease=0.2, timeout=0.2) as slow, hub.ends("save") as other:
-        late = await _next(slow)
-        again = await _next(other)
-        assert (late.key, 2) == (again.key, again.attempt)
-        with pytest.raises(EndFenced, match="lapsed"):
-            await late.done()
-        await again.done()
-
-
-async def test_a_lease_is_renewed_while_an_end_is_worked_on(hub: Hub) -> None:
-    """Nobody else gets it, however many leases that takes."""
-    await _ended(hub)
-    async with hub.ends("save", lease=0.3) as slow, hub.ends("save", lease=0.3) as other:
-        end = await _next(slow)
-        with pytest.raises(TimeoutError):
-            await within(anext(other), 1.0)
-        await end.done()
-
-
-@pytest.mark.usefixtures("soon")
-@pytest.mark.parametrize("form", ["not done", "retry", "fail"])
-async def test_what_fails_too_often_is_given_up_and_listed(hub: Hub, form: str) -> None:
-    """``dead`` says what, how often and why; one that is retried comes as if for the first time."""
-    session_id = await _ended(hub, "a")
-    async with hub.ends("save", max_attempts=2) as ends:
-        for attempt in (1, 2):
-            end = await _next(ends)
-            assert attempt == end.attempt
-            if form == "retry":
-                await end.retry(0.0, reason="no disk")
-            elif form == "fail":
-                await end.fail("no disk")
-                break
-        other = await _ended(hub)
-        end = await _next(ends)
-        assert other == end.session_id
-        await end.done()
-
-        (dead,) = [dead async for dead in hub.ends("save").dead()]
-        reason = "it was not done when the next was asked for" if form == "not done" else "no disk"
-        assert (session_id, 1 if form == "fail" else 2, reason) == (
-            dead.session_id, dead.attempts, dead.error,
-        )  # fmt: skip
-        assert (Status.FINISHED, {"n": 1}) == (dead.info.status, dead.info.metadata)
-        assert await dead.retry()
-        assert not await dead.retry()
-        end = await _next(ends)
-        assert (dead.key, 1, "a") == (end.key, end.attempt, end.text)
-        await end.done()
-        assert [] == [dead async for dead in hub.ends("save").dead()]
-
-
-@pytest.mark.parametrize("when", ["working", "waiting"])
-async def test_a_cancelled_worker_leaves_nothing_to_its_lease(hub: Hub, when: str) -> None:
-    """Whoever is free goes on with its end at once."""
-    began = asyncio.Event()
-
-    async def work() -> None:
-        async with hub.ends("save", lease=300.0) as ends:
-            if when == "working":
-                await _next(ends)
-            began.set()
-            await (asyncio.Event().wait() if when == "working" else anext(ends))
-
-    if when == "working":
-        await _ended(hub)
-    working = asyncio.create_task(work())
-    await within(began.wait())
-    if when == "waiting":
-        await _ended(hub)
-    working.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await within(working)
-
-    async with hub.ends("save") as ends:
-        end = await _next(ends)
-        await end.done()
-
-
-async def test_a_worker_that_is_stopped_costs_no_attempt(hub: Hub) -> None:
-    """However often the workers are deployed while they save an end, it is not given up."""
-    await _ended(hub)
-    for _ in range(3):
-        with pytest.raises(asyncio.CancelledError):
-            async with hub.ends("save", max_attempts=1) as ends:
-                assert 1 == (await _next(ends)).attempt
-                raise asyncio.CancelledError
-    async with hub.ends("save", max_attempts=1) as ends:
-        end = await _next(ends)
-        assert 1 == end.attempt
-        await end.done()
-
-
-async def test_a_wait_that_is_given_up_loses_nothing(hub: Hub) -> None:
-    """Who asks again, in the same block, gets what came meanwhile."""
-    async with hub.ends("save", lease=300.0) as ends:
-        seen = Counter[str]()
-        expected = [await _ended(hub) for _ in range(20)]
-        n = 0
-        while len(seen) < len(expected):
-            n += 1
-            try:
-                async with asyncio.timeout(0.001 * (n % 5)):
-                    end = await anext(ends)
-            except TimeoutError:
-                continue
-            await end.done()
-            seen[end.session_id] += 1
-
-    assert Counter(expected) == seen
 
 
 @pytest.mark.parametrize("settles", [True, False])
@@ -286,10 +104,10 @@ async def test_closing_the_hub_waits_for_the_end_in_hand_and_gives_back_the_rest
     done, and is another's at once if it is not."""
     monkeypatch.setattr("streamhub.engine._GIVING_BACK", 20.0 if settles else 0.05)
     leaving, staying = make_hub(), make_hub()
-    await _ended(staying)
+    await ended(staying)
     ends = leaving.ends("save", lease=300.0)
     async with ends, leaving.ends("save") as idle:
-        end = await _next(ends)
+        end = await next_end(ends)
         waiting = asyncio.create_task(within(anext(idle)))
         await asyncio.sleep(0)
         closing = asyncio.create_task(leaving.aclose())
@@ -299,16 +117,16 @@ async def test_closing_the_hub_waits_for_the_end_in_hand_and_gives_back_the_rest
             await end.done()
         await within(closing)
         with pytest.raises(HubClosed):
-            await _next(ends)
+            await next_end(ends)
         if not settles:
             with pytest.raises(HubClosed):
                 await end.done()
 
-    last = await _ended(staying)
+    last = await ended(staying)
     async with staying.ends("save") as others:
         seen = []
         while last not in seen:
-            again = await _next(others)
+            again = await next_end(others)
             seen.append(again.session_id)
             await again.done()
     assert [last] == seen if settles else [end.session_id, last] == sorted(seen, key=last.__eq__)
@@ -317,7 +135,7 @@ async def test_closing_the_hub_waits_for_the_end_in_hand_and_gives_back_the_rest
 async def test_the_end_of_a_dead_producer_is_lost_after_a_grace(hub: Hub, session_id: str) -> None:
     """What it had stored is the text; nobody can end the stream otherwise any more."""
     async with hub.ends("save", lost_after=0.2) as ends:
-        waiting = asyncio.create_task(_next(ends))
+        waiting = asyncio.create_task(next_end(ends))
         await asyncio.sleep(0)
         claim = await crash(hub._store, session_id, ["a", "b"], lease=0.2)
         end = await waiting
@@ -350,7 +168,7 @@ async def test_who_continues_in_time_ends_the_stream_once(hub: Hub, session_id: 
         assert other is not None
         assert Status.LOST is await within(other.wait())
         await hub.run(session_id, ["b"], takeover="continue")
-        end = await _next(ends)
+        end = await next_end(ends)
         await end.done()
         assert (Status.FINISHED, "ab", 1) == (end.status, end.text, end.attempt)
 
@@ -359,19 +177,19 @@ async def test_a_session_that_begins_anew_keeps_the_end_that_is_not_done(hub: Hu
     """Restarted while its end is worked on, and before it is: every stream's end comes, with its
     own text, and ``done`` is for the one that was taken."""
     async with hub.ends("save") as ends:
-        session_id = await _ended(hub, "one")
-        first = await _next(ends)
-        await _ended(hub, "two", session_id=session_id)
-        await _ended(hub, "three", session_id=session_id)
+        session_id = await ended(hub, "one")
+        first = await next_end(ends)
+        await ended(hub, "two", session_id=session_id)
+        await ended(hub, "three", session_id=session_id)
         await first.done()
         texts = {first.text}
         for _ in range(2):
-            end = await _next(ends)
+            end = await next_end(ends)
             texts.add(end.text)
             await end.done()
 
-        other = await _ended(hub)
-        assert other == (await _next(ends)).session_id
+        other = await ended(hub)
+        assert other == (await next_end(ends)).session_id
     assert {"one", "two", "three"} == texts
 
 
@@ -390,7 +208,7 @@ async def test_many_workers_get_each_end_once(make_hub: MakeHub) -> None:
 
     workers = [asyncio.create_task(work(hubs[n % 2])) for n in range(6)]
     for _ in range(40):
-        expected.append(await _ended(hubs[0], "a"))
+        expected.append(await ended(hubs[0], "a"))
 
     async def all_seen() -> bool:
         return len(seen) == len(expected)
@@ -406,45 +224,13 @@ async def test_who_is_busy_keeps_nothing_from_others(hub: Hub) -> None:
     """A worker that finds several ends due takes one; the others are there for whoever is free."""
     async with hub.ends("save", lease=300.0) as busy, hub.ends("save", lease=300.0) as free:
         busy._at_once = 64
-        expected = {await _ended(hub) for _ in range(3)}
-        seen = {(await _next(busy)).session_id}
+        expected = {await ended(hub) for _ in range(3)}
+        seen = {(await next_end(busy)).session_id}
         for _ in range(2):
-            end = await _next(free)
+            end = await next_end(free)
             seen.add(end.session_id)
             await end.done()
     assert expected == seen
-
-
-async def test_an_end_whose_workers_die_is_not_handed_out_for_ever(
-    make_hub: MakeHub, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One that kills whoever works on it is given up like one that fails."""
-    hub = make_hub()
-    session_id = await _ended(hub)
-    feeds = hub._store.feeds
-    assert feeds is not None
-    await feeds.open("save", unsaved=300.0)
-    for n in range(2):
-
-        async def taken(worker: str = f"worker-{n}") -> bool:
-            found, _ = await feeds.due("save", 10, hold=0.05)
-            takes = [feeds.take(one, "save", worker, lease=0.05, lost_after=60.0) for one in found]
-            return any([isinstance(await take, Taken) for take in takes])
-
-        await until(taken)
-
-    other = await _ended(hub)
-    async with hub.ends("save", max_attempts=2) as ends:
-        assert other == (await _next(ends)).session_id
-
-        async def buried() -> bool:
-            asking = asyncio.create_task(anext(ends))
-            await asyncio.wait([asking], timeout=0.1)
-            assert not asking.done()
-            asking.cancel()
-            return [session_id] == [dead.session_id async for dead in ends.dead()]
-
-        await until(buried)
 
 
 @pytest.mark.parametrize("name", ["", "Save", "a b", "é", "x" * 65, ":supervise", 7, None])
@@ -523,11 +309,3 @@ async def test_an_idle_worker_asks_for_nothing(make_hub: MakeHub) -> None:
     assert 1 == asked["open"]
     assert asked["due"] <= 4
     assert asked["take"] <= 2
-
-
-def test_ends_come_again_later_and_later(new_hub: object) -> None:
-    """1, 2, 4 … seconds and at most five minutes, each up to a tenth less."""
-    assert [1, 2, 4, 8] == [backoff(attempt, chance=1.0) for attempt in (1, 2, 3, 4)]
-    assert 300 == backoff(10, chance=1.0) == backoff(10_000, chance=1.0)
-    assert 0.9 == backoff(1, chance=0.0)
-    assert issubclass(EndFenced, StreamHubError)

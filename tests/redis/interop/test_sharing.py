@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
 
 from streamhub import (
     Hub,
-    HubConfig,
-    LiveStream,
     ProducerLost,
     SessionNotFound,
     Status,
     StreamClosed,
 )
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import patience
 
-from ..support.go_session import GENERATIONS, GoSession
-
-CONFIG = HubConfig(lease=0.5)
-BOUND = 10.0
-
-
-@pytest.fixture
-async def hub(redis_url: str) -> AsyncIterator[Hub]:
-    async with Hub.from_url(redis_url, config=CONFIG) as hub:
-        yield hub
-
-
-@pytest.fixture
-async def go(redis_client: redis.asyncio.Redis, session_id: str) -> AsyncIterator[GoSession]:
-    """The Go side of the session, not registered yet."""
-    async with bounded(2 * BOUND):
-        yield GoSession(redis_client, session_id, GENERATIONS[0])
-
-
-async def found(hub: Hub, session_id: str) -> LiveStream:
-    stream = await hub.get(session_id)
-    assert stream is not None
-    return stream
+from ...support.go_session import GoSession
+from .conftest import BOUND, found
 
 
 async def test_a_go_session_is_read_live_to_its_end(
