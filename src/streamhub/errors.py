@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from .chunks import Cursor, Status
 
@@ -13,6 +13,7 @@ __all__ = [
     "ChunkTooLarge",
     "CursorExpired",
     "EndFenced",
+    "FailureKind",
     "HubClosed",
     "HubInOtherLoop",
     "HubInOtherProcess",
@@ -30,6 +31,7 @@ __all__ = [
     "ProducerFailed",
     "ProducerFenced",
     "ProducerLost",
+    "ProviderFailed",
     "SessionCorrupted",
     "SessionNotFound",
     "StoreAuthenticationFailed",
@@ -41,8 +43,22 @@ __all__ = [
     "StreamReplaced",
     "StreamTooLarge",
     "describe",
+    "failure_kind",
     "storable",
 ]
+
+#: What went wrong at a model's provider.
+FailureKind = Literal[
+    "authentication",
+    "connection",
+    "content_filter",
+    "context_length",
+    "invalid_request",
+    "overloaded",
+    "provider",
+    "rate_limit",
+]
+_KINDS = get_args(FailureKind)
 
 
 class StreamHubError(Exception):
@@ -272,11 +288,33 @@ class SessionNotFound(StreamHubError, LookupError):
 
 
 class ProducerFailed(StreamHubError):
-    """The producer ended the stream with an error; ``error`` is its message."""
+    """The producer ended the stream with an error; ``error`` is its message.
+
+    ``kind`` says what went wrong at the model's provider, if that was it; else it is None.
+    """
 
     def __init__(self, session_id: str, error: str) -> None:
         self.session_id, self.error = session_id, error
+        self.kind = failure_kind(error)
         super().__init__(f"session {session_id!r}: the producer failed: {error}")
+
+
+class ProviderFailed(StreamHubError):
+    """A model's provider refused a request, or broke off its answer.
+
+    A stream whose source raises it ends with the reason ``<kind>: <message>``. ``retry_after`` is
+    for how many seconds the provider wants to be left alone; None if it says nothing of that.
+
+    :raises ValueError: ``kind`` is none of ``streamhub.errors.FailureKind``.
+    """
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, retry_after: float | None = None
+    ) -> None:
+        if kind not in _KINDS:
+            raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {kind!r}")
+        self.kind, self.message, self.retry_after = kind, message, retry_after
+        super().__init__(f"{kind}: {message}")
 
 
 class ProducerLost(StreamHubError):
@@ -358,11 +396,19 @@ class SessionCorrupted(StreamHubError):
 
 
 def describe(error: BaseException | str) -> str:
-    """What subscribers are told of an error: its type and message."""
+    """What subscribers are told of an error: its type and message, or its kind and message."""
     if isinstance(error, str):
         return storable(error)
     message = str(error)
+    if isinstance(error, ProviderFailed):
+        return storable(message)
     return storable(f"{type(error).__name__}: {message}" if message else type(error).__name__)
+
+
+def failure_kind(reason: str | None) -> FailureKind | None:
+    """What went wrong at a model's provider, by the reason of an end; None of any other reason."""
+    kind, parted, _ = (reason or "").partition(": ")
+    return kind if parted and kind in _KINDS else None  # type: ignore[return-value]
 
 
 def storable(text: str) -> str:

@@ -16,6 +16,7 @@ from .ending import OnEnd, tell
 from .leases import Leases
 from .phase import Stopping
 from .producer import Producer
+from .provider_errors import as_provider_failed
 
 __all__ = ["OnCancel", "Production", "comes_of_closing"]
 
@@ -63,6 +64,8 @@ class Production:
         self.cancelling = False
         #: Whether the hub runs the body, and may stop it when there is nobody to produce for.
         self.owned = False
+        #: Whether a body has begun.
+        self.entered = False
         self._on_cancel = on_cancel
         self._on_end = on_end
         self._store = store
@@ -89,6 +92,7 @@ class Production:
 
     def enter(self) -> None:
         """The current task produces, in its ``async with stream``: a cancel may interrupt it."""
+        self.entered = True
         self._body = asyncio.current_task()
         if self.cancelling and self._on_cancel is None:
             self._interrupt()
@@ -106,7 +110,7 @@ class Production:
             await producer.release()
             return False
         try:
-            await producer.finish(Status.FAILED, describe(error))
+            await producer.finish(Status.FAILED, describe(as_provider_failed(error)))
         except StreamHubError as failure:
             if type(failure) is not type(error):
                 error.add_note(f"streamhub: the stream could not be ended as failed: {failure}")
@@ -133,7 +137,8 @@ class Production:
         if not isinstance(error, str) and self._hands_over(error):
             await self.producer.release()
             raise HubClosed
-        await self.producer.finish(Status.FAILED, describe(error))
+        reason = error if isinstance(error, str) else as_provider_failed(error)
+        await self.producer.finish(Status.FAILED, describe(reason))
 
     async def release(self) -> None:
         """Store what is pending and give the lease up, so that others can continue."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import logging
-import threading
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from ..chunks import Cursor
 from ..errors import InvalidChunk, ProducerFenced, StoreUnavailable, StreamClosed
 from ..parts import AnyPart, is_part
 from .production import comes_of_closing
+from .threads import drawn_in_thread
 
 __all__ = ["Published", "Source", "check", "close_unused", "feed", "produce"]
 
@@ -47,9 +47,6 @@ Source = (
     | Iterable[str | AnyPart | None]
     | Callable[[S], Awaitable[object]]
 )
-
-# How far a thread may draw ahead of what was published.
-_AHEAD = 64
 
 
 def check(source: object) -> None:
@@ -114,8 +111,10 @@ async def feed(source: Source[S], stream: S) -> None:
             finally:
                 await close_unused(source)
         else:
-            async for drawn in _drawn_in_thread(source):
-                await items.publish(drawn)
+            close = getattr(source, "close", None) or _nothing
+            async with aclosing(drawn_in_thread(lambda: source, closed=close)) as drawn:
+                async for one in drawn:
+                    await items.publish(one)
     else:
         producing = source(stream)
         if not inspect.isawaitable(producing):
@@ -168,6 +167,10 @@ def _storable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def _nothing() -> None:
+    """What there is to close where nothing is."""
+
+
 def _name(source: object) -> str:
     """What its author calls a source: the function of a generator, or else a type."""
     name = getattr(source, "__qualname__", None)
@@ -185,51 +188,3 @@ async def close_unused(source: object) -> None:
             await closing
     elif isinstance(source, Iterable):
         await asyncio.to_thread(close)
-
-
-async def _drawn_in_thread(source: Iterable[object]) -> AsyncIterator[object]:
-    """Draw from ``source`` in a thread of its own, so that it may block without holding others."""
-    loop = asyncio.get_running_loop()
-    drawn: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
-    room = threading.Semaphore(_AHEAD)
-    stopped = threading.Event()
-
-    def hand_over(kind: str, value: object = None) -> None:
-        try:
-            loop.call_soon_threadsafe(drawn.put_nowait, (kind, value))
-        except RuntimeError:  # the loop is closed: nobody wants it any more
-            stopped.set()
-
-    def draw() -> None:
-        try:
-            try:
-                for chunk in source:
-                    room.acquire()
-                    if stopped.is_set():
-                        break
-                    hand_over("chunk", chunk)
-            finally:
-                close = getattr(source, "close", None)
-                if close is not None:
-                    close()
-        except Exception as error:
-            hand_over("error", error)
-        except BaseException as error:  # as SystemExit: it is the source that ends, not the loop
-            hand_over("error", RuntimeError(f"the source raised {error!r}"))
-        else:
-            hand_over("end")
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(draw,), name="streamhub source", daemon=True).start()
-    try:
-        while True:
-            kind, value = await drawn.get()
-            if kind == "error":
-                raise value
-            if kind == "end":
-                return
-            room.release()
-            yield value
-    finally:
-        stopped.set()
-        room.release()

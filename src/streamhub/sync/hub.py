@@ -10,6 +10,7 @@ from typing import TypeAlias, cast
 from .. import hub, stream, supervisor
 from ..chunks import Cursor, End, SessionInfo, Status
 from ..config import HubConfig
+from ..parts import AnyPart
 from ..producing import sources
 from ..producing.ending import OnEnd
 from ..producing.production import OnCancel
@@ -24,8 +25,8 @@ from .supervisor import Supervisor
 __all__ = ["Hub", "Source"]
 
 Source: TypeAlias = (
-    Iterable[str | None]
-    | AsyncIterable[str | None]
+    Iterable[str | AnyPart | None]
+    | AsyncIterable[str | AnyPart | None]
     | Callable[[LiveStream], object]
     | Callable[[stream.LiveStream], Awaitable[object]]
 )

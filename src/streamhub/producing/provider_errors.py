@@ -1,0 +1,173 @@
+"""What the errors of a provider's client mean: told by their facts, so that no client is imported.
+
+Every client says the same things in its own classes; they agree in what they are named, in the
+status of the response, and in the code that the provider gave.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from ..errors import FailureKind, ProviderFailed
+
+__all__ = ["as_provider_failed", "kind_of", "provider_failed"]
+
+# The packages whose errors are read so, wherever they are raised.
+_CLIENTS = frozenset({"anthropic", "google", "groq", "litellm", "mistralai", "openai"})
+# Those that the clients send their requests with.
+_TRANSPORTS = frozenset(
+    {"aiohttp", "anyio", "h11", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}
+)
+
+_LONGEST = 1000
+_NO_CONNECTION = re.compile(
+    "Connect|Timeout|Disconnected|Transport|Network|Protocol|ClosedResource"
+)
+# As the classes of errors and the codes of providers have them, in this order.
+_WORDS: tuple[tuple[str, FailureKind], ...] = (
+    ("context_?length|context_?window|string_above_max_length|request_too_large", "context_length"),
+    ("content_?filter|content_?policy|content_management|prohibited_content", "content_filter"),
+    ("authentication|permission|unauthenticated|api_?key|unauthorized", "authentication"),
+    ("rate_?limit|resource_exhausted|insufficient_quota|too_many_requests", "rate_limit"),
+    ("overloaded|unavailable", "overloaded"),
+    ("api_?connection|timeout", "connection"),
+    ("invalid_?request|invalid_?argument|bad_?request|not_?found|unprocessable", "invalid_request"),
+)
+# No provider has a code for this in all cases.
+_TOO_LONG = re.compile(
+    "(context|prompt|input|token)[^.]{0,60}(too long|too large|exceed|maximum|limit)"
+    "|(exceed|maximum|too many)[^.]{0,60}(context|prompt is|input token|tokens)",
+    re.IGNORECASE,
+)
+_STATUSES: Mapping[int, FailureKind] = {
+    401: "authentication", 403: "authentication", 408: "connection", 413: "context_length",
+    429: "rate_limit", 503: "overloaded", 529: "overloaded",
+}  # fmt: skip
+_SECRET = re.compile(
+    r"""\b(?:sk|pk|gsk|xai|rk)-[\w*.…-]+|\bAIza[\w-]+|\bBearer\s+\S+|(?<=key=)[^&\s'"]+""",
+    re.IGNORECASE,
+)
+
+
+def as_provider_failed(error: BaseException) -> BaseException:
+    """The failure of the provider that ``error`` is, or ``error``, where it is of something else.
+
+    It is told by the package that has raised it: what an application itself raises stays as it is.
+    """
+    package = type(error).__module__.partition(".")[0]
+    known = package in _CLIENTS or (package in _TRANSPORTS and _is_of_transport(error))
+    if not known or isinstance(error, ProviderFailed) or not isinstance(error, Exception):
+        return error
+    return provider_failed(error)
+
+
+def provider_failed(error: Exception) -> ProviderFailed:
+    """What ``error``, which the client of a provider has raised, is in words of streamhub."""
+    message = _message_of(error)
+    kind = kind_of(*_words_of(error), status=_status_of(error), message=message)
+    if kind == "provider" and _is_of_transport(error):
+        kind = "connection"
+    if kind == "authentication":
+        # Of all messages, these quote what was given as the key.
+        message = "the provider refuses the key, or what it is used for"
+    return ProviderFailed(kind, _without_secrets(message, error), retry_after=_retry_after(error))
+
+
+def kind_of(*words: str | None, status: int | None = None, message: str = "") -> FailureKind:
+    """What a provider means by these codes, this status of a response, and this message."""
+    said = " ".join(_snake(word) for word in words if word)
+    for pattern, kind in _WORDS:
+        if re.search(pattern, said):
+            if kind == "invalid_request":
+                break
+            return kind
+    if status in (400, 413, 422, None) and _TOO_LONG.search(message):
+        return "context_length"
+    if status is not None and status in _STATUSES:
+        return _STATUSES[status]
+    if re.search(_WORDS[-1][0], said) or (status is not None and 400 <= status < 500):
+        return "invalid_request"
+    return "provider"
+
+
+def _is_of_transport(error: BaseException) -> bool:
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    return any(
+        kind.__module__.partition(".")[0] in _TRANSPORTS and _NO_CONNECTION.search(kind.__name__)
+        for kind in type(error).__mro__
+    ) or bool(_NO_CONNECTION.search(type(error).__name__))
+
+
+def _words_of(error: Exception) -> Iterator[str]:
+    """Codes that the provider gave, and the classes of the error."""
+    for facts in _facts_of(error):
+        for name in ("code", "type", "status", "reason"):
+            if isinstance(word := facts.get(name), str):
+                yield word
+    for kind in type(error).__mro__:
+        if kind.__module__.partition(".")[0] in _CLIENTS:
+            yield kind.__name__
+
+
+def _facts_of(error: Exception) -> Iterator[Mapping[str, Any]]:
+    """The error itself, and what the response said: at most an ``error`` in a body."""
+    yield {name: getattr(error, name, None) for name in ("code", "type", "status")}
+    for name in ("body", "details"):
+        said: Any = getattr(error, name, None)
+        for _ in range(2):
+            if isinstance(said, Mapping):
+                yield said
+                details = said.get("details")
+                if isinstance(details, list):
+                    yield from (one for one in details if isinstance(one, Mapping))
+                said = said.get("error")
+
+
+def _message_of(error: Exception) -> str:
+    for facts in reversed([*_facts_of(error)]):
+        if isinstance(message := facts.get("message"), str) and message:
+            return message
+    message = getattr(error, "message", None)
+    if isinstance(message, str) and message:
+        return message
+    name = type(error).__name__
+    return f"{name}: {error}" if str(error) else name
+
+
+def _status_of(error: Exception) -> int | None:
+    for name in ("status_code", "code"):
+        status = getattr(error, name, None)
+        if isinstance(status, int) and status >= 400:
+            return status
+    return None
+
+
+def _without_secrets(message: str, error: Exception) -> str:
+    """``message`` without the key that the request was sent with."""
+    request = None
+    with suppress(Exception):  # as httpx, where a response has no request
+        request = getattr(error, "request", None) or error.response.request  # type: ignore[attr-defined]
+    headers = getattr(request, "headers", None)
+    for name in ("authorization", "x-api-key", "x-goog-api-key", "api-key"):
+        with suppress(Exception):
+            for secret in str(headers[name]).split():  # type: ignore[index]
+                if len(secret) >= 8:
+                    message = message.replace(secret, "…")
+    return _SECRET.sub("…", message)[:_LONGEST]
+
+
+def _retry_after(error: Exception) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    with suppress(Exception):
+        seconds = float(headers["retry-after"])  # type: ignore[index]
+        if 0 <= seconds < 1e9:
+            return seconds
+    return None
+
+
+def _snake(word: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).lower().replace("-", "_").replace(" ", "_")
