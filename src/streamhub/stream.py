@@ -80,6 +80,12 @@ class LiveStream:
         return self._session_id
 
     @property
+    def stream_id(self) -> str:
+        """What tells this stream from the others that have the session before or after it; as
+        ``SessionInfo.stream_id``."""
+        return str(self._owner_generation if self._epoch is None else self._epoch)
+
+    @property
     def generation(self) -> str | None:
         """The fencing token of this producer (a UUIDv7); None on a reader's handle."""
         return None if self._producer is None else self._producer.claim.generation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from .problems import BadRequest, Problem
 
@@ -29,7 +29,7 @@ def check_origins(origins: Collection[str]) -> frozenset[str]:
     return frozenset(origins)
 
 
-def comes_from_elsewhere(request: Request, origins: frozenset[str]) -> bool:
+def comes_from_elsewhere(request: HTTPConnection, origins: frozenset[str]) -> bool:
     """Whether a page of another site sends this with what authorises a user of ours.
 
     A request without cookies (nor a password that the browser keeps) proves by itself who sends
@@ -48,7 +48,7 @@ def comes_from_elsewhere(request: Request, origins: frozenset[str]) -> bool:
     return origin is not None and _host_of(origin) not in request.headers.getlist("host")
 
 
-def refuse_from_elsewhere(request: Request, origins: frozenset[str]) -> None:
+def refuse_from_elsewhere(request: HTTPConnection, origins: frozenset[str]) -> None:
     """:raises BadRequest: a page of another site sends it."""
     if comes_from_elsewhere(request, origins):
         detail = "pages of other sites may not ask, stop or send here"
@@ -63,6 +63,6 @@ def _host_of(origin: str) -> str | None:
         return None
 
 
-def _carries_what_browsers_add(request: Request) -> bool:
+def _carries_what_browsers_add(request: HTTPConnection) -> bool:
     scheme = request.headers.get("authorization", "").partition(" ")[0].lower()
     return "cookie" in request.headers or scheme in _BY_ITSELF

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from ...chunks import SessionInfo, Status
 from ...errors import HubClosed, SessionNotFound, StoreUnsupported, StreamHubError
@@ -28,11 +29,17 @@ from ..problems import BadRequest, Problem, not_found, nothing, problem_of, resp
 from ..single_face import UIMessageStreamResponse
 from .answering import Answer, Answering, Call
 from .questions import Question, question_of, stated_in
+from .runs import RUN_HEADER, chat_of, is_run_of, run_id_of
+from .socket import ChatSocket
 
 __all__ = ["Chats"]
 
 # How often in a lease a producer renews it, and then some.
 _LOOKS_PER_LEASE = 6
+# In seconds, how long a socket stays open on which nothing is asked; clients open another one.
+_IDLE = 300.0
+# Refused before it is accepted, a handshake is answered with 403.
+_REFUSED = 1008
 
 
 class Chats:
@@ -114,16 +121,38 @@ class Chats:
             return problem_of(error)
         if isinstance(begun, Response):
             return begun
-        return UIMessageStreamResponse(begun, error_text=self._error_text)
+        return UIMessageStreamResponse(
+            begun,
+            error_text=self._error_text,
+            headers={RUN_HEADER: run_id_of(begun, question.chat)},
+        )
 
     async def resume(self, request: Request) -> Response:
-        session_id = self._session_id(request.path_params["chat"])
-        return UIMessageStreamResponse(
-            self._readable(request, session_id),
+        chat = request.path_params["chat"]
+
+        async def found() -> LiveStream | None:
+            stream = await self._readable(request, self._session_id(chat))
+            if stream is not None:
+                response.headers[RUN_HEADER] = run_id_of(stream, chat)
+            return stream
+
+        response = UIMessageStreamResponse(
+            found(),
             resume=True,
             replay_ended=self._replay_ended,
             error_text=self._error_text,
         )
+        return response
+
+    async def connect(self, websocket: WebSocket) -> None:
+        """Serve many chats on one connection."""
+        try:
+            # Before any frame is: what a page reads of a socket no browser keeps from it.
+            refuse_from_elsewhere(websocket, self._origins)
+        except BadRequest:
+            await websocket.close(_REFUSED)
+            return
+        await ChatSocket(websocket, idle=_IDLE).run()
 
     async def stop(self, request: Request) -> Response:
         session_id = self._session_id(request.path_params["chat"])
@@ -247,4 +276,9 @@ def _busy(info: SessionInfo) -> Problem:
 def _is_named(info: SessionInfo, name: object) -> bool:
     """Whether a page may call the answer that is being written so; it may post anything."""
     continued = (info.request or "").partition(":")[2]
-    return name != "" and name in (info.generation, message_id_of(info), continued)
+    if not isinstance(name, str) or not name:
+        return False
+    mark = chat_of(name)[1]
+    return name in (info.generation, message_id_of(info), continued) or (
+        mark is not None and is_run_of(info, mark)
+    )

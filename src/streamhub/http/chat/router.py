@@ -1,4 +1,4 @@
-"""The three routes of chats, as FastAPI has them: in its description, with its dependencies."""
+"""The routes of chats, as FastAPI has them: in its description, with its dependencies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import WebSocketRoute
 
 from ...hub import Hub
 from ...producing.ending import OnEnd
@@ -78,8 +79,8 @@ def chat_router(
         FastAPI's to give: ``async def answer(body, user: Annotated[User, Depends(user_of)])``.
         An answer outlives its request: what a dependency closes then, as a session with a
         database, is closed under it.
-    :param dependencies: of all three routes: ``[Depends(signed_in)]``.
-    :param tags: of all three routes.
+    :param dependencies: of all routes: ``[Depends(signed_in)]``.
+    :param tags: of all routes.
     :raises ModuleNotFoundError: FastAPI is not installed.
 
     The rest is as for :func:`chat_routes`; with ``resume`` it looks after lost answers from the
@@ -153,6 +154,8 @@ def chat_router(
         responses={204: {"description": "It was told to stop"}, **refused},
         openapi_extra=_body(_STOPPED, required=False),
     )
+    # Without dependencies: each frame is asked for them, as the request that it stands for.
+    router.routes.append(WebSocketRoute(path, chats.connect, name="connect"))
     return router
 
 

@@ -1,10 +1,10 @@
-"""The three routes of chats, for Starlette."""
+"""The routes of chats, for Starlette."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from ...producing.ending import OnEnd
 from ...supervisor import Resume
@@ -31,7 +31,7 @@ def chat_routes(
     error_text: Callable[[str, str], str] | None = None,
     on_end: OnEnd | None = None,
     resume: Resume | None = None,
-) -> list[Route]:
+) -> list[BaseRoute]:
     """Routes for ``useChat({ resume: true })``, for ``Starlette(routes=…)`` or FastAPI's
     ``app.router.routes.extend(…)``; :func:`chat_router` makes a router for FastAPI of them.
 
@@ -39,6 +39,7 @@ def chat_routes(
     ``POST {path}``               begins an answer and streams it; it goes on if the client leaves
     ``GET {path}/{chat}/stream``  resumes it: all of it from the start; 204 when none is running
     ``POST {path}/{chat}/stop``   stops the producer, wherever it runs
+    WebSocket ``{path}``          all of that for ``WebSocketChatTransport``
     ============================  =================================================================
 
     Of one chat one answer is written at a time: a second message meanwhile is answered with
@@ -108,4 +109,5 @@ def chat_routes(
         Route(path, chats.ask, methods=["POST"]),
         Route(f"{path}/{{chat:path}}/stream", chats.resume, methods=["GET"]),
         Route(f"{path}/{{chat:path}}/stop", chats.stop, methods=["POST"]),
+        WebSocketRoute(path, chats.connect),
     ]

@@ -1,0 +1,384 @@
+"""Many chats over one WebSocket, as ``WebSocketChatTransport`` of the AI SDK speaks it.
+
+Every frame of the client is one of the requests that the default transport makes, and is answered
+by the application as that: with its middleware, its dependencies, and the routes beside this one.
+
+===============================  ===================================================================
+``send``                         ``POST {path}``
+``resume``                       ``GET {path}/{chat}/stream``
+``abort`` of either of these     ``POST {path}/{chat}/stop``, for the very answer that it follows
+===============================  ===================================================================
+
+A request is answered with ``start``, a ``chunk`` for each part with its ``sequence``, and ``end``;
+or with ``no-active``, or ``error``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import anyio
+import msgspec
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Scope
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ...formats.json_text import encode
+from ...formats.sse import HEARTBEAT, EventParser
+from .runs import RUN_HEADER
+
+__all__ = ["ChatSocket"]
+
+logger = logging.getLogger("streamhub")
+
+# As the body of a POST, in characters.
+_LONGEST_FRAME = 16 * 1024 * 1024
+# How many requests of one socket may be under way.
+_MOST_REQUESTS = 64
+# How much of an answer that is an error is read.
+_LONGEST_ERROR = 64 * 1024
+# In seconds, how long the abort of a resume waits: a page that resumes once more drops the resume
+# before by itself, and nobody has asked it to stop anything.
+_SECOND_THOUGHTS = 1.0
+
+# What belongs to the handshake, or to the body that a frame is not.
+_NOT_OF_REQUESTS = frozenset(
+    {b"connection", b"upgrade", b"accept-encoding", b"content-length", b"content-type", b"range"}
+)
+
+
+class _Send(msgspec.Struct, tag="send", rename="camel"):
+    request_id: str
+    id: str
+    messages: list[Any]
+    trigger: str | None = None
+    message_id: str | None = None
+    headers: dict[str, str] = {}
+    body: dict[str, Any] = {}
+    metadata: Any = None
+
+
+class _Resume(msgspec.Struct, tag="resume", rename="camel"):
+    request_id: str
+    id: str
+    last_sequence: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    headers: dict[str, str] = {}
+    body: dict[str, Any] = {}
+    metadata: Any = None
+
+
+class _Abort(msgspec.Struct, tag="abort", rename="camel"):
+    request_id: str
+
+
+class ChatSocket:
+    """One connection, until its client leaves.
+
+    :param idle: after how many seconds without a frame and a request it is closed.
+    """
+
+    def __init__(self, websocket: WebSocket, *, idle: float) -> None:
+        self._websocket = websocket
+        self._idle = idle
+        self._sending = asyncio.Lock()
+        self._open = True
+        self._requests: dict[str, _Request] = {}
+        #: What was aborted and is still to be stopped, by its chat.
+        self._aborted: dict[str, list[_Request]] = {}
+
+    async def run(self) -> None:
+        """Closing the socket stops no answer; what was aborted before is stopped all the same."""
+        await self._websocket.accept()
+        async with anyio.create_task_group() as tasks:
+            try:
+                await self._read(tasks.start_soon)
+            finally:
+                self._open = False
+                for request in self._requests.values():
+                    request.gone.set()
+                for aborted in self._aborted.values():
+                    for request in aborted:
+                        request.decided.set()
+
+    async def say(self, request_id: str, kind: str, **more: Any) -> None:
+        await self.send(encode({"type": kind, "requestId": request_id, **more}).decode())
+
+    async def send(self, text: str) -> None:
+        async with self._sending:
+            if not self._open:
+                return
+            try:
+                await self._websocket.send_text(text)
+            except (WebSocketDisconnect, RuntimeError, OSError):
+                # Gone; what reads from it notices, too.
+                self._open = False
+
+    async def _read(self, spawn: Callable[..., Any]) -> None:
+        while self._open:
+            try:
+                async with asyncio.timeout(self._idle):
+                    message = await self._websocket.receive()
+            except TimeoutError:
+                if self._requests:
+                    continue
+                await self.close(1000, "nothing was asked for a while")
+                return
+            if message["type"] == "websocket.disconnect":
+                return
+            data = message.get("text")
+            await self._take(message.get("bytes") or b"" if data is None else data, spawn)
+
+    async def _take(self, data: str | bytes, spawn: Callable[..., Any]) -> None:
+        if len(data) > _LONGEST_FRAME:
+            detail = f"a frame must be at most {_LONGEST_FRAME:,} characters long"
+            return await self.say("", "error", errorText=detail)
+        try:
+            value = msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            return await self.say("", "error", errorText=f"a frame must be JSON: {error}")
+        name = value.get("requestId") if isinstance(value, dict) else None
+        request_id = name if isinstance(name, str) else ""
+        try:
+            frame = msgspec.convert(value, _Send | _Resume | _Abort)
+        except msgspec.ValidationError as error:
+            detail = f"a frame must be a send, a resume or an abort: {error}"
+            return await self.say(request_id, "error", errorText=detail)
+        if isinstance(frame, _Abort):
+            self._abort(request_id, spawn)
+            return None
+        if request_id in self._requests:
+            detail = f"requestId {request_id[:80]!r} is in use"
+            return await self.say(request_id, "error", errorText=detail)
+        if len(self._requests) >= _MOST_REQUESTS:
+            detail = f"at most {_MOST_REQUESTS} requests may be under way on one socket"
+            return await self.say(request_id, "error", errorText=detail)
+        request = _Request(self, frame)
+        self._requests[request_id] = request
+        spawn(self._answer, request, [*self._aborted.get(request.chat, ())])
+        return None
+
+    async def _answer(self, request: _Request, aborted: list[_Request]) -> None:
+        """Have the application answer, once what was ``aborted`` before in the chat is stopped."""
+        try:
+            for other in aborted:
+                if not other.decided.is_set():
+                    other.superseded = request.is_resume and other.is_resume
+                    other.decided.set()
+                await other.stopped.wait()
+            if not request.aborted:
+                await request.end(await self._asked(request))
+        finally:
+            request.begun.set()
+            if self._requests.get(request.id) is request:
+                del self._requests[request.id]
+
+    def _abort(self, request_id: str, spawn: Callable[..., Any]) -> None:
+        # Without a request the abort has crossed its end.
+        request = self._requests.pop(request_id, None)
+        if request is not None:
+            request.aborted = True
+            self._aborted.setdefault(request.chat, []).append(request)
+            spawn(self._stop, request)
+
+    async def _stop(self, request: _Request) -> None:
+        try:
+            if request.is_resume:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SECOND_THOUGHTS):
+                        await request.decided.wait()
+            # An answer that is only about to begin is one to stop, too.
+            await request.begun.wait()
+            if request.run_id is not None and not request.superseded:
+                named = encode({"activeStreamId": request.run_id})
+                path = f"/{request.chat}/stop"
+                stop = _Exchange("POST", path, named, request.authorization)
+                await self._asked(stop)
+                if stop.status >= 500:
+                    logger.error("an answer of a chat's socket could not be stopped")
+        finally:
+            request.gone.set()
+            request.stopped.set()
+            left = self._aborted[request.chat]
+            left.remove(request)
+            if not left:
+                del self._aborted[request.chat]
+
+    async def _asked(self, request: _Exchange) -> Exception | None:
+        """Have the application answer; the error that it has raised, if it has."""
+        try:
+            await self._app()(self._scope(request), request.receive, request.send)
+        except Exception as error:
+            logger.exception("a request of a chat's socket failed")
+            return error
+        return None
+
+    def _app(self) -> ASGIApp:
+        """What answers the requests: the application whose middleware stands before the routes, or
+        where that is a part of another one, the router of that."""
+        scope = self._websocket.scope
+        app: Any = scope.get("app")
+        router: ASGIApp = scope["router"]
+        return app if getattr(app, "router", None) is router else router
+
+    def _scope(self, request: _Exchange) -> Scope:
+        scope = self._websocket.scope
+        path: str = scope["path"].rstrip("/") + request.path
+        headers = [
+            (name, value)
+            for name, value in scope["headers"]
+            if name not in _NOT_OF_REQUESTS and not name.startswith(b"sec-websocket-")
+        ]
+        given = request.authorization
+        if given is not None and "authorization" not in Headers(raw=headers):
+            # The other headers of a frame are not the request's: a proxy that sets or removes some
+            # has not seen them.
+            headers.append((b"authorization", given.encode("latin-1", "replace")))
+        if request.method == "POST":
+            headers.append((b"content-type", b"application/json"))
+            headers.append((b"content-length", b"%d" % len(request.body)))
+        left_out = ("app_root_path", "endpoint", "path_params", "route", "router", "subprotocols")
+        kept = {name: value for name, value in scope.items() if name not in left_out}
+        return {
+            **kept,
+            "type": "http",
+            "method": request.method,
+            "scheme": "https" if scope.get("scheme") == "wss" else "http",
+            "path": path,
+            "raw_path": quote(path).encode(),
+            "root_path": scope.get("app_root_path", scope.get("root_path", "")),
+            "query_string": request.query or scope.get("query_string", b""),
+            "headers": headers,
+            "extensions": {},
+            "state": {**scope.get("state", {})},
+        }
+
+    async def close(self, code: int, reason: str) -> None:
+        async with self._sending:
+            self._open = False
+            with suppress(WebSocketDisconnect, RuntimeError, OSError):
+                await self._websocket.close(code, reason)
+
+
+class _Exchange:
+    """A request of HTTP that a frame stands for, and what is answered."""
+
+    def __init__(self, method: str, path: str, body: bytes, authorization: str | None) -> None:
+        self.method, self.path, self.body = method, path, body
+        self.authorization = authorization
+        self.query = b""
+        #: Set where nobody waits for the answer any more.
+        self.gone = asyncio.Event()
+        self.status = 0
+        self._asked = False
+
+    async def receive(self) -> Message:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": self.body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+
+
+class _Request(_Exchange):
+    """What a ``send`` or a ``resume`` asks for, and the answer as frames."""
+
+    def __init__(self, socket: ChatSocket, frame: _Send | _Resume) -> None:
+        given = {name.lower(): text for name, text in frame.headers.items()}
+        if isinstance(frame, _Send):
+            body = msgspec.json.encode(_body_of(frame))
+            super().__init__("POST", "", body, given.get("authorization"))
+        else:
+            path = f"/{frame.id}/stream"
+            super().__init__("GET", path, b"", given.get("authorization"))
+            if frame.last_sequence is not None:
+                self.query = b"startIndex=%d" % (frame.last_sequence + 1)
+        self.id, self.chat = frame.request_id, frame.id
+        self.is_resume = isinstance(frame, _Resume)
+        #: Set once it is known whether there is an answer, and which.
+        self.begun = asyncio.Event()
+        self.run_id: str | None = None
+        self.aborted = self.superseded = False
+        #: Set once nothing is waited for any more before an aborted one is stopped or left alone;
+        #: and once that is done.
+        self.decided, self.stopped = asyncio.Event(), asyncio.Event()
+        #: Whether the client was told how it ended.
+        self.over = False
+        self._socket = socket
+        self._parser = EventParser()
+        self._text = bytearray()
+        self._sequence = 0
+
+    async def send(self, message: Message) -> None:
+        await super().send(message)
+        if message["type"] == "http.response.start":
+            self.run_id = Headers(raw=message["headers"]).get(RUN_HEADER)
+            self.begun.set()
+            if self.status == 200:
+                await self._say("start")
+        elif message["type"] == "http.response.body":
+            await self._take(message.get("body", b""))
+
+    async def end(self, error: Exception | None) -> None:
+        """Say how it ended, where the answer has not."""
+        if self.over or self.aborted:
+            return
+        if self.status == 204:
+            await self._say("no-active")
+        elif error is None and self.status == 200:
+            # The server shuts down: that is no end of the answer, which is to be resumed.
+            await self._socket.close(1012, "ask again")
+        else:
+            detail = "" if error is not None else _detail(bytes(self._text))
+            detail = detail or "the request could not be answered"
+            await self._say("error", errorText=detail, status=self.status or 500)
+
+    async def _take(self, body: bytes) -> None:
+        if self.status != 200:
+            self._text += body[: _LONGEST_ERROR - len(self._text)]
+            return
+        if body == HEARTBEAT:
+            # Clients pass over a second one, and proxies see that the socket is in use.
+            await self._say("start")
+            return
+        for event in self._parser.feed(body):
+            if event.data == "[DONE]":
+                self.over = True
+                await self._say("end")
+            else:
+                await self._chunk(event.data)
+
+    async def _chunk(self, part: str) -> None:
+        if not self.aborted:
+            facts = {"type": "chunk", "requestId": self.id, "sequence": self._sequence}
+            self._sequence += 1
+            await self._socket.send(f'{encode(facts).decode()[:-1]},"chunk":{part}}}')
+
+    async def _say(self, kind: str, **more: Any) -> None:
+        if not self.aborted:
+            await self._socket.say(self.id, kind, **more)
+
+
+def _body_of(frame: _Send) -> dict[str, Any]:
+    """What the default transport would post."""
+    body = {**frame.body, "id": frame.id, "messages": frame.messages}
+    more = {"trigger": frame.trigger, "messageId": frame.message_id, "metadata": frame.metadata}
+    return body | {name: value for name, value in more.items() if value is not None}
+
+
+def _detail(body: bytes) -> str:
+    """What an answer that is an error says in words."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return body.decode(errors="replace")
+    said = value.get("detail") if isinstance(value, dict) else value
+    return said if isinstance(said, str) else body.decode(errors="replace")
