@@ -183,6 +183,17 @@ class LiveStream:
         """
         await self._producing("fail the stream").fail(error)
 
+    async def release(self) -> None:
+        """Store what is pending and give the session up, for others to continue at once.
+
+        It stands as ``lost`` until somebody does; if a cancel was asked for, it ends as
+        ``cancelled`` instead. Through this handle nothing can be published any more: that raises
+        ``HubClosed``. What cannot be stored in time is left out. Idempotent.
+
+        :raises NotProducer: this is a reader's handle.
+        """
+        await self._producing("release the session").release()
+
     async def __aenter__(self) -> LiveStream:
         """Produce in this block: leaving it ends the stream, ``finished`` or (on an exception,
         which passes on) ``failed``.

@@ -31,6 +31,7 @@ except ModuleNotFoundError as missing:
     [
         ("streamhub.http", "starlette", "http"),
         ("streamhub.testing", "pytest", "testing"),
+        ("streamhub.celery", "celery", "celery"),
         ("streamhub.stores.redis", "redis", "redis"),
         ("streamhub.stores.redis", "hiredis", "redis"),
     ],

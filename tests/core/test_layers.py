@@ -46,6 +46,7 @@ OWNERS = {
     "openai": ("demo",),
     "httpx": ("http",),
     "standardwebhooks": ("http",),
+    "celery": ("celery",),
     "typer": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),

@@ -16,7 +16,7 @@ from ..parts import AnyPart, is_part
 from .production import comes_of_closing
 from .threads import drawn_in_thread
 
-__all__ = ["Published", "Source", "check", "close_unused", "feed", "produce"]
+__all__ = ["Items", "Published", "Source", "check", "close_unused", "feed", "produce"]
 
 logger = logging.getLogger("streamhub")
 
@@ -103,7 +103,7 @@ async def feed(source: Source[S], stream: S) -> None:
     :raises InvalidChunk: an item is something else than text or a part.
     """
     if isinstance(source, AsyncIterable | Iterable):
-        items = _Items(source, stream)
+        items = Items(source, stream)
         if isinstance(source, AsyncIterable):
             try:
                 async for item in source:
@@ -124,7 +124,7 @@ async def feed(source: Source[S], stream: S) -> None:
         await producing
 
 
-class _Items:
+class Items:
     """Publishes what comes of a source that is drawn from."""
 
     def __init__(self, source: object, stream: Published) -> None:

@@ -76,6 +76,10 @@ class LiveStream:
         """Store what is pending and end the stream as ``failed``. Idempotent."""
         self._call(self._stream.fail, error)
 
+    def release(self) -> None:
+        """Store what is pending and give the session up, for others to continue. Idempotent."""
+        self._call(self._stream.release)
+
     def __enter__(self) -> LiveStream:
         """Produce in this block: leaving it ends the stream, ``finished`` or (on an exception,
         which passes on) ``failed``.
