@@ -47,6 +47,8 @@ OWNERS = {
     "httpx": ("http",),
     "standardwebhooks": ("http",),
     "celery": ("celery",),
+    "langgraph": ("http.langgraph",),
+    "langchain_core": ("http.langgraph",),
     "typer": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),

@@ -7,6 +7,7 @@ try:
     from .authorization import Action, Authorize, UserOf, owned_by
     from .chat import Answer, chat_router, chat_routes
     from .error_handlers import error_handlers
+    from .langgraph import langgraph_routes
     from .responses import StreamResponse
     from .single_face import SSEResponse, UIMessageStreamResponse
 except ModuleNotFoundError as missing:
@@ -31,6 +32,7 @@ __all__ = [
     "chat_routes",
     "create_app",
     "error_handlers",
+    "langgraph_routes",
     "lifespan",
     "message_id_of",
     "owned_by",

@@ -10,11 +10,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.types import Message
 
+from ..json_bodies import json_object, raw_body, short
 from ..problems import BadRequest, Problem
 
 __all__ = ["Question", "question_of", "stated_in"]
 
-_LARGEST_BODY = 16 * 1024 * 1024
 # In bytes: a claim keeps no more than 512 of what it was made for, digest included.
 _LONGEST_NAME = 256
 
@@ -35,11 +35,11 @@ class Question:
 
 async def question_of(request: Request) -> Question:
     """:raises BadRequest: the body is none that a page posts."""
-    raw = await _raw_body(request)
-    body = _decoded(raw)
+    raw = await raw_body(request)
+    body = json_object(raw)
     chat = body.get("id")
     if not isinstance(chat, str) or not chat:
-        detail = f"id must be the chat's id, some text, not {_short(chat)}"
+        detail = f"id must be the chat's id, some text, not {short(chat)}"
         raise BadRequest(Problem(400, "invalid_body", detail))
     message = _continued(body)
     name = "" if message is None else message["id"]
@@ -53,32 +53,11 @@ async def stated_in(request: Request) -> dict[str, Any]:
 
     :raises BadRequest: it is too large.
     """
-    raw = await _raw_body(request)
+    raw = await raw_body(request)
     try:
-        return _decoded(raw)
+        return json_object(raw)
     except BadRequest:
         return {}
-
-
-async def _raw_body(request: Request) -> bytes:
-    pieces = bytearray()
-    async for piece in request.stream():
-        pieces += piece
-        if len(pieces) > _LARGEST_BODY:
-            detail = f"the body must be at most {_LARGEST_BODY:,} bytes long"
-            raise BadRequest(Problem(413, "body_too_large", detail))
-    return bytes(pieces)
-
-
-def _decoded(raw: bytes) -> dict[str, Any]:
-    try:
-        body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(Problem(400, "invalid_body", f"the body must be JSON: {error}")) from None
-    if not isinstance(body, dict):
-        detail = f"the body must be a JSON object, not {_short(body)}"
-        raise BadRequest(Problem(400, "invalid_body", detail))
-    return body
 
 
 def _unread(request: Request, body: bytes) -> Request:
@@ -115,8 +94,3 @@ def _continued(body: dict[str, Any]) -> dict[str, Any] | None:
     message = (named or messages)[-1]
     fits = message.get("role") == "assistant" and isinstance(message.get("id"), str)
     return message if fits and message["id"] else None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -1,0 +1,362 @@
+"""The threads of a graph over HTTP: begin a run, follow it, stop it, see what is stored."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from ...chunks import SessionInfo, Status
+from ...errors import StreamHubError
+from ...formats.langgraph import RunEvents
+from ...ids import check_session_id, new_generation
+from ...producing.ending import OnEnd
+from ...serving.asked import Asked as Question
+from ...serving.faces import Face
+from ...serving.queries import count_of, cursor_of, flag_of, held_cursor
+from ...stream import LiveStream
+from ..authorization import Action, Authorize, UserOf
+from ..json_bodies import json_object, raw_body, short
+from ..late_hub import HubOf, hub_of
+from ..origins import check_origins, refuse_from_elsewhere
+from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
+from ..responses import StreamResponse
+from .asked import Asked, asked_of, checkpoint_of, modes_of, unsupported
+from .claiming import claimed, run_session, runs_of
+from .owning import Owning, info_of
+from .running import Run, Running
+from .showing import answered, run_json, state_json, thread_json
+
+__all__ = ["Threads"]
+
+_MOST_STATES = 1000
+# In seconds, how long a request waits for the end of a run that it has cancelled.
+_LONGEST_WAIT = 60.0
+
+H = TypeVar("H", bound="Threads")
+
+
+def _answers(
+    handle: Callable[[H, Request], Awaitable[Response]],
+) -> Callable[[H, Request], Awaitable[Response]]:
+    """Errors of the store and of the request as answers."""
+
+    @functools.wraps(handle)
+    async def handled(self: H, request: Request) -> Response:
+        try:
+            return await handle(self, request)
+        except ClientDisconnect:
+            return nothing()
+        except BadRequest as error:
+            return response_of(error.problem)
+        except StreamHubError as error:
+            return problem_of(error)
+
+    return handled
+
+
+class Threads:
+    """See :func:`streamhub.http.langgraph_routes` for the parameters."""
+
+    def __init__(
+        self,
+        hub: HubOf,
+        graphs: Mapping[str | None, Any],
+        *,
+        user: UserOf | None,
+        authorize: Authorize | None,
+        origins: Collection[str],
+        session_id: Callable[[str], str],
+        takeover_wait: float,
+        show_errors: bool,
+        on_end: OnEnd | None,
+    ) -> None:
+        for graph in graphs.values():
+            if not callable(getattr(graph, "astream", None)):
+                kind = type(graph).__name__
+                raise TypeError(f"graph must be a compiled graph (or several by name), not {kind}")
+        if not graphs:
+            raise TypeError("graph must be a compiled graph, or several by name, not none at all")
+        if on_end is not None and not callable(on_end):
+            raise TypeError(f"on_end must be a function of the end, not {type(on_end).__name__}")
+        self._hub_of = hub_of(hub)
+        self._graphs = graphs
+        self._owning = Owning(user, authorize)
+        self._origins = check_origins(origins)
+        self._session_id = session_id
+        self._takeover_wait = takeover_wait
+        self._show_errors = show_errors
+        self._on_end = on_end
+
+    @_answers
+    async def stream(self, request: Request) -> Response:
+        """Begin a run and follow it."""
+        asked, run, stream = await self._begun(request)
+        where = _place(run.thread_id, run.run_id)
+        return self._followed(
+            stream,
+            run.run_id,
+            where=f"{where}/stream",
+            headers={"content-location": where},
+            cancels=asked.cancel_on_disconnect,
+            # Whatever header a proxy adds: what begins here has no past.
+            begins=True,
+        )
+
+    @_answers
+    async def begin(self, request: Request) -> Response:
+        """Begin a run."""
+        _, run, stream = await self._begun(request)
+        where = _place(run.thread_id, run.run_id)
+        shown = run_json(run.thread_id, run.run_id, await stream.info())
+        return answered(shown, headers={"content-location": where})
+
+    @_answers
+    async def follow(self, request: Request) -> Response:
+        thread_id, run_id = request.path_params["thread"], request.path_params["run"]
+        stream = await self._run(request, "read")
+        stated = request.query_params.getlist("stream_mode")
+        query = f"?{request.url.query}" if request.url.query else ""
+        return self._followed(
+            stream,
+            run_id,
+            # With its query, which the clients leave out when they come again.
+            where=f"{_place(thread_id, run_id)}/stream{query}",
+            modes=modes_of(stated) if stated else None,
+            cancels=flag_of(request, "cancel_on_disconnect"),
+        )
+
+    @_answers
+    async def run(self, request: Request) -> Response:
+        stream = await self._run(request, "read")
+        path = request.path_params
+        return answered(run_json(path["thread"], path["run"], await stream.info()))
+
+    @_answers
+    async def cancel(self, request: Request) -> Response:
+        refuse_from_elsewhere(request, self._origins)
+        action = request.query_params.get("action", "interrupt")
+        if action != "interrupt":
+            unsupported("action", action, "interrupt: what a run has stored is not taken back")
+        waits = flag_of(request, "wait")
+        stream = await self._run(request, "cancel")
+        status = await stream.cancel(wait=_LONGEST_WAIT if waits else None)
+        ended = waits and status is not Status.ACTIVE
+        return nothing() if ended else Response(status_code=202)
+
+    @_answers
+    async def runs(self, request: Request) -> Response:
+        most = count_of(request, "limit", 10, 1000)
+        offset = request.query_params.get("offset", "0")
+        start = int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 10 else 0
+        thread_id, owner, info, _ = await self._thread(request, "read")
+        hub, shown = self._hub_of(request), []
+        for run_id in runs_of(info):
+            stream = await hub.get(run_session(thread_id, run_id))
+            if stream is None:
+                continue
+            one = await stream.info()
+            if not self._owning.alone or one.owner == owner:
+                shown.append(run_json(thread_id, run_id, one))
+        status = request.query_params.get("status")
+        shown = [one for one in shown if status in (None, one["status"])]
+        return answered(shown[start : start + most])
+
+    @_answers
+    async def create(self, request: Request) -> Response:
+        """Name a thread. What is known of it begins with its first run."""
+        refuse_from_elsewhere(request, self._origins)
+        raw = await raw_body(request)
+        body = json_object(raw) if raw else {}
+        thread_id = body.get("thread_id")
+        if body.get("supersteps"):
+            unsupported("supersteps", body["supersteps"], "nothing: threads begin empty")
+        if body.get("ttl") is not None:
+            unsupported("ttl", body["ttl"], "nothing: the checkpointer keeps threads")
+        if thread_id is None:
+            thread_id = new_generation()
+        elif not isinstance(thread_id, str) or not thread_id:
+            unsupported("thread_id", thread_id, "some text")
+        _, info, state = await self._known(request, thread_id, "produce", self._graph(None))
+        stored = info is not None or (state is not None and state.metadata is not None)
+        if stored and body.get("if_exists", "raise") in (None, "raise"):
+            raise BadRequest(Problem(409, "exists", f"there is a thread {short(thread_id)}"))
+        metadata = body.get("metadata")
+        return answered(
+            thread_json(thread_id, info, state, metadata if isinstance(metadata, dict) else None)
+        )
+
+    @_answers
+    async def thread(self, request: Request) -> Response:
+        thread_id, _, info, state = await self._thread(request, "read")
+        if info is None and (state is None or state.metadata is None):
+            raise BadRequest(not_found())
+        return answered(thread_json(thread_id, info, state))
+
+    @_answers
+    async def state(self, request: Request) -> Response:
+        """What the checkpointer has of a thread; an empty state where it has nothing."""
+        thread_id, _, _, newest = await self._thread(request, "read")
+        graph = self._graph(None)
+        if newest is None:
+            raise BadRequest(Problem(409, "no_state", "the graph has no checkpointer"))
+        checkpoint = request.path_params.get("checkpoint")
+        subgraphs = flag_of(request, "subgraphs")
+        if checkpoint is not None or subgraphs:
+            config = _config(thread_id, checkpoint)
+            newest = await graph.aget_state(config, subgraphs=subgraphs)
+        return answered(state_json(newest))
+
+    @_answers
+    async def history(self, request: Request) -> Response:
+        """The states of a thread, the newest first."""
+        raw = await raw_body(request)
+        body = json_object(raw) if raw else {}
+        limit = body.get("limit", 10)
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= _MOST_STATES:
+            unsupported("limit", limit, f"a whole number from 1 to {_MOST_STATES}")
+        thread_id, _, _, newest = await self._thread(request, "read")
+        if newest is None:
+            return answered([])
+        before = body.get("before")
+        if isinstance(before, dict):
+            before = before.get("configurable", before)
+        states = self._graph(None).aget_state_history(
+            _config(thread_id, body.get("checkpoint")),
+            filter=body.get("metadata") or None,
+            before=None if before is None else _config(thread_id, before),
+            limit=limit,
+        )
+        return answered([state_json(one) async for one in states])
+
+    async def _begun(self, request: Request) -> tuple[Asked, Run, LiveStream]:
+        refuse_from_elsewhere(request, self._origins)
+        asked = await asked_of(request)
+        graph = self._graph(asked.assistant_id)
+        thread_id = request.path_params.get("thread")
+        alone = thread_id is None
+        if thread_id is None:
+            thread_id = new_generation()
+        owner, _, _ = await self._known(request, thread_id, "produce", graph)
+        run_id = new_generation()
+        run = Run(run_id, thread_id, run_session(thread_id, run_id), owner, alone)
+        check_session_id(run.session_id)
+        hub = self._hub_of(request)
+        running = Running(hub, graph, asked, run, self._on_end)
+        thread = await claimed(
+            hub,
+            running,
+            self._session_id(thread_id),
+            interrupts=asked.strategy == "interrupt",
+            wait=self._takeover_wait,
+            owning=self._owning,
+        )
+        return asked, run, await running.begun(thread)
+
+    def _followed(
+        self,
+        stream: LiveStream,
+        run_id: str,
+        *,
+        where: str,
+        cancels: bool,
+        begins: bool = False,
+        modes: Collection[str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        return StreamResponse(
+            stream,
+            face=Face(
+                format=lambda request: RunEvents(run_id, modes),
+                cursor=_from_the_start if begins else _after,
+                batch=lambda request: False,
+            ),
+            show_errors=self._show_errors,
+            # Both clients put it behind the address of the server that they were given.
+            headers={"location": where, **(headers or {})},
+            background=BackgroundTask(_cancel, stream) if cancels else None,
+        )
+
+    def _graph(self, assistant_id: str | None) -> Any:
+        """:raises BadRequest: there is no such assistant."""
+        if None in self._graphs:
+            return self._graphs[None]
+        if assistant_id is None:
+            return next(iter(self._graphs.values()))
+        if assistant_id not in self._graphs:
+            named = ", ".join(map(str, self._graphs))
+            detail = f"assistant_id must be one of {named}, not {short(assistant_id)}"
+            raise BadRequest(Problem(404, "assistant_not_found", detail))
+        return self._graphs[assistant_id]
+
+    async def _thread(
+        self, request: Request, action: Action
+    ) -> tuple[str, str | None, SessionInfo | None, Any | None]:
+        thread_id = request.path_params["thread"]
+        known = await self._known(request, thread_id, action, self._graph(None))
+        return thread_id, *known
+
+    async def _known(
+        self, request: Request, thread_id: str, action: Action, graph: Any
+    ) -> tuple[str | None, SessionInfo | None, Any | None]:
+        """Who asks, and what the hub and the checkpointer have of the thread.
+
+        :raises BadRequest: it is not for who asks.
+        """
+        session_id = self._session_id(thread_id)
+        check_session_id(session_id)
+        owner = await self._owning.owner(request, session_id, action)
+        info = await info_of(await self._hub_of(request).get(session_id))
+        if info is not None:
+            self._owning.check_stream(info, owner)
+        state = None
+        if getattr(graph, "checkpointer", None):
+            state = await graph.aget_state(_config(thread_id))
+            self._owning.check_state(state, owner)
+        return owner, info, state
+
+    async def _run(self, request: Request, action: Action) -> LiveStream:
+        """:raises BadRequest: there is none, or it is not for who asks."""
+        thread_id, run_id = request.path_params["thread"], request.path_params["run"]
+        owner = await self._owning.owner(request, self._session_id(thread_id), action)
+        stream = await self._hub_of(request).get(
+            run_session(thread_id, run_id), after=held_cursor(request, _after)
+        )
+        if stream is None:
+            raise BadRequest(not_found())
+        if self._owning.alone:
+            self._owning.check_stream(await stream.info(), owner)
+        return stream
+
+
+def _place(thread_id: str, run_id: str) -> str:
+    return f"/threads/{quote(thread_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def _config(thread_id: str, checkpoint: object = None) -> dict[str, Any]:
+    """
+    :param checkpoint: which one of the thread: its id, or what a state says of it.
+    """
+    stated = checkpoint if isinstance(checkpoint, dict) else {"checkpoint_id": checkpoint}
+    place = checkpoint_of(stated)
+    return {"configurable": {**place, "thread_id": thread_id}}
+
+
+def _after(request: Question) -> str | None:
+    """Where the client stands; ``-1`` is how it asks for all."""
+    cursor = cursor_of(request)
+    return None if cursor == "-1" else cursor
+
+
+def _from_the_start(request: Question) -> str | None:
+    return None
+
+
+async def _cancel(stream: LiveStream) -> None:
+    """The client has gone, or has had the end: to one that has ended this does nothing."""
+    await stream.cancel(reason="its client has disconnected")
