@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from .chunks import Chunk, Cursor, End, SessionInfo, Status
+from .chunks import Chunk, Cursor, SessionInfo, Status
 from .config import HubConfig
+from .end import End
 from .ends.dead import DeadEnd
 from .ends.feed import Ends
 from .ends.taken import TakenEnd

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from enum import StrEnum
 from math import inf
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 __all__ = [
     "Chunk",
     "Cursor",
-    "End",
     "Item",
     "SessionInfo",
     "Status",
@@ -238,67 +236,6 @@ class SessionInfo(msgspec.Struct, frozen=True):
         """What tells this stream from the ones that had the session before: its epoch, or where it
         has none, its generation."""
         return self.generation if self.terms is None else str(self.terms.epoch)
-
-
-class End(msgspec.Struct, frozen=True, kw_only=True):
-    """How a stream ended, with all of it: what an application saves.
-
-    Every end has its own ``key``, which is the same however often, and by whomever, it is told. A
-    stream that was continued after it had ended, or was lost, ends again under another key; the
-    ``epoch`` is the same then, and all that was told before is told again.
-    """
-
-    #: What names this end: save under it, and a second telling changes nothing.
-    key: str
-    session_id: str
-    #: The generation that the stream ended with.
-    generation: str
-    epoch: int
-    #: ``FINISHED``, ``FAILED``, ``CANCELLED``; or ``LOST``: its producer died.
-    status: Status
-    #: Why it failed, or the reason that was given to ``cancel``.
-    reason: str | None = None
-    #: All chunks without an event type, joined.
-    text: str = ""
-    #: Of the other chunks, event type and data of each, in order.
-    events: tuple[tuple[str, str], ...] = ()
-    owner: str | None = None
-    #: The metadata, decoded from JSON; None if never set.
-    metadata: Any = None
-    #: When the epoch began and when it ended: seconds since 1970 by the store's clock.
-    started: float | None = None
-    ended: float
-    #: How many chunks were stored, and their UTF-8 bytes.
-    chunks: int
-    bytes: int
-
-    @classmethod
-    def of(cls, info: SessionInfo, items: Sequence[Item], *, ended: float, **more: Any) -> Self:
-        """The end of a session that stands as ``info`` says, and whose log holds ``items``.
-
-        :param more: what a subclass has beside.
-        """
-        return cls(
-            key=info.generation,
-            session_id=info.session_id,
-            generation=info.generation,
-            epoch=info.epoch or 0,
-            status=info.status,
-            reason=info.error,
-            text="".join([item for item in items if isinstance(item, str)]),
-            events=tuple((event, data) for data, event in _with_event(items)),
-            owner=info.owner,
-            metadata=info.metadata,
-            started=info.created,
-            ended=ended,
-            chunks=len(items),
-            bytes=info.bytes,
-            **more,
-        )
-
-
-def _with_event(items: Sequence[Item]) -> list[tuple[str, str]]:
-    return [item for item in items if not isinstance(item, str)]
 
 
 def size_of(item: Item) -> int:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from . import metadata_json
-from .chunks import Cursor, SessionInfo, Status
+from .chunks import Chunk, Cursor, SessionInfo, Status
 from .engine import Engine
 from .errors import (
     HubClosed,
@@ -23,7 +23,7 @@ from .errors import (
     storable,
 )
 from .ids import message_token
-from .parts import PART_EVENT, AnyPart, encode, is_part
+from .parts import PART_EVENT, AnyPart, Message, encode, is_part, message_of
 from .producing.measure import check_message, plain
 from .producing.phase import Stopping
 from .producing.production import Production
@@ -31,7 +31,7 @@ from .producing.receiving import Inbox, Receiver
 from .producing.sources import Source, close_unused, produce
 from .reading.replay import parse_after
 from .reading.session_view import SessionView
-from .reading.stored_text import stored_text
+from .reading.stored import stored
 from .reading.subscription import Subscription
 
 __all__ = ["LiveStream", "check_buffer", "written_metadata"]
@@ -435,8 +435,24 @@ class LiveStream:
         :raises SessionNotFound: there is no such session (any more).
         :raises CursorExpired: a part of it is not in the store any more.
         """
+        _, chunks = await self._stored()
+        return "".join([chunk.data for chunk in chunks if chunk.event is None])
+
+    async def message(self) -> Message:
+        """The message that is stored now: equal to what a page shows that has read so far.
+
+        Nothing in it is being written (``"state": "streaming"``) once the stream has ended, or has
+        lost its producer.
+
+        :raises SessionNotFound: there is no such session (any more).
+        :raises CursorExpired: a part of it is not in the store any more.
+        """
+        info, chunks = await self._stored()
+        return message_of(info, chunks)
+
+    async def _stored(self) -> tuple[SessionInfo, list[Chunk]]:
         lease = self._engine.config.lease
-        return await stored_text(self._engine.store, self._session_id, self._info, lease=lease)
+        return await stored(self._engine.store, self._session_id, self._info, lease=lease)
 
     async def _info(self, *, metadata: bool = False) -> SessionInfo:
         info = await self._info_if_any(metadata=metadata)

@@ -22,8 +22,9 @@ from .errors import (
     StoreUnsupported,
 )
 from .producing import sources
+from .producing.closing import comes_of_closing
 from .producing.ending import OnEnd
-from .producing.production import Production, comes_of_closing
+from .producing.production import Production
 from .stores.base import Refused
 from .stores.feeds import SUPERVISE, Due, Feeds
 from .stream import LiveStream

@@ -16,9 +16,14 @@ VALUES = {
     "errors": {"chunks"},
     "ids": {"errors"},
     "metadata_json": set[str](),
-    "parts": {"parts.coding", "parts.kinds"},
+    "end": {"chunks", "parts.message"},
+    "parts": {"parts.coding", "parts.folding", "parts.kinds", "parts.message", "parts.ui_stream"},
     "parts.coding": {"errors", "parts", "parts.kinds"},
+    "parts.folding": {"chunks", "parts.message", "parts.ui_stream"},
     "parts.kinds": set[str](),
+    "parts.message": {"parts.partial_json"},
+    "parts.partial_json": set[str](),
+    "parts.ui_stream": {"chunks", "errors", "parts.coding", "parts.kinds"},
     "signals": set[str](),
 }
 #: What a store promises.

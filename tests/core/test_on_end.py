@@ -99,6 +99,7 @@ async def test_every_end_is_told_once_with_all_of_it(
             epoch=info.epoch,
             status=status,
             reason=reason,
+            message=await stream.message(),
             text="aé",
             events=(("usage", '{"n":1}'),),
             owner="me",

@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from streamhub import Hub, HubConfig, LiveStream
 from streamhub.formats.endings import told_of
-from streamhub.formats.ui_messages import MESSAGE_EVENT, message_id_of
 from streamhub.http import UIMessageStreamResponse
+from streamhub.parts import MESSAGE_EVENT, message_id_of
 from streamhub.testing.waiting import until
 
 from ..conftest import MakeHub
@@ -131,7 +131,10 @@ TEXT = ["start-step", "text-start", "text-delta"]
             ["start", *TEXT, "data-n", "text-delta", "text-end", "finish-step", "finish"],
         ),
         # A part of the application's own before any of ours: the message has begun by then.
-        ([ui({"type": "reasoning-start", "id": "r"})], ["start", "reasoning-start", "finish"]),
+        (
+            [ui({"type": "reasoning-start", "id": "r"})],
+            ["start", "reasoning-start", "reasoning-end", "finish"],
+        ),
         (
             [ui({"type": "data-x", "data": 1}), "a"],
             ["start", "data-x", *TEXT, "text-end", "finish-step", "finish"],
@@ -145,9 +148,7 @@ TEXT = ["start-step", "text-start", "text-delta"]
             [
                 "start",
                 *TEXT,
-                "text-end",
                 "source-url",
-                "text-start",
                 "text-delta",
                 "text-end",
                 "finish-step",
@@ -205,7 +206,7 @@ async def test_frames_that_break_off_end_as_an_error(
     await stream.fail("why")
     answer = await asked(client, session_id)
 
-    assert ("text-delta", "error") == tuple(types(answer)[-2:])
+    assert ("text-delta", "text-end", "error") == tuple(types(answer)[-3:])
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from streamhub import Hub, Status
-from streamhub.formats.ui_messages import message_id_of
 from streamhub.http import chat_routes
+from streamhub.parts import message_id_of
 from streamhub.testing.waiting import until, within
 
 from .chatting import Model, begun, question, text_of

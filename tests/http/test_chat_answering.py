@@ -302,7 +302,7 @@ async def test_the_end_of_a_stopped_answer_has_its_text(
 
     await until(told)
     assert [(Status.CANCELLED, "onetwo", message_id)] == [
-        (end.status, end.text, message_id_of(end)) for end in ends
+        (end.status, end.text, end.message.id) for end in ends
     ]
 
 

@@ -16,8 +16,8 @@ from httpx_sse import connect_sse
 
 from streamhub import Hub
 from streamhub.formats.sse import EventParser
-from streamhub.formats.ui_messages import PART_EVENT
 from streamhub.http import UIMessageStreamResponse, create_app
+from streamhub.parts import PART_EVENT
 
 from .conftest import Open
 from .serving import path_of, stored

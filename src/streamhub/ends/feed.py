@@ -19,7 +19,7 @@ from ..errors import (
     describe,
 )
 from ..ids import new_generation
-from ..reading.stored_text import whole_log
+from ..reading.stored import whole_log
 from ..stores.base import Store, Watch
 from ..stores.feeds import Due, Feeds, Taken, check_feed
 from .dead import DeadEnd, dead_ends

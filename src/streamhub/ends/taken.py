@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..chunks import End, Item
+from ..chunks import Item
+from ..end import End
+from ..parts.folding import message_of
 from .hold import Hold, backoff
 
 __all__ = ["TakenEnd"]
@@ -23,7 +25,8 @@ class TakenEnd(End, frozen=True, kw_only=True, dict=True):
     @classmethod
     def held(cls, hold: Hold, items: list[Item]) -> TakenEnd:
         taken = hold.taken
-        end = cls.of(taken.info, items, ended=taken.ended, attempt=taken.attempt)
+        message = message_of(taken.info, items)
+        end = cls.of(taken.info, items, message=message, ended=taken.ended, attempt=taken.attempt)
         # No field: it is neither compared nor written out with the others.
         end.__dict__["_hold"] = hold
         return end

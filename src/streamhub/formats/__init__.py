@@ -5,11 +5,10 @@ from .info_json import info_json
 from .ndjson import NDJSON
 from .sse import SSE
 from .text import TEXT
-from .ui_messages import PART_EVENT, UIMessages
+from .ui_messages import UIMessages
 
 __all__ = [
     "NDJSON",
-    "PART_EVENT",
     "SSE",
     "TEXT",
     "Ending",

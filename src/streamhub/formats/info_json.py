@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..chunks import End, SessionInfo
+from ..chunks import SessionInfo
+from ..end import End
 
 __all__ = ["end_json", "info_json"]
 
@@ -47,6 +48,7 @@ def end_json(end: End) -> dict[str, Any]:
         "epoch": end.epoch,
         "status": end.status.value,
         "reason": end.reason,
+        "message": end.message.to_dict(),
         "text": end.text,
         "events": [{"event": event, "data": data} for event, data in end.events],
         "owner": end.owner,

@@ -1,7 +1,7 @@
 """Sessions over HTTP, for Starlette and FastAPI: ``pip install "streamhub-llm[http]"``."""
 
 try:
-    from ..formats.ui_messages import MESSAGE_EVENT, PART_EVENT, message_id_of
+    from ..parts import MESSAGE_EVENT, PART_EVENT, message_id_of
     from ..serving import Face, lifespan
     from .app import create_app
     from .authorization import Action, Authorize, UserOf, owned_by

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 from standardwebhooks.webhooks import Webhook as Signer
 
-from ..chunks import End
+from ..end import End
 from ..ends.taken import TakenEnd
 from ..errors import EndFenced, HubClosed, StoreUnavailable
 from ..formats.info_json import end_json

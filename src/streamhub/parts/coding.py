@@ -18,6 +18,7 @@ __all__ = [
     "encode",
     "finished",
     "is_part",
+    "known",
     "parse",
     "typed",
 ]
@@ -29,6 +30,8 @@ PART_EVENT = "ui"
 AnyPart = Part | Data | Other
 
 _DATA = "data-"
+# Fields that hold whatever the application likes.
+_MAY_BE_NULL = frozenset({"approvalDescriptor", "data", "input", "messageMetadata", "output"})
 
 
 _KINDS: dict[str, type[Part]] = {
@@ -77,18 +80,30 @@ def typed(value: dict[str, Any]) -> AnyPart:
     """See :func:`decode`."""
     name = value["type"]
     if name.startswith(_DATA):
-        if "data" not in value:
-            raise InvalidPart(f"a part of type {name[:80]!r} must have data")
-        return Data(
-            name.removeprefix(_DATA), value["data"], value.get("id"), value.get("transient")
-        )
-    kind = _KINDS.get(name)
-    if kind is None:
+        kind: type[Part | Data] = Data
+        value = {**value, "name": name.removeprefix(_DATA)}
+    elif (found := _KINDS.get(name)) is not None:
+        kind = found
+    else:
         return Other(value)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise InvalidPart(f"no part of type {name!r}: {error}") from None
+        raise InvalidPart(f"no part of type {name[:80]!r}: {error}") from None
+
+
+def known(value: dict[str, Any]) -> dict[str, Any] | None:
+    """``value``, a part as its readers take it: they want no null where there is nothing.
+
+    None if it lacks what its kind must have. A part of a kind that is not known here passes.
+    """
+    try:
+        part = typed(value)
+    except InvalidPart:
+        return None
+    if isinstance(part, Other) or None not in value.values():
+        return value
+    return {name: one for name, one in value.items() if one is not None or name in _MAY_BE_NULL}
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -143,7 +143,8 @@ class ToolInputAvailable(_Named, frozen=True, tag="tool-input-available"):
 
     tool_call_id: str
     tool_name: str
-    input: Any
+    #: Nothing at all where it is not given.
+    input: Any = msgspec.UNSET
     dynamic: bool | None = None
     provider_executed: bool | None = None
     title: str | None = None
@@ -155,8 +156,9 @@ class ToolInputError(_Named, frozen=True, tag="tool-input-error"):
 
     tool_call_id: str
     tool_name: str
-    input: Any
     error_text: str
+    #: Nothing at all where it is not given.
+    input: Any = msgspec.UNSET
     dynamic: bool | None = None
     provider_executed: bool | None = None
     tool_metadata: dict[str, Any] | None = None
@@ -186,7 +188,8 @@ class ToolOutputAvailable(_Named, frozen=True, tag="tool-output-available"):
     """What a call gave. ``preliminary``: more of it is to come, and replaces this."""
 
     tool_call_id: str
-    output: Any
+    #: Nothing at all where it is not given.
+    output: Any = msgspec.UNSET
     preliminary: bool | None = None
     provider_executed: bool | None = None
     tool_metadata: dict[str, Any] | None = None
@@ -254,7 +257,7 @@ class SteeringMessage(Part, frozen=True, tag="steering-message"):
 class MessageMetadata(Part, frozen=True, tag="message-metadata"):
     """Facts about the message; those that come later are merged into the earlier ones."""
 
-    message_metadata: Any
+    message_metadata: Any = None
 
 
 class Finish(Part, frozen=True, tag="finish"):

@@ -11,8 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from .. import metadata_json
-from ..chunks import End, Item, SessionInfo, Status
+from ..chunks import Item, SessionInfo, Status
+from ..end import End
 from ..errors import StoreUnavailable
+from ..parts.folding import message_of
 from ..signals import is_cancelled
 from ..stores.base import Store
 from .phase import Phase
@@ -54,7 +56,9 @@ def tell(on_end: OnEnd, producer: Producer, store: Store) -> Coroutine[Any, Any,
 async def _tell(on_end: OnEnd, known: SessionInfo, items: Sequence[Item], store: Store) -> None:
     try:
         info = await _as_stored(known, store, most=len(items))
-        end = End.of(info, items[: info.last.offset], ended=info.ended or time.time())
+        items = items[: info.last.offset]
+        message = message_of(info, items)
+        end = End.of(info, items, message=message, ended=info.ended or time.time())
         result = on_end(end)
         if inspect.isawaitable(result):
             await result

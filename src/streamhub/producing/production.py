@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from ..chunks import Status
 from ..errors import HubClosed, StreamClosed, StreamHubError, describe
 from ..signals import is_cancelled
 from ..stores.base import CancelRequested, LiveEvent, Store, Synced
+from .closing import comes_of_closing
 from .ending import OnEnd, tell
 from .leases import Leases
 from .phase import Stopping
 from .producer import Producer
 from .provider_errors import as_provider_failed
 
-__all__ = ["OnCancel", "Production", "comes_of_closing"]
+__all__ = ["OnCancel", "Production"]
 
 logger = logging.getLogger("streamhub")
 
@@ -215,24 +216,3 @@ class Production:
         self._on_done(self)
         if self._on_end is not None and (telling := tell(self._on_end, self.producer, self._store)):
             self._spawn_last(telling, f"on_end of {self.producer.claim.session_id}")
-
-
-def comes_of_closing(error: BaseException) -> bool:
-    """Whether a hub that closes has caused the error: it has cancelled the task, or refused a call
-    of it, be that where the task was about to clean up."""
-    return any(isinstance(one, HubClosed | asyncio.CancelledError) for one in _causes(error))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, all that led to it, and the errors of a group."""
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        one = left.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        left += [one.__cause__, one.__context__]
-        if isinstance(one, BaseExceptionGroup):
-            left += one.exceptions

@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 from ..chunks import Cursor
 from ..errors import InvalidChunk, ProducerFenced, StoreUnavailable, StreamClosed
-from ..parts import AnyPart, is_part
-from .production import comes_of_closing
+from ..parts.coding import AnyPart, is_part
+from .closing import comes_of_closing
 from .threads import drawn_in_thread
 
 __all__ = ["Items", "Published", "Source", "check", "close_unused", "feed", "produce"]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from types import TracebackType
 
-from ..chunks import End
+from ..end import End
 from ..ends import dead, feed, taken
 from ..errors import HubClosed
 from .background import Background

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import TypeAlias, cast
 
 from .. import hub, stream, supervisor
-from ..chunks import Cursor, End, SessionInfo, Status
+from ..chunks import Cursor, SessionInfo, Status
 from ..config import HubConfig
+from ..end import End
 from ..parts import AnyPart
 from ..producing import sources
 from ..producing.ending import OnEnd

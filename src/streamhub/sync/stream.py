@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 from .. import stream
 from ..chunks import Cursor, SessionInfo, Status
 from ..errors import HubClosed, NotProducer
-from ..parts import AnyPart
+from ..parts import AnyPart, Message
 from ..producing import receiving
 from ..producing.phase import Stopping
 from ..reading import subscription
@@ -169,3 +169,7 @@ class LiveStream:
     def text(self) -> str:
         """What is stored now, joined; chunks with an event type are left out."""
         return self._call(self._stream.text)
+
+    def message(self) -> Message:
+        """The message that is stored now; see :meth:`streamhub.LiveStream.message`."""
+        return self._call(self._stream.message)

@@ -17,6 +17,7 @@ from streamhub import (
     Status,
     StoreUnsupported,
 )
+from streamhub.chunks import Item
 from streamhub.stores.base import Store
 from streamhub.stores.memory import MemoryStore
 from streamhub.stores.wrapped import WrappedStore
@@ -40,7 +41,10 @@ async def test_every_end_comes_to_every_feed_with_all_of_it(hub: Hub, session_id
             await stream.publish("é")
         end = await next_end(save)
         info = await stream.info()
-        expected = End.of(info, ["a", ("{}", "usage"), "é"], ended=end.ended)
+        items: list[Item] = ["a", ("{}", "usage"), "é"]
+        message = await stream.message()
+        assert "aé" == message.text
+        expected = End.of(info, items, message=message, ended=end.ended)
         assert [getattr(expected, name) for name in End.__struct_fields__] == [
             getattr(end, name) for name in End.__struct_fields__
         ]

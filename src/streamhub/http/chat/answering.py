@@ -13,8 +13,8 @@ import msgspec
 from starlette.requests import Request
 
 from ...errors import ChunkTooLarge, StreamHubError
-from ...formats.ui_messages import MESSAGE_EVENT
 from ...hub import Source
+from ...parts import MESSAGE_EVENT
 from ...producing import sources
 from ...stream import LiveStream
 from .questions import Question

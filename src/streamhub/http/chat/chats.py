@@ -15,9 +15,9 @@ from starlette.websockets import WebSocket
 
 from ...chunks import SessionInfo, Status
 from ...errors import HubClosed, SessionNotFound, StoreUnsupported, StreamHubError
-from ...formats.ui_messages import message_id_of
 from ...hub import Hub
 from ...ids import check_session_id
+from ...parts import message_id_of
 from ...producing.ending import OnEnd
 from ...serving.disconnects import ClientGone, unless_gone
 from ...stream import LiveStream

@@ -1,4 +1,4 @@
-"""The text of a session as it is stored now, read once and not followed."""
+"""What a session holds now, read once and not followed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..errors import CursorExpired
 from ..stores.base import Store
 from .foreign_log import whole_foreign_log
 
-__all__ = ["stored_text", "whole_log"]
+__all__ = ["stored", "whole_log"]
 
 _READ_AT_ONCE = 2048
 # How often a log with holes is read again while its producer may mend it, spread over a lease.
 _ATTEMPTS = 5
 
 
-async def stored_text(
+async def stored(
     store: Store, session_id: str, info_now: Callable[[], Awaitable[SessionInfo]], *, lease: float
-) -> str:
-    """What is stored, joined; chunks with an event type are left out.
+) -> tuple[SessionInfo, list[Chunk]]:
+    """How a session stands, and all that it holds then.
 
     :param info_now: how the session stands at the moment.
     :raises CursorExpired: a part of it is not in the store any more.
@@ -33,7 +33,7 @@ async def stored_text(
         whole = whole_foreign_log if info.is_foreign else whole_log
         chunks = await whole(partial(store.read, session_id), info)
         if chunks is not None:
-            return "".join([chunk.data for chunk in chunks if chunk.event is None])
+            return info, chunks
         if before is not None and before.generation == info.generation:
             attempts += 1
             if info.status is not Status.ACTIVE or attempts == _ATTEMPTS:
