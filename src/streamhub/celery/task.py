@@ -14,8 +14,9 @@ from typing import Any, get_args
 from celery import Task, shared_task, signals
 from celery.exceptions import Ignore, Reject, Retry
 
-from ..chunks import End, SessionInfo
+from ..chunks import SessionInfo
 from ..deliveries import Delivery, FromArguments, Told, begin, facts, fail, revoke
+from ..end import End
 from ..errors import SessionNotFound
 from ..stores.base import Takeover
 from ..sync.stream import LiveStream
