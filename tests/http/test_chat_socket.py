@@ -20,10 +20,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from streamhub import Hub, Status
-from streamhub.formats.ui_messages import message_id_of
 from streamhub.http import chat_router, chat_routes
 from streamhub.http.chat import chats as chats_module
 from streamhub.http.chat import socket as socket_module
+from streamhub.parts import message_id_of
 from streamhub.testing.waiting import PATIENCE, until
 
 from .chatting import Model, question
