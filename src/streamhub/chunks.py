@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 __all__ = [
+    "PART_EVENT",
     "Chunk",
     "Cursor",
     "Item",
@@ -20,6 +21,9 @@ __all__ = [
     "right_after",
     "size_of",
 ]
+
+#: The event type of chunks that hold one part of a message each, as JSON: see ``streamhub.parts``.
+PART_EVENT = "ui"
 
 # Redis keeps both halves of an entry id in 64 unsigned bits.
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})", re.ASCII)

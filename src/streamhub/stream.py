@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -29,10 +29,11 @@ from .producing.phase import Stopping
 from .producing.production import Production
 from .producing.receiving import Inbox, Receiver
 from .producing.sources import Source, close_unused, produce
-from .reading.replay import parse_after
+from .reading.only import Only
+from .reading.replay import parse_start
 from .reading.session_view import SessionView
 from .reading.stored import stored
-from .reading.subscription import Subscription
+from .reading.subscription import PickedSubscription, Subscription
 
 __all__ = ["LiveStream", "check_buffer", "written_metadata"]
 
@@ -229,6 +230,8 @@ class LiveStream:
         self,
         *,
         after: Cursor | str | None = None,
+        last: int | None = None,
+        events: Collection[str | None] | None = None,
         batch_replay: bool = False,
         buffer: int = 256,
     ) -> Subscription:
@@ -236,6 +239,12 @@ class LiveStream:
 
         :param after: a cursor (``Cursor`` or its text), None for the start, ``"now"`` for what
             comes from now on.
+        :param last: begin with the last so many stored chunks instead, or with a few more: where a
+            part begins. A delta is preceded by the start of its part, however far back that is; a
+            row of plain chunks by its first one, unless that is over ``last`` chunks further back.
+        :param events: only chunks of these event types; None among them stands for plain text, and
+            ``"ui:text-delta"`` or ``"ui:tool-*"`` for the parts of such kinds. ``cursor`` goes on
+            with the others, too, and ``last`` does not count them. Ends and errors always come.
         :param batch_replay: join what is already stored into one chunk, or where it is more than
             ``max_pending_bytes``, into several of about that size; chunks with an event type stay
             single, in their place.
@@ -243,12 +252,24 @@ class LiveStream:
             reading the store.
         :raises InvalidCursor: ``after`` is malformed. What iteration raises: see
             :class:`Subscription`.
-        :raises ValueError: ``buffer`` is not positive.
+        :raises ValueError: ``buffer`` or ``last`` is not positive, both ``after`` and ``last`` are
+            given, or ``events`` is empty.
+        :raises TypeError: ``events`` is no collection of event types and None.
         :raises HubClosed: the hub is closed.
         """
         check_buffer(buffer)
-        start = parse_after(after)
+        only = None if events is None else Only.of(events)
+        start = parse_start(after, last, only)
         self._engine.check()
+        if only is not None:
+            return PickedSubscription(
+                self._engine.watcher,
+                self._session_id,
+                only,
+                after=start,
+                batch_replay=batch_replay,
+                buffer=buffer,
+            )
         return Subscription(
             self._engine.watcher,
             self._session_id,

@@ -138,6 +138,20 @@ async def test_the_page_on_http_serves_a_chat(web: httpx.AsyncClient) -> None:
     assert ANSWER == re.findall(r'"delta":"(.*?)"', posted.text)
 
 
+async def test_the_page_on_reading_begins_near_the_end() -> None:
+    """Its readers get the newest status, and the end of the text."""
+    names = _run("docs/reading.md")
+    stream, _ = await names["hub"].register("chat:1")
+    async with stream:
+        for n in range(30):
+            await stream.publish(f"{n}", event="status")
+            await stream.publish(f"{n} ")
+
+    assert ["29"] == [data async for data in names["statuses"]("1")]
+    assert [f"{n} " for n in range(10, 30)] == [data async for data in names["end_of_text"]("1")]
+    await names["hub"].aclose()
+
+
 @pytest.fixture
 async def inbox() -> AsyncIterator[dict[str, Any]]:
     """What the Python of the page on inboxes defines."""

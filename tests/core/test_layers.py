@@ -18,7 +18,7 @@ VALUES = {
     "metadata_json": set[str](),
     "end": {"chunks", "parts.message"},
     "parts": {"parts.coding", "parts.folding", "parts.kinds", "parts.message", "parts.ui_stream"},
-    "parts.coding": {"errors", "parts", "parts.kinds"},
+    "parts.coding": {"chunks", "errors", "parts", "parts.kinds"},
     "parts.folding": {"chunks", "parts.message", "parts.ui_stream"},
     "parts.kinds": set[str](),
     "parts.message": {"parts.partial_json"},

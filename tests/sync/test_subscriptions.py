@@ -42,6 +42,22 @@ def test_chunks_that_are_ready_come_together(hub: Hub, session_id: str) -> None:
     assert takes[-1][-1].cursor == subscription.cursor
 
 
+def test_the_last_chunks_of_a_type_come(hub: Hub, session_id: str) -> None:
+    """As to a task; the cursor goes on with those that are passed over."""
+    stream = produce(hub, session_id, "a", "b")
+    for n in range(5):
+        stream.publish(f"{n}", event="status")
+    stream.publish("c")
+    stream.close()
+    subscription = stream.subscribe(last=2, events=["status"])
+    chunks = list(subscription)
+
+    assert [("3", 6), ("4", 7)] == [(chunk.data, chunk.cursor.offset) for chunk in chunks]
+    assert "c" == joined(stream.subscribe(after=chunks[-1].cursor))
+    assert subscription.cursor is not None
+    assert 8 == subscription.cursor.offset
+
+
 def test_another_thread_ends_an_iteration(hub: Hub, session_id: str) -> None:
     """``close`` releases the thread that waits for the next chunk; it ends quietly."""
     stream = produce(hub, session_id, "a")

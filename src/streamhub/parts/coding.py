@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from ..chunks import PART_EVENT
 from ..errors import InvalidPart
 from . import kinds
 from .kinds import Data, MessageMetadata, Other, Part
@@ -22,9 +23,6 @@ __all__ = [
     "parse",
     "typed",
 ]
-
-#: The event type of chunks that hold one part each, as JSON.
-PART_EVENT = "ui"
 
 #: What may stand in such a chunk.
 AnyPart = Part | Data | Other

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..chunks import Chunk, Cursor, SessionInfo
 from ..config import HubConfig
-from .logs import PAGE, Read
+from .last import Search
+from .logs import PAGE, LogHasHole, Read
 from .page_cache import load
 
 __all__ = ["ForeignLog", "whole_foreign_log"]
@@ -39,6 +40,21 @@ class ForeignLog:
             before = Cursor(cursor.term - 1, 2**64 - 1)
         chunks = await self._load(before, 1)
         return bool(chunks) and chunks[0].cursor == cursor
+
+    async def before_last(self, search: Search, end: Cursor) -> Cursor | None:
+        chunks: list[Chunk] = []
+        at = self.start
+        # Nothing says which entries stand before one: all of them are counted.
+        while at.is_before(end):
+            page = await self._load(at, PAGE)
+            if not page:
+                raise LogHasHole
+            chunks += page
+            at = page[-1].cursor
+        if not any(map(search.take, reversed(chunks))):
+            search.end()
+        first = len(chunks) - search.taken
+        return chunks[first - 1].cursor if first else self.start
 
     async def read(self, after: Cursor, end: Cursor) -> list[Chunk] | None:
         return await self._load(after, PAGE)

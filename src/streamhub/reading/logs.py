@@ -7,9 +7,10 @@ from typing import Protocol
 
 from ..chunks import Chunk, Cursor, SessionInfo, Terms, right_after
 from ..config import HubConfig
+from .last import Search
 from .page_cache import PageCache, Spawn
 
-__all__ = ["PAGE", "CountedLog", "Log", "Read"]
+__all__ = ["PAGE", "CountedLog", "Log", "LogHasHole", "Read"]
 
 # How many entries a page has at the most, and how many times as large one is that is read ahead.
 PAGE = 512
@@ -20,6 +21,10 @@ _JOINED_PAGE = 8192
 _PAGES_PER_READER = 16
 
 Read = Callable[..., Awaitable[list[Chunk]]]
+
+
+class LogHasHole(Exception):
+    """A log that is read backwards does not have what it is to have."""
 
 
 class Log(Protocol):
@@ -37,6 +42,14 @@ class Log(Protocol):
 
     async def proves(self, cursor: Cursor) -> bool:
         """Whether a reader that comes with ``cursor`` has read a part of this log."""
+        ...
+
+    async def before_last(self, search: Search, end: Cursor) -> Cursor | None:
+        """The cursor after which what ``search`` finds begins, in a log up to ``end``; None if what
+        was read is not current any more.
+
+        :raises LogHasHole: it could not be read as far as that.
+        """
         ...
 
     async def read(self, after: Cursor, end: Cursor) -> list[Chunk] | None:
@@ -90,6 +103,27 @@ class CountedLog:
 
     async def proves(self, cursor: Cursor) -> bool:
         return self.terms.hold(cursor)
+
+    async def before_last(self, search: Search, end: Cursor) -> Cursor | None:
+        terms, start = self.terms, end.offset
+        size = self._entries(PAGE, self._page_bytes)
+        while start > 0:
+            stop = start
+            # Pages begin at the same places for all who read.
+            start = (stop - 1) // size * size
+            chunks: list[Chunk] = []
+            while len(chunks) < stop - start:
+                page = await self.read(terms.place(start + len(chunks)), end)
+                if page is None:
+                    return None
+                if not page:
+                    raise LogHasHole
+                chunks += page
+            for chunk in reversed(chunks[: stop - start]):
+                if search.take(chunk):
+                    return terms.cursor(end.offset - search.taken)
+        search.end()
+        return terms.cursor(end.offset - search.taken)
 
     async def read(self, after: Cursor, end: Cursor) -> list[Chunk] | None:
         size = self._entries(PAGE, self._page_bytes)

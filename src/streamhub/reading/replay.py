@@ -17,9 +17,12 @@ from ..errors import (
     StreamReplaced,
 )
 from ..stores.feeds import is_supervisor
+from .last import Last, Search
+from .logs import LogHasHole
+from .only import Only
 from .session_view import SessionView
 
-__all__ = ["Now", "Replay", "parse_after"]
+__all__ = ["Now", "Replay", "parse_after", "parse_start"]
 
 Now = Literal["now"]
 
@@ -43,7 +46,7 @@ class Replay:
         self,
         view: SessionView,
         *,
-        after: Cursor | Now | None,
+        after: Cursor | Now | Last | None,
         batch: bool,
         config: HubConfig,
     ) -> None:
@@ -76,6 +79,8 @@ class Replay:
             return log.start, info
         if cursor == "now":
             return info.last, info
+        if isinstance(cursor, Last):
+            return await self._begin_at_last(cursor)
         until = self._now() + self._lease
         while True:
             if not await log.proves(cursor):
@@ -140,6 +145,29 @@ class Replay:
                 await self._wait_change()
 
     # Parts.
+
+    async def _begin_at_last(self, last: Last) -> tuple[Cursor, SessionInfo]:
+        """Where its last chunks begin, in the log that the session has now.
+
+        :raises CursorExpired: the log has a hole there that nobody mends.
+        """
+        until: float | None = None
+        while True:
+            info = await self._wait_info()
+            self._generation, log = info.generation, self._view.log
+            try:
+                cursor = await log.before_last(Search(last), info.last)
+            except LogHasHole:
+                if until is None:
+                    until = self._now() + self._lease
+                    await self._wait_look(0.0)
+                elif info.status is Status.ACTIVE and self._now() < until:
+                    await self._wait_look(self._lease / _LOOKS_PER_LEASE)
+                else:
+                    raise CursorExpired(self._session_id, log.start) from None
+                continue
+            if cursor is not None:
+                return cursor, info
 
     async def _read_joined(self, position: Cursor, target: Cursor) -> list[Chunk] | None:
         """What is stored up to ``target``, joined, as far as it is one piece; None if the log
@@ -224,6 +252,21 @@ class Replay:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def parse_start(
+    after: Cursor | str | None, last: int | None, only: Only | None
+) -> Cursor | Now | Last | None:
+    """Check what ``subscribe(after=…, last=…)`` was given.
+
+    :raises InvalidCursor: ``after`` is no cursor, ``"now"`` or None.
+    :raises ValueError: ``last`` is no number of chunks, or both are given.
+    """
+    if last is None:
+        return parse_after(after)
+    if after is not None:
+        raise ValueError(f"after={str(after)!r} and last={last!r} exclude each other: give one")
+    return Last.of(last, only)
 
 
 def parse_after(after: Cursor | str | None) -> Cursor | Now | None:

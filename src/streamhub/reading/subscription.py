@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import TypeVar
 
 from ..chunks import Chunk, Cursor, SessionInfo, Status
+from .last import Last
+from .only import Only
 from .replay import Now, Replay
 from .session_view import SessionView
 from .watcher import Watcher
 
-__all__ = ["Subscription"]
+__all__ = ["PickedSubscription", "Subscription"]
 
 T = TypeVar("T")
 
@@ -50,7 +52,7 @@ class Subscription(AsyncIterator[Chunk]):
         watcher: Watcher,
         session_id: str,
         *,
-        after: Cursor | Now | None,
+        after: Cursor | Now | Last | None,
         batch_replay: bool,
         buffer: int,
     ) -> None:
@@ -260,3 +262,42 @@ class Subscription(AsyncIterator[Chunk]):
         position, info = await self._replay.begin()
         self._position = self._cursor = position
         return info
+
+
+class PickedSubscription(Subscription):
+    """A :class:`Subscription` that hands out chunks of some event types.
+
+    ``cursor`` goes on with those that are passed over, too: who resumes there misses nothing, and
+    gets nothing twice. Ends and errors are those of the session.
+    """
+
+    __slots__ = ("only",)
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        session_id: str,
+        only: Only,
+        *,
+        after: Cursor | Now | Last | None,
+        batch_replay: bool,
+        buffer: int,
+    ) -> None:
+        super().__init__(watcher, session_id, after=after, batch_replay=batch_replay, buffer=buffer)
+        #: Which these are.
+        self.only = only
+
+    async def __anext__(self) -> Chunk:
+        while not self.only.allows(chunk := await super().__anext__()):
+            pass
+        return chunk
+
+    async def take(self) -> list[Chunk]:
+        while chunks := await super().take():
+            if wanted := self.only.among(chunks):
+                return wanted
+        return []
+
+    async def take_all(self) -> list[Chunk]:
+        """Like ``take``, those that are not wanted among them: for who passes over them itself."""
+        return await super().take()

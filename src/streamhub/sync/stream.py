@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -110,13 +111,18 @@ class LiveStream:
         self,
         *,
         after: Cursor | str | None = None,
+        last: int | None = None,
+        events: Collection[str | None] | None = None,
         batch_replay: bool = False,
         buffer: int = 256,
     ) -> Subscription:
-        """Read the session: replay what is stored after ``after``, then follow live."""
+        """Read the session: replay what is stored after ``after``, or the ``last`` chunks, then
+        follow live; only chunks of the types in ``events``, if these are given."""
 
         async def subscribe() -> subscription.Subscription:
-            return self._stream.subscribe(after=after, batch_replay=batch_replay, buffer=buffer)
+            return self._stream.subscribe(
+                after=after, last=last, events=events, batch_replay=batch_replay, buffer=buffer
+            )
 
         return Subscription(self._background, self._call(subscribe))
 

@@ -27,6 +27,8 @@ class Subscription(Iterator[Chunk]):
         self._followed = followed
         self._ready: deque[Chunk] = deque()
         self._cursor = followed.cursor
+        #: Where ``followed`` stood when all that it took was in ``_ready``.
+        self._reached: Cursor | None = None
         self._closed = False
 
     @property
@@ -35,9 +37,11 @@ class Subscription(Iterator[Chunk]):
 
         None until the session was found, unless it started at a cursor.
         """
-        if self._cursor is None and not self._ready:
-            return self._followed.cursor
-        return self._cursor
+        # In this order: what came in between is in ``_ready`` by the time that this is known.
+        reached = self._reached
+        if self._ready:
+            return self._cursor
+        return reached or self._cursor or self._followed.cursor
 
     @property
     def status(self) -> Status:
@@ -99,4 +103,5 @@ class Subscription(Iterator[Chunk]):
         """Fetch all that is ready, at least one chunk; False at the end."""
         # Kept here rather than returned: whose wait is interrupted finds them next time.
         self._ready += await self._followed.take()
+        self._reached = self._followed.cursor
         return bool(self._ready)

@@ -41,6 +41,23 @@ async def test_a_go_session_is_read_live_to_its_end(
     assert ("a b c d ", Status.FINISHED) == (await stream.text(), (await stream.info()).status)
 
 
+async def test_the_last_entries_of_a_go_session_are_counted(
+    hub: Hub, go: GoSession, session_id: str
+) -> None:
+    """Its cursors come from a clock: so many entries from the end, then what is live."""
+    await go.register()
+    ids = await go.publish(*"abcdef")
+    stream = await found(hub, session_id)
+    some, all_of_it = stream.subscribe(last=2, events=[None]), stream.subscribe(last=7)
+    assert go.generation == (await some.open()).generation
+    assert ids[3] == str(some.cursor)
+    await go.publish("g")
+    await go.close()
+
+    assert ["e", "f", "g"] == [chunk.data async for chunk in some]
+    assert [*"abcdefg"] == [chunk.data async for chunk in all_of_it]
+
+
 async def test_a_go_session_is_resumed_by_cursor(hub: Hub, go: GoSession, session_id: str) -> None:
     """A cursor is the id of the entry: reading goes on right after it, and "now" at the end."""
     await go.register()
