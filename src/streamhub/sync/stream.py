@@ -41,6 +41,11 @@ class LiveStream:
         return self._stream.session_id
 
     @property
+    def stream_id(self) -> str:
+        """What tells this stream from the others that have the session before or after it."""
+        return self._stream.stream_id
+
+    @property
     def generation(self) -> str | None:
         """The fencing token of this producer (a UUIDv7); None on a reader's handle."""
         return self._stream.generation
