@@ -65,6 +65,12 @@ class Format(Protocol):
         """
         ...
 
+    @property
+    def over(self) -> bool:
+        """Whether the response ends here, though its session may go on; False where the session's
+        end is its own."""
+        ...
+
     def begin(self, info: SessionInfo) -> bytes:
         """What comes before the first chunk; ``info`` has no metadata."""
         ...

@@ -43,6 +43,7 @@ class RunEvents:
     media_type = SSE.media_type
     heartbeat = HEARTBEAT
     explicit = True
+    over = False
 
     def __init__(self, run_id: str, modes: Collection[str] | None = None) -> None:
         self._run_id = run_id

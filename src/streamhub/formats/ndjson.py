@@ -17,6 +17,7 @@ class NDJSONFormat:
     heartbeat = b"\n"
     explicit = True
     stateless = True
+    over = False
 
     def begin(self, info: SessionInfo) -> bytes:
         return b""

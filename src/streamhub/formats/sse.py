@@ -54,6 +54,7 @@ class SSEFormat:
     heartbeat = HEARTBEAT
     explicit = True
     stateless = True
+    over = False
 
     def __init__(self, *, told: str | None = None) -> None:
         self._told = told

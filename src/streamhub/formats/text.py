@@ -16,6 +16,7 @@ class TextFormat:
     heartbeat = b""
     explicit = False
     stateless = True
+    over = False
 
     def begin(self, info: SessionInfo) -> bytes:
         return b""

@@ -20,6 +20,7 @@ from .ui_replay import replayed
 __all__ = ["UIMessages"]
 
 _DONE = b"data: [DONE]\n\n"
+_FINISH = Emitted({"type": "finish"})
 
 
 class UIMessages:
@@ -31,6 +32,9 @@ class UIMessages:
         reason, which may be the text of an exception.
     :param replay: whether the client builds the message anew: where the answer goes on in a message
         that there was before, it gets the parts of that, too.
+    :param skip: how many parts the client has already.
+    :param finishing: whether the last part is always a ``finish``, after an ``abort`` or ``error``,
+        too: there are clients that ask again until they get one.
     """
 
     name = "ui"
@@ -39,6 +43,7 @@ class UIMessages:
     # Clients take a response without a finish for a finished one.
     explicit = False
     stateless = False
+    over = False
 
     def __init__(
         self,
@@ -46,33 +51,63 @@ class UIMessages:
         message_id: str | None = None,
         error_text: Callable[[str, str], str] | None = None,
         replay: bool = False,
+        skip: int = 0,
+        finishing: bool = False,
     ) -> None:
         self._message_id = message_id
         self._replay = replay
+        self._skip = skip
+        self._finishing = finishing
         self._error_text = error_text
         self._stream = UIStream(message_id or "")
+        #: Whether the last part so far was a finish of the application's own.
+        self._finished = False
 
     def begin(self, info: SessionInfo) -> bytes:
         self._stream = UIStream(self._message_id or message_id_of(info))
         return b""
 
     def chunk(self, chunk: Chunk) -> bytes:
-        continued = self._stream.continued
-        parts = self._stream.add(chunk.data, chunk.event)
-        message = self._stream.continued
-        if message is not continued and message is not None and self._replay:
-            return _frames(_replay(message))
-        return _frames(parts)
+        return _frames(self._unseen(self.parts_of(chunk)))
 
     def reset(self, cursor: Cursor) -> None:
         return None
 
     def end(self, ending: Ending) -> bytes:
+        parts = self.last_parts(ending)
+        unseen = self._unseen(parts)
+        if self._finishing and not unseen:
+            # To who asks for more than there is.
+            unseen = [_FINISH]
+        return _frames(unseen) + _DONE
+
+    def parts_of(self, chunk: Chunk) -> list[Emitted]:
+        """What ``chunk`` adds, whether or not the client has it."""
+        continued = self._stream.continued
+        parts = self._stream.add(chunk.data, chunk.event)
+        message = self._stream.continued
+        if message is not continued and message is not None and self._replay:
+            parts = _replay(message)
+        if parts:
+            self._finished = parts[-1].value["type"] == "finish"
+        return parts
+
+    def last_parts(self, ending: Ending) -> list[Emitted]:
+        """What the end adds."""
         told = ending.error or ""
         if ending.status not in ("finished", "cancelled"):
             tell = self._error_text
             told = told_of(ending.status) if tell is None else tell(ending.status, told)
-        return _frames(self._stream.end(ending.status, told)) + _DONE
+        parts = self._stream.end(ending.status, told)
+        finished = parts[-1].value["type"] == "finish" if parts else self._finished
+        if self._finishing and not finished:
+            parts = [*parts, _FINISH]
+        return parts
+
+    def _unseen(self, parts: list[Emitted]) -> list[Emitted]:
+        seen = min(self._skip, len(parts))
+        self._skip -= seen
+        return parts[seen:]
 
 
 def _replay(message: dict[str, Any]) -> list[Emitted]:

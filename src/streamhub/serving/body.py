@@ -99,7 +99,7 @@ class Body:
             self._ended, self._stream_id = True, info.stream_id
             return b""
         begun = self._begin(info)
-        if not stored:
+        if self.over or not stored:
             return begun
         try:
             return begun + self._row(await self._take())
@@ -158,7 +158,9 @@ class Body:
                 ("http", self.format.name), lambda: Encoding(self.format)
             )
             self._encoding.users += 1
-        return self.format.begin(info)
+        begun = self.format.begin(info)
+        self.over = self.format.over
+        return begun
 
     async def _take(self) -> Sequence[Chunk]:
         """The next chunks; none once the session has ended quietly."""
@@ -187,7 +189,9 @@ class Body:
         end = _row_end(chunks)
         row, self._ready = (chunks, ()) if end == len(chunks) else (chunks[:end], chunks[end:])
         if self._encoding is None or self._joined_to is not None:
-            return b"".join([self.format.chunk(chunk) for chunk in row])
+            said = b"".join([self.format.chunk(chunk) for chunk in row])
+            self.over = self.format.over
+            return said
         return self._encoding.encode(row)
 
     def _say(self, ending: Ending) -> bytes:

@@ -29,6 +29,7 @@ from ..problems import BadRequest, Problem, not_found, nothing, problem_of, resp
 from ..single_face import UIMessageStreamResponse
 from .answering import Answer, Answering, Call
 from .questions import Question, question_of, stated_in
+from .reconnecting import Reconnecting, nothing_more, place_of
 from .runs import RUN_HEADER, chat_of, is_run_of, run_id_of
 from .socket import ChatSocket
 
@@ -129,6 +130,8 @@ class Chats:
 
     async def resume(self, request: Request) -> Response:
         chat = request.path_params["chat"]
+        if "startIndex" in request.query_params:
+            return await self._reconnected(request, chat)
 
         async def found() -> LiveStream | None:
             stream = await self._readable(request, self._session_id(chat))
@@ -144,6 +147,28 @@ class Chats:
         )
         return response
 
+    async def _reconnected(self, request: Request, name: str) -> Response:
+        chat, mark = chat_of(name)
+        try:
+            place = place_of(request)
+            assert place is not None
+            stream = await self._readable(request, self._session_id(chat))
+            if mark is not None and (stream is None or not is_run_of(stream, mark)):
+                return not_found()
+            if stream is None:
+                return nothing_more()
+            if mark is None and place == 0 and not self._replay_ended:
+                info = await stream.info()
+                if info.status not in (Status.ACTIVE, Status.LOST):
+                    return nothing_more()
+            # Who knows the answer's name has asked for it, and has what its message held before.
+            reconnecting = Reconnecting(self._error_text, replay=mark is None)
+            return await reconnecting.response(stream, run_id_of(stream, chat), place)
+        except BadRequest as error:
+            return response_of(error.problem)
+        except StreamHubError as error:
+            return problem_of(error)
+
     async def connect(self, websocket: WebSocket) -> None:
         """Serve many chats on one connection."""
         try:
@@ -155,7 +180,8 @@ class Chats:
         await ChatSocket(websocket, idle=_IDLE).run()
 
     async def stop(self, request: Request) -> Response:
-        session_id = self._session_id(request.path_params["chat"])
+        chat, mark = chat_of(request.path_params["chat"])
+        session_id = self._session_id(chat)
         try:
             self._check_origin(request)
             if not await self._is_allowed(request, session_id, "cancel"):
@@ -165,6 +191,8 @@ class Chats:
             if stream is None:
                 return not_found()
             # A page that does not know yet that a new answer has begun must not stop that.
+            if mark is not None and not is_run_of(stream, mark):
+                return nothing()
             if named is None or _is_named(await stream.info(), named):
                 await stream.cancel()
         except (ClientDisconnect, ClientGone):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 from starlette.requests import Request
@@ -38,6 +39,9 @@ async def question_of(request: Request) -> Question:
     raw = await raw_body(request)
     body = json_object(raw)
     chat = body.get("id")
+    if "id" not in body and _messages(body):
+        # As WorkflowChatTransport asks, which is told the name of its answer.
+        chat = uuid4().hex
     if not isinstance(chat, str) or not chat:
         detail = f"id must be the chat's id, some text, not {short(chat)}"
         raise BadRequest(Problem(400, "invalid_body", detail))

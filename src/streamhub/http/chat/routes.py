@@ -40,6 +40,7 @@ def chat_routes(
     ``GET {path}/{chat}/stream``  resumes it: all of it from the start; 204 when none is running
     ``POST {path}/{chat}/stop``   stops the producer, wherever it runs
     WebSocket ``{path}``          all of that for ``WebSocketChatTransport``
+    ``GET …/stream?startIndex=``  what comes after so many parts, for ``WorkflowChatTransport``
     ============================  =================================================================
 
     Of one chat one answer is written at a time: a second message meanwhile is answered with
