@@ -182,8 +182,10 @@ def test_the_demo_is_an_application_like_any_other() -> None:
 
 
 def test_importing_the_package_loads_no_extra() -> None:
-    """``import streamhub`` works, and stays light, where only the core is installed."""
-    program = "import sys, streamhub; print(*{name.partition('.')[0] for name in sys.modules})"
+    """``import streamhub`` works, and stays light, where only the core is installed; so do the
+    sources, which import no provider's client."""
+    names = "{name.partition('.')[0] for name in sys.modules}"
+    program = f"import sys, streamhub, streamhub.sources; print(*{names})"
     loaded = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout.split()

@@ -53,6 +53,7 @@ class ProviderServer:
         self.url = ""
         self._scripts: list[tuple[int, dict[str, str], tuple[str | _Step, ...]]] = []
         self._arrival = threading.Condition()
+        self._open: dict[asyncio.StreamWriter, asyncio.Task[Any]] = {}
 
     def answers(
         self, *steps: str | _Step, status: int = 200, headers: dict[str, str] | None = None
@@ -68,10 +69,23 @@ class ProviderServer:
             return self.asked[count - 1]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[writer] = task
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while await self._answer(reader, writer):
                 pass
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        del self._open[writer]
+
+    async def hang_up(self) -> None:
+        """On all that are connected."""
+        for writer in self._open:
+            writer.transport.abort()
+        while self._open:
+            await asyncio.wait([*self._open.values()])
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -99,7 +113,8 @@ class ProviderServer:
                     return False
                 if step is STALL:
                     asked.stalled.set()
-                    await hearing
+                    with suppress(ConnectionError):  # where it left something unread
+                        await hearing
                     asked.hung_up.set()
                     return False
                 data = str(step).encode()
@@ -130,10 +145,7 @@ def provider_server() -> Iterator[ProviderServer]:
 
     async def stop() -> None:
         listening.close()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await server.hang_up()
 
     try:
         yield server

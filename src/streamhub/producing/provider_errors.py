@@ -29,7 +29,8 @@ _NO_CONNECTION = re.compile(
 # As the classes of errors and the codes of providers have them, in this order.
 _WORDS: tuple[tuple[str, FailureKind], ...] = (
     ("context_?length|context_?window|string_above_max_length|request_too_large", "context_length"),
-    ("content_?filter|content_?policy|content_management|prohibited_content", "content_filter"),
+    ("content_?(filter|policy|management)|prohibited|policy_viol|bio_policy", "content_filter"),
+    ("invalid_prompt", "content_filter"),
     ("authentication|permission|unauthenticated|api_?key|unauthorized", "authentication"),
     ("rate_?limit|resource_exhausted|insufficient_quota|too_many_requests", "rate_limit"),
     ("overloaded|unavailable", "overloaded"),

@@ -3,8 +3,31 @@
 A source yields the model's text as ``str``, and all else that it says as ``streamhub.parts``::
 
     await hub.run("chat:1", sources.openai(client.chat.completions.create(…, stream=True)))
+
+Nothing of a provider is imported here: its events are told by what they hold.
 """
+
+from __future__ import annotations
 
 from .source import ProviderStream, Translator
 
-__all__ = ["ProviderStream", "Translator"]
+__all__ = ["ProviderStream", "Translator", "openai"]
+
+
+def openai(response: object) -> ProviderStream:
+    """What a chat completion or a response streams, of OpenAI's client or of another one that
+    speaks like it.
+
+    Several choices: the first is streamed. Usage is told where the request asks for it:
+    ``stream_options={"include_usage": True}``.
+
+    :param response: what the client returns, not awaited and not entered, of ``AsyncOpenAI`` or
+        ``OpenAI``: by ``chat.completions.create(stream=True)``, ``responses.create(stream=True)``
+        or ``responses.stream()``. Or a function without parameters that returns it, which is called
+        in a thread: so the request of a sync client holds nobody, and is made by who has the
+        session alone.
+    :raises TypeError: it is none of these.
+    """
+    from .openai_client import OpenAI
+
+    return ProviderStream(response, OpenAI())
