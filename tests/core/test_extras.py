@@ -32,6 +32,7 @@ except ModuleNotFoundError as missing:
         ("streamhub.http", "starlette", "http"),
         ("streamhub.testing", "pytest", "testing"),
         ("streamhub.celery", "celery", "celery"),
+        ("streamhub.taskiq", "taskiq", "taskiq"),
         ("streamhub.stores.redis", "redis", "redis"),
         ("streamhub.stores.redis", "hiredis", "redis"),
     ],

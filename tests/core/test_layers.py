@@ -52,6 +52,7 @@ OWNERS = {
     "httpx": ("http",),
     "standardwebhooks": ("http",),
     "celery": ("celery",),
+    "taskiq": ("taskiq",),
     "langgraph": ("http.langgraph",),
     "langchain_core": ("http.langgraph",),
     "typer": ("cli",),

@@ -32,17 +32,17 @@ class Script:
     def __init__(self, client: redis.asyncio.Redis, chat: str) -> None:
         self.chat = chat
         self.session_id = f"chat:{chat}"
-        self._client = client
+        self.client = client
 
     async def send(self, *words: str) -> Self:
         """Have it yield these; ``end`` ends it, ``raise`` and ``die`` do what they say."""
-        await self._client.rpush(f"script:{self.chat}", *words)
+        await self.client.rpush(f"script:{self.chat}", *words)
         return self
 
     async def wait_closed(self) -> None:
         """Wait until the generator was closed, once."""
-        await within(self._client.blpop([f"closed:{self.chat}"], timeout=PATIENCE))
+        await within(self.client.blpop([f"closed:{self.chat}"], timeout=PATIENCE))
 
     async def unread(self) -> int:
         """How many words nobody has asked for."""
-        return await self._client.llen(f"script:{self.chat}")
+        return await self.client.llen(f"script:{self.chat}")
