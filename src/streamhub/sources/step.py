@@ -126,7 +126,7 @@ class Step:
         except (ValueError, RecursionError) as error:
             facts.pop("title", None)
             said = f"the input of the call is no JSON: {error}" if call.name else str(error)
-            yield parts.ToolInputError(call.id, call.name, written, said, **facts)
+            yield parts.ToolInputError(call.id, call.name, said, input=written, **facts)
         else:
             yield parts.ToolInputAvailable(call.id, call.name, given, **facts)
 
@@ -146,7 +146,8 @@ class Step:
             facts.pop("input_encoding", None)
             yield parts.ToolInputAvailable(call.id, call.name, plain(given), **facts)
         else:
-            yield parts.ToolInputError(call.id, "", plain(given), "the tool has no name", **facts)
+            said = "the tool has no name"
+            yield parts.ToolInputError(call.id, "", said, input=plain(given), **facts)
 
     def source_url(
         self, url: object, title: object = None, metadata: dict[str, Any] | None = None
