@@ -51,6 +51,7 @@ OWNERS = {
     "openai": ("demo",),
     "httpx": ("http",),
     "standardwebhooks": ("http",),
+    "assistant_stream": ("assistant_stream",),
     "celery": ("celery",),
     "taskiq": ("taskiq",),
     "langgraph": ("http.langgraph",),
