@@ -135,8 +135,11 @@ class LiveStream:
             self._engine.check_place()
             raise
         except InvalidChunk:
-            if not is_part(chunk) or event not in (None, PART_EVENT):
+            if not is_part(chunk):
                 raise
+            if event not in (None, PART_EVENT):
+                reason = f"a part is published under the event type {PART_EVENT}, not {event!r}"
+                raise InvalidChunk(self._session_id, reason) from None
             return await self.publish(encode(chunk), event=PART_EVENT)
         if cursor is None:
             text: str = chunk  # type: ignore[assignment]

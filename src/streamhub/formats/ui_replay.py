@@ -32,7 +32,9 @@ def replayed(parts: object) -> Iterator[Part]:
             in_step = True
             yield {"type": "start-step"}
         elif kind in ("text", "reasoning"):
-            yield from _written(kind, f"{kind}-of-message-{number}", part)
+            # That of a text is not kept in a message.
+            name = part["id"] if isinstance(part.get("id"), str) else f"{kind}-of-message-{number}"
+            yield from _written(kind, name, part)
         elif kind == "dynamic-tool" or kind.startswith("tool-"):
             yield from _tool(part)
         elif kind in _THE_SAME or kind.startswith("data-"):
@@ -43,7 +45,7 @@ def _written(kind: str, name: str, part: Part) -> Iterator[Part]:
     more = _some(part, "providerMetadata")
     yield {"type": f"{kind}-start", "id": name, **more}
     yield {"type": f"{kind}-delta", "id": name, "delta": str(part.get("text", ""))}
-    yield {"type": f"{kind}-end", "id": name, **more}
+    yield {"type": f"{kind}-end", "id": name, **more, **_some(part, "citations")}
 
 
 def _tool(part: Part) -> Iterator[Part]:
@@ -65,7 +67,8 @@ def _tool(part: Part) -> Iterator[Part]:
         if isinstance(raw := part.get("rawInput"), str) and raw:
             yield {"type": "tool-input-delta", **call, "inputTextDelta": raw}
         return
-    yield {"type": "tool-input-available", **made, "input": part.get("input")}
+    given = {"input": part["input"]} if "input" in part else {}
+    yield {"type": "tool-input-available", **made, **given}
     approval = part.get("approval")
     if isinstance(approval, dict) and "id" in approval:
         yield from _approval(approval, call)

@@ -137,7 +137,7 @@ class MessageReader:
                 if known["type"] == part["type"] and known.get("id") == part["id"]:
                     known["data"] = part.get("data", _NOTHING)
                     return
-        self._parts.append(dict(part))
+        self._parts.append({**_some(part, "type", "id", "data", "transient"), **part})
 
     def _input_start(self, part: Value) -> None:
         dynamic = bool(part.get("dynamic"))

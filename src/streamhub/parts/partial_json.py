@@ -51,8 +51,8 @@ def _storable(value: Any) -> Any:
 def _completed(text: str) -> str:
     """``text`` up to where it is sure, with all closed that is open there."""
     closers: list[str] = []
-    # ``text`` up to there, and what closes it, is JSON.
-    sure, tail = 0, ""
+    # ``text`` up to there, with ``scalar`` and what closes all that is open, is JSON.
+    sure, scalar = 0, ""
     at = 0
     # What may come next: a value, the key of one, its colon, or what follows a value.
     awaited = "value"
@@ -74,16 +74,16 @@ def _completed(text: str) -> str:
             awaited, at = "colon", key.end()
             continue
         elif awaited == "value":
-            scalar, at = _scalar(text, at)
-            if not scalar:
+            found, at = _scalar(text, at)
+            if not found:
                 break
             awaited = "after"
-            sure, tail = begin, scalar + "".join(reversed(closers))
+            sure, scalar = begin, found
             continue
         else:
             break
-        sure, tail = at, "".join(reversed(closers))
-    return text[:sure] + tail
+        sure, scalar = at, ""
+    return text[:sure] + scalar + "".join(reversed(closers))
 
 
 def _scalar(text: str, at: int) -> tuple[str, int]:

@@ -4,6 +4,7 @@ insist on, and that a log need not hold."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple, get_args
 
@@ -44,6 +45,12 @@ class Emitted(NamedTuple):
     json: str | None = None
 
 
+@dataclass
+class _Calls:
+    ids: set[str] = field(default_factory=set)
+    approvals: set[str] = field(default_factory=set)
+
+
 class UIStream:
     """The parts of one message, from its beginning::
 
@@ -75,8 +82,9 @@ class UIStream:
         self._open: dict[tuple[str, str], Value] = {}
         #: The tool calls whose input is being written, by id: how each began.
         self._inputs: dict[str, Value] = {}
-        self._calls: set[str] = set()
-        self._approvals: set[str] = set()
+        #: The tool calls, and what was asked about them: of the current step, and of those before.
+        self._calls = _Calls()
+        self._calls_before = _Calls()
 
     def add(self, data: str, event: str | None) -> list[Emitted]:
         """What one chunk adds to the stream."""
@@ -133,11 +141,14 @@ class UIStream:
             return []
         self.message_id, self.continued, self._started = message["id"], message, True
         for part in message["parts"] if isinstance(message.get("parts"), list) else []:
-            if isinstance(part, dict) and isinstance(call := part.get("toolCallId"), str):
-                self._calls.add(call)
-                approval = part.get("approval")
-                if isinstance(approval, dict):
-                    self._approvals.add(str(approval.get("id")))
+            if not isinstance(part, dict):
+                continue
+            if part.get("type") == "step-start":
+                self._next_step()
+            elif isinstance(call := part.get("toolCallId"), str):
+                self._calls.ids.add(call)
+                if isinstance(approval := part.get("approval"), dict):
+                    self._calls.approvals.add(str(approval.get("id")))
         return [Emitted({"type": "start", "messageId": self.message_id})]
 
     def _delta(self, text: str) -> Iterator[Emitted]:
@@ -145,6 +156,7 @@ class UIStream:
         yield from self._start()
         if not self._in_step:
             self._in_step = True
+            self._next_step()
             yield Emitted({"type": "start-step"})
         if self._text is None:
             self._texts += 1
@@ -195,35 +207,44 @@ class UIStream:
         """What a tool is called with, or what came of it."""
         value = part.value
         if kind == "tool-approval-response":
-            if value["approvalId"] in self._approvals:
+            asked = (self._calls.approvals, self._calls_before.approvals)
+            if any(value["approvalId"] in one for one in asked):
                 yield part
             return
         call: str = value.get("toolCallId", "")
         if kind == "tool-input-start":
             self._inputs[call] = value
-            self._calls.add(call)
+            self._calls.ids.add(call)
         elif kind == "tool-input-delta":
             if call not in self._inputs:
                 return
         elif kind in ("tool-input-available", "tool-input-error"):
             self._inputs.pop(call, None)
-            self._calls.add(call)
+            self._calls.ids.add(call)
         elif kind in _OF_A_CALL:
-            if call not in self._calls:
+            known = [one for one in (self._calls, self._calls_before) if call in one.ids]
+            if not known:
                 return
             if kind == "tool-approval-request":
-                self._approvals.add(value["approvalId"])
+                known[0].approvals.add(value["approvalId"])
         yield part
+
+    def _next_step(self) -> None:
+        self._calls_before.ids |= self._calls.ids
+        self._calls_before.approvals |= self._calls.approvals
+        self._calls = _Calls()
 
     def _other(self, kind: str, part: Emitted) -> Iterator[Emitted]:
         match kind:
             case "start-step":
                 self._in_step = True
+                self._next_step()
             case "finish-step":
                 self._in_step = False
             case "reset-step":
                 self._open.clear()
                 self._inputs.clear()
+                self._calls = _Calls()
             case "message-metadata":
                 self._learn(part.value)
             case "finish":
