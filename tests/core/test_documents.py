@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -256,6 +257,21 @@ def test_no_page_installs_the_bare_name(page: Path) -> None:
     assert [] == re.findall(r"pip install \"?streamhub(?!-llm)", page.read_text())
 
 
+async def test_the_page_on_parts_makes_a_message() -> None:
+    """Reasoning, a tool call, text and usage, as a page shows them."""
+    page = _run("docs/parts.md")
+    assert await page["so_far"]("1") is None
+    await page["ask"]("1", "Weather?")
+    stream = await page["hub"].get("chat:1")
+    await stream.wait()
+    message = await page["so_far"]("1")
+    await page["hub"].aclose()
+
+    kinds = [part["type"] for part in message.parts]
+    assert ["step-start", "reasoning", "tool-look_outside", "text"] == kinds
+    assert ("It is sunny.", "stop") == (message.text, message.metadata["finishReason"])
+
+
 async def test_the_page_on_saving_saves_each_answer_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +284,7 @@ async def test_the_page_on_saving_saves_each_answer_once(
 
     def rows() -> list[tuple[str, str, str]]:
         with closing(sqlite3.connect("answers.db")) as database, suppress(sqlite3.Error):
-            return database.execute("SELECT chat, status, text FROM answers").fetchall()
+            return database.execute("SELECT chat, status, message FROM answers").fetchall()
         return []
 
     async def saved() -> bool:
@@ -277,7 +293,10 @@ async def test_the_page_on_saving_saves_each_answer_once(
     await until(saved)
     working.cancel()
     await asyncio.wait([working])
-    assert [("chat:1", "finished", "".join(ANSWER))] == rows()
+    [(chat, status, message)] = rows()
+    text = {"type": "text", "text": "".join(ANSWER), "state": "done"}
+    assert ("chat:1", "finished") == (chat, status)
+    assert [{"type": "step-start"}, text] == json.loads(message)["parts"]
     assert ["user:7"] == [end.owner for end in page["seen"]]
     assert [] == await page["try_again"]()
     await hub.aclose()
