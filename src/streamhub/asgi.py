@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import Any, Unpack
 
 from . import sync
 from .errors import HubClosed
 from .hub import Hub
 from .serving.asked import Question
+from .serving.cancelling import cancel
 from .serving.disconnects import ClientGone, Receive, unless_gone
 from .serving.faces import Face, ui_message_face
 from .serving.lifespan import lifespan
@@ -27,6 +29,7 @@ from .serving.settings import Options, Settings
 
 __all__ = [
     "BrokenOff",
+    "CancelResponse",
     "Face",
     "Reply",
     "StreamResponse",
@@ -65,6 +68,31 @@ class StreamResponse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await respond(scope, receive, send, self._stream, self._settings)
+
+
+class CancelResponse:
+    """An ASGI application that stops a session's producer, wherever it runs, and says what status
+    the session has reached: 202 while that is still to come. 404 for one that is not there.
+    """
+
+    def __init__(
+        self,
+        stream: Found | Awaitable[Found],
+        *,
+        wait: float | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """
+        :param wait: for so many seconds, for the end; given up as soon as the client goes.
+        :param reason: as for ``LiveStream.cancel``.
+        """
+        check_stream(stream)
+        self._cancel = partial(cancel, stream, wait=wait, reason=reason)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientGone):
+            reply = Reply.whole(await unless_gone(receive, self._cancel()), Settings())
+            await _send(scope, send, _Sent(), reply, reply.status_code, None)
 
 
 async def open_reply(

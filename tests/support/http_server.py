@@ -52,13 +52,18 @@ class Port:
         return number
 
     @property
+    def fileno(self) -> int:
+        """Of the listening socket, for a process that inherits it."""
+        return self._socket.fileno()
+
+    @property
     def url(self) -> str:
         return f"http://{HOST}:{self.number}"
 
     async def serve(self, source: str, *args: str, errors: Path) -> ServerProcess:
         """Start a process in which ``source`` defines the ASGI application ``app``; return when it
         serves. ``args`` are its ``sys.argv[1:]``."""
-        number = self._socket.fileno()
+        number = self.fileno
         process = await ServerProcess.start(
             f"{_LISTEN}{source}{_SERVE}", *args, str(number), errors=errors, pass_fds=[number]
         )

@@ -46,7 +46,7 @@ def test_a_thread_resumes_what_was_lost(
         stream.flush()
         production = stream._stream._production
         assert production is not None
-        hub._background.call(production.release)
+        hub.background.call(production.release)
         reader = hub.get(session_id)
         assert reader is not None
         ended = reader.wait(patience())

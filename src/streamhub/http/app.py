@@ -24,6 +24,7 @@ from ..errors import StreamHubError, StreamReplaced
 from ..formats.endings import told_of
 from ..formats.info_json import info_json
 from ..hub import Hub
+from ..serving.cancelling import answer_of
 from ..serving.disconnects import ClientGone, unless_gone
 from ..serving.queries import count_of, held_cursor, seconds_of, status_of
 from ..stream import LiveStream
@@ -162,8 +163,7 @@ class _Api:
         if stream is None:
             return not_found()
         status = await unless_gone(request.receive, stream.cancel(wait=wait, reason=reason))
-        facts = {"session_id": stream.session_id, "status": status}
-        return _json(facts, 202 if status is Status.ACTIVE else 200)
+        return response_of(answer_of(stream.session_id, status))
 
     async def send(self, request: Request) -> Response:
         refuse_from_elsewhere(request, self._origins)

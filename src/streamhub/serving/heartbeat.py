@@ -55,6 +55,8 @@ class Heartbeat:
         self._timer.cancel()
 
     def _look(self) -> None:
+        if self.task.done():
+            return
         now = self._time()
         due = self._seconds + (now if self._since is None else self._since)
         if due <= now:

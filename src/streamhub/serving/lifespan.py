@@ -14,9 +14,9 @@ from anyio import to_thread
 from .. import sync
 from ..hub import Hub, check_drain
 
-__all__ = ["at_signals", "lifespan"]
+__all__ = ["SIGNALS", "both", "lifespan"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def lifespan(
@@ -63,7 +63,7 @@ def lifespan(
                 closing.append(asyncio.create_task(_close(hub, patience)))
 
         loop = asyncio.get_running_loop()
-        with at_signals(lambda: loop.call_soon_threadsafe(close)):
+        with _at_signals(lambda: loop.call_soon_threadsafe(close)):
             try:
                 yield
             finally:
@@ -82,14 +82,14 @@ async def _close(hub: Hub | sync.Hub, drain: float) -> None:
 
 
 @contextmanager
-def at_signals(call: Callable[[], object]) -> Iterator[None]:
+def _at_signals(call: Callable[[], object]) -> Iterator[None]:
     """Call it in the handler of each signal that stops a server, before what is called then."""
     installed: list[tuple[signal.Signals, Any, Any]] = []
-    for number in _SIGNALS:
+    for number in SIGNALS:
         before = signal.getsignal(number)
         # Where nothing is called, the signal ends the process or is ignored, and so it stays.
         if callable(before):
-            handler = _both(call, before)
+            handler = both(call, before)
             try:
                 signal.signal(number, handler)
             except ValueError:
@@ -103,9 +103,11 @@ def at_signals(call: Callable[[], object]) -> Iterator[None]:
                 signal.signal(number, before)
 
 
-def _both(
+def both(
     call: Callable[[], object], before: Callable[[int, FrameType | None], Any]
 ) -> Callable[[int, FrameType | None], None]:
+    """A signal handler that does ``call``, then what was to be done ``before`` there was one."""
+
     def handle(number: int, frame: FrameType | None) -> None:
         call()
         before(number, frame)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable
 
 from ..chunks import Cursor
 from ..errors import StreamHubError
-from ..formats.sse import HEARTBEAT
+from ..formats.sse import HEARTBEAT, Event, EventParser
 from ..lookup import Lookup
 from ..stream import LiveStream
 from .answers import Answer, Answered, BadRequest, not_found
@@ -131,6 +131,11 @@ class Reply(AsyncIterator[bytes]):
         """Whether the end could not be said, so that the connection is to break off."""
         return False
 
+    @property
+    def heartbeat(self) -> bytes:
+        """What clients skip; empty where there is no such thing."""
+        return b""
+
     async def next(self) -> bytes | None:
         """The next piece, maybe an empty one; None at the end.
 
@@ -145,6 +150,17 @@ class Reply(AsyncIterator[bytes]):
 
     async def aclose(self) -> None:
         """Let go of everything. Idempotent."""
+
+    async def events(self) -> AsyncIterator[Event]:
+        """The same as Server-Sent Events, for frameworks that encode these themselves; without
+        heartbeats, which those have of their own.
+
+        Iterate over it, or over the pieces. The reply's face is to be ``sse``.
+        """
+        parser = EventParser()
+        async for piece in self:
+            for event in parser.feed(piece):
+                yield event
 
     def __aiter__(self) -> Reply:
         return self
@@ -187,6 +203,10 @@ class _Following(Reply):
     @property
     def broken(self) -> bool:
         return self._following.broken
+
+    @property
+    def heartbeat(self) -> bytes:
+        return self._format.heartbeat
 
     async def next(self) -> bytes | None:
         body = self._following

@@ -9,6 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent import futures
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, suppress
 from typing import Any, ParamSpec, TypeVar
@@ -70,16 +71,43 @@ class Background:
         """The same, also while the hub closes: for what that waits for."""
         return self._wait(function(*args, **kwargs), last=True)
 
-    def _wait(self, work: Coroutine[Any, Any, T], *, last: bool) -> T:
+    def call_while(
+        self,
+        goes_on: Callable[[], bool],
+        every: float,
+        function: Callable[P, Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T | None:
+        """The same as ``call``, for somebody who may lose interest: ``goes_on`` is asked each
+        ``every`` seconds, and where it says no, the call is cancelled and the answer None."""
+        call = self.begin(function, *args, **kwargs)
         try:
-            loop = self._started()
-            with self._lock:
-                if self._gone or (self._closed and not last):
-                    raise HubClosed
-                call = self._submit(work, loop)
+            while not futures.wait([call], every).done:
+                if not goes_on():
+                    call.cancel()
+                    return None
+            return call.result()
+        except CancelledError:
+            raise HubClosed from None
         except BaseException:
-            work.close()
+            call.cancel()
             raise
+        finally:
+            del call  # as in _wait
+
+    def begin(
+        self, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Run ``function`` in the event loop; what is returned is cancelled if the hub closes.
+
+        :raises HubClosed: the hub is closed.
+        """
+        return self._begun(function(*args, **kwargs), last=False)
+
+    def _wait(self, work: Coroutine[Any, Any, T], *, last: bool) -> T:
+        call = self._begun(work, last=last)
         try:
             return call.result()
         except CancelledError:
@@ -89,6 +117,17 @@ class Background:
             raise
         finally:
             del call  # its error's traceback would hold this frame, and this frame the error
+
+    def _begun(self, work: Coroutine[Any, Any, T], *, last: bool) -> Future[T]:
+        try:
+            loop = self._started()
+            with self._lock:
+                if self._gone or (self._closed and not last):
+                    raise HubClosed
+                return self._submit(work, loop)
+        except BaseException:
+            work.close()
+            raise
 
     def close(self, drain: float = 0.0) -> None:
         """Close the hub and end the thread. Idempotent; all who call it wait for the end.

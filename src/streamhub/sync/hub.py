@@ -71,17 +71,18 @@ class Hub:
         return opened
 
     def _set_up(self, opened: hub.Hub) -> None:
-        self._hub = opened
-        self._background = Background(opened)
-        self._call = self._background.call
+        #: For our own modules: the hub of the event loop, and what runs that.
+        self.hub = opened
+        self.background = Background(opened)
+        self._call = self.background.call
 
     def __repr__(self) -> str:
-        return repr(self._hub)
+        return repr(self.hub)
 
     @property
     def config(self) -> HubConfig:
         """The limits and times that this hub keeps."""
-        return self._hub.config
+        return self.hub.config
 
     def register(
         self,
@@ -105,7 +106,7 @@ class Hub:
         The rest is as in :meth:`streamhub.Hub.register`, with its errors.
         """
         claimed, created = self._call(
-            self._hub.register,
+            self.hub.register,
             session_id,
             _as_async(on_cancel),
             on_end=_as_async_on_end(on_end),
@@ -115,7 +116,7 @@ class Hub:
             request=request,
             same_owner=same_owner,
         )
-        return LiveStream(self._background, claimed), created
+        return LiveStream(self.background, claimed), created
 
     def run(
         self,
@@ -143,7 +144,7 @@ class Hub:
         """
         sources.check(source)
         started = self._call(
-            self._hub.run,
+            self.hub.run,
             session_id,
             self._as_async_source(source),
             on_end=_as_async_on_end(on_end),
@@ -153,7 +154,7 @@ class Hub:
             request=request,
             same_owner=same_owner,
         )
-        return LiveStream(self._background, started)
+        return LiveStream(self.background, started)
 
     def get(
         self,
@@ -168,17 +169,17 @@ class Hub:
         :param after: the cursor that the caller is going to read on from: where the store has lost
             the session, this waits for its producer to put it back, up to a lease.
         """
-        found = self._call(self._hub.get, session_id, wait=wait, after=after)
-        return None if found is None else LiveStream(self._background, found)
+        found = self._call(self.hub.get, session_id, wait=wait, after=after)
+        return None if found is None else LiveStream(self.background, found)
 
     def active(self, session_ids: Iterable[str]) -> set[str]:
         """Which of these sessions have a live producer now."""
         # What they come from may do I/O of its own: in this thread.
-        return self._call(self._hub.active, list(session_ids))
+        return self._call(self.hub.active, list(session_ids))
 
     def remove(self, session_id: str) -> bool:
         """Delete a session, whoever produces it; False if there is none."""
-        return self._call(self._hub.remove, session_id)
+        return self._call(self.hub.remove, session_id)
 
     def sessions(
         self,
@@ -188,7 +189,7 @@ class Hub:
         foreign: bool = False,
     ) -> Iterator[SessionInfo]:
         """All sessions, or those of one owner or status; see :meth:`streamhub.Hub.sessions`."""
-        infos = self._hub.sessions(owner=owner, status=status, foreign=foreign)
+        infos = self.hub.sessions(owner=owner, status=status, foreign=foreign)
         while batch := self._call(_take, infos):
             yield from batch
 
@@ -210,8 +211,8 @@ class Hub:
                 end.done()
         """
         return Ends(
-            self._background,
-            self._hub.ends(
+            self.background,
+            self.hub.ends(
                 name,
                 lease=lease,
                 lost_after=lost_after,
@@ -246,18 +247,18 @@ class Hub:
             return self._as_async_source(source)
 
         async def begin() -> supervisor.Supervisor:
-            return self._hub.supervise(
+            return self.hub.supervise(
                 ask if callable(resume) else resume,
                 on_end=_as_async_on_end(on_end),
                 owner=owner,
                 max_resumes=max_resumes,
             )
 
-        return Supervisor(self._background, self._call(begin))
+        return Supervisor(self.background, self._call(begin))
 
     def statistics(self) -> HubStatistics:
         """What the hub holds now; see :meth:`streamhub.Hub.statistics`."""
-        return self._hub.statistics()
+        return self.hub.statistics()
 
     def close(self, *, drain: float = 0.0) -> None:
         """Close the hub; see :meth:`streamhub.Hub.aclose`.
@@ -265,10 +266,10 @@ class Hub:
         Threads that wait on it or iterate raise ``HubClosed``, at once. Idempotent.
         """
         hub.check_drain(drain)
-        self._background.close(drain)
+        self.background.close(drain)
 
     def __enter__(self) -> Hub:
-        self._call(self._hub.__aenter__)
+        self._call(self.hub.__aenter__)
         return self
 
     def __exit__(
@@ -285,7 +286,7 @@ class Hub:
         function = cast("Callable[[LiveStream], object]", source)
 
         async def body(claimed: stream.LiveStream) -> None:
-            result = await in_thread(function, LiveStream(self._background, claimed))
+            result = await in_thread(function, LiveStream(self.background, claimed))
             if inspect.iscoroutine(result):
                 result.close()
                 raise TypeError(f"{source!r} returned a coroutine: hand in an async function")

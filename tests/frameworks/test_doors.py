@@ -1,0 +1,149 @@
+"""Sessions in other frameworks: the applications of docs/web-frameworks.md on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from streamhub import Hub, LiveStream
+from streamhub.testing.waiting import PATIENCE, until, within
+
+from ..http.serving import events, follow, lines
+from ..support.http_server import Port
+from .doors import DOORS, Door, Served
+
+pytestmark = pytest.mark.integrations
+
+
+class Stage:
+    """A server on a store, and a producer and a client beside it."""
+
+    def __init__(self, door: Door, hub: Hub, process: Served, client: httpx.AsyncClient) -> None:
+        self.door = door
+        self.hub = hub
+        self.process = process
+        self.client = client
+
+    async def produce(self, name: str, *tokens: str) -> LiveStream:
+        """An answer that goes on after these tokens until somebody stops it."""
+
+        async def answer(stream: LiveStream) -> None:
+            await asyncio.Event().wait()
+
+        stream = await self.hub.run(f"answer:{name}", answer)
+        for token in tokens:
+            await stream.publish(token)
+        return stream
+
+    async def nothing_is_held(self) -> None:
+        async def gone() -> bool:
+            return 0 == await self.process.followed()
+
+        await until(gone)
+
+
+@pytest.fixture
+async def stage(
+    request: pytest.FixtureRequest, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Stage]:
+    door = DOORS[request.param]
+    async with AsyncExitStack() as stack:
+        port = stack.enter_context(Port())
+        hub = await stack.enter_async_context(Hub.from_url(redis_url))
+        process = await door.start(redis_url, port.fileno, tmp_path / "stderr")
+        await stack.enter_async_context(process)
+        client = httpx.AsyncClient(base_url=port.url, timeout=PATIENCE, verify=False)
+        await stack.enter_async_context(client)
+        yield Stage(door, hub, process, client)
+        told = process.stderr
+    # Some servers log the error by which a response breaks off.
+    assert told.count("Traceback") == told.count("BrokenOff: "), told
+
+
+@pytest.mark.parametrize("stage", DOORS, indirect=True)
+async def test_a_reader_is_cut_off_and_comes_again(stage: Stage) -> None:
+    """What it has and what it gets when it comes back is all, once; who leaves is forgotten; a
+    stop is an end, after which an EventSource is told to stop asking; the next answer resets."""
+    client = stage.client
+    missing = await client.get("/answers/1/events")
+    unstoppable = await client.post("/answers/1/stop")
+    stream = await stage.produce("1", "a", "b\nc")
+    malformed = await client.get("/answers/1/events", params={"after": "x"})
+    async with follow(client, "/answers/1/events") as first:
+        one, two = await first.take(2)
+    await stage.nothing_is_held()
+    await stream.publish("d", event="tool")
+    async with follow(client, "/answers/1/events", after=two.id) as again:
+        three = await again.next()
+        stopped = await client.post("/answers/1/stop")
+        (end,) = await again.rest()
+    complete = await client.get("/answers/1/events", headers={"last-event-id": three.id})
+    await (await stage.produce("1", "e")).close()
+    anew = await client.get("/answers/1/events", headers={"last-event-id": three.id})
+
+    assert [404, 404, 400] == [one.status_code for one in (missing, unstoppable, malformed)]
+    assert "text/event-stream; charset=utf-8" == first.response.headers["content-type"]
+    assert "no-cache" in first.response.headers["cache-control"]
+    assert [("a", "message"), ("b\nc", "message"), ("d", "tool")] == [
+        (one.data, one.event) for one in (one, two, three)
+    ]
+    assert stopped.status_code in (200, 202)
+    assert ("end", "cancelled") == (end.event, json.loads(end.data)["status"])
+    assert 204 == complete.status_code
+    assert ["reset", "message", "end"] == [event.event for event in events(anew.content)]
+    await stage.nothing_is_held()
+
+
+CHOOSING = [name for name, door in DOORS.items() if door.chooses]
+
+
+@pytest.mark.parametrize("stage", CHOOSING, indirect=True)
+async def test_a_client_chooses_what_it_is_sent(stage: Stage) -> None:
+    """NDJSON and text, which breaks off where the answer has failed; problems are JSON."""
+    stream = await stage.produce("1", "a", "b")
+    await stream.publish("{}", event="tool")
+    await stream.fail("why")
+    client = stage.client
+    ndjson = await client.get("/answers/1/events", params={"format": "ndjson"})
+    text = b""
+    with pytest.raises(httpx.RemoteProtocolError):
+        async with client.stream(
+            "GET", "/answers/1/events", headers={"accept": "text/plain"}
+        ) as response:
+            async for piece in response.aiter_raw():
+                text += piece
+    problem = await client.get("/answers/1/events", params={"format": "xml"})
+    head = await client.head("/answers/1/events")
+
+    assert ["a", "b", "{}"] == [line["data"] for line in lines(ndjson.content)[:-1]]
+    assert "failed" == lines(ndjson.content)[-1]["status"]
+    assert "why" not in ndjson.text
+    assert b"ab" == text
+    assert (400, "unsupported_format") == (problem.status_code, problem.json()["code"])
+    assert head.status_code in (200, 405)
+    assert b"" == head.content
+    await stage.nothing_is_held()
+
+
+STOPPING = [name for name, door in DOORS.items() if door.stops]
+
+
+@pytest.mark.parametrize("stage", STOPPING, indirect=True)
+async def test_a_server_stops_with_an_open_response(stage: Stage) -> None:
+    """The response ends, without an end of its session, and the process with it."""
+    stream = await stage.produce("1", "a")
+    async with follow(stage.client, "/answers/1/events") as response:
+        assert "a" == (await response.next()).data
+        stage.process.stop()
+        rest = await within(response.rest())
+    assert [] == rest
+    # uvicorn hands the signal on once it has served.
+    assert await within(stage.process.wait()) in (0, -signal.SIGTERM)
+    assert not await stream.done()
