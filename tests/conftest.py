@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import redis.asyncio
 from playwright.async_api import Browser, Page
 
 from streamhub import Hub, HubConfig
+from streamhub.testing.waiting import slowness
 
 from .support import chromium
 from .support.backends import BACKENDS, EVERY_BACKEND, NewHub
@@ -62,8 +64,20 @@ class Serve(Protocol):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Tests wait more than they compute, so that two share one processor well."""
-    return min(8, 2 * (os.cpu_count() or 1))
+    """Tests wait more than they compute, so that three share one processor well."""
+    return min(12, 3 * (os.cpu_count() or 1))
+
+
+def pytest_sessionstart() -> None:
+    """Know how slow the machine is before the first test has a deadline."""
+    slowness()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was collected stays: no garbage collection has to look at it in every test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from .bundles import PACKAGES, bundle
 pytestmark = pytest.mark.slow
 
 #: Of a producer that is killed, in seconds: a test waits until it lapses.
-LEASE = 2.0
+LEASE = patience(2.0)
 BOUND = 60.0
 
 #: The model is a list in Redis: what a test pushes is what the answer says next.
@@ -279,7 +279,7 @@ async def test_g8_a_killed_producer_is_an_error(
 # In version 3 of @ai-sdk/react the hook keeps from its transport that a resumed stream is a replay,
 # and what it already shows stays in front of it.
 @pytest.mark.parametrize("site", ["ai 7"], indirect=True)
-@pytest.mark.parametrize("lease", [LEASE])
+@pytest.mark.parametrize("lease", [LEASE], ids=["short"])
 async def test_g8_a_killed_server_is_an_error_and_the_next_one_goes_on(
     chat: Chat,
     pages: Pages,

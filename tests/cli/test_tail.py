@@ -186,7 +186,7 @@ async def test_a_cancelled_stream(redis_url: str, session_id: str) -> None:
 
 async def test_a_lost_producer(redis_url: str, session_id: str) -> None:
     """A producer that goes away ends an open tail with exit code 4, and where to go on."""
-    async with Hub.from_url(redis_url, config=HubConfig(lease=0.5)) as hub:
+    async with Hub.from_url(redis_url, config=HubConfig(lease=patience(0.5))) as hub:
         stream = await produce(hub, session_id, "half")
         cursor = (await stream.info()).last
         async with start_cli("tail", session_id, "--json", url=redis_url) as process:

@@ -17,7 +17,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 
 from streamhub import Hub, HubConfig
-from streamhub.testing.waiting import bounded, until
+from streamhub.testing.waiting import bounded, patience, until
 
 from ..support.child_processes import PythonProcess
 from ..support.faulty_proxy import FaultyProxy
@@ -30,7 +30,7 @@ from .record import Record, read
 
 __all__ = ["BOUND", "LEASE", "RETRY", "Child", "Site"]
 
-LEASE = 1.0
+LEASE = patience(1.0)
 #: Within which everything on a site goes on or ends, unless it hangs.
 BOUND = 20.0
 _PACE = 0.01

@@ -229,7 +229,7 @@ async def test_g4_a_cursor_of_what_nobody_puts_back_gets_a_verdict(
 ) -> None:
     """Its producer is gone, too: in Python ``SessionNotFound``, over HTTP the same, within lease
     and five seconds. Who comes without a cursor is told at once, as ever."""
-    config = HubConfig(lease=1.0)
+    config = HubConfig(lease=patience(1.0))
     producing = stage.hub(config)
     producer = await claimed(producing, "chat")
     cursor = await producer.publish("1 ")

@@ -237,7 +237,7 @@ async def test_sentinel_takes_two_rights_more() -> None:
 
 def with_certificate(url: str, certificates: Certificates) -> str:
     return (
-        f"{url}?ssl_ca_certs={certificates.authority}"
+        f"{url}?ssl_ca_certs={certificates.authority}&socket_timeout={patience(5)}"
         f"&ssl_certfile={certificates.certificate}&ssl_keyfile={certificates.key}"
     )
 

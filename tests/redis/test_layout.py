@@ -19,7 +19,7 @@ from ..conftest import MakeHub
 from ..support.feed_use import use_feeds
 from ..support.listening import listening_to
 
-CONFIG = HubConfig(lease=0.5, retention=60.0)
+CONFIG = HubConfig(lease=patience(0.5), retention=60.0)
 BOUND = 10.0
 #: Legal ones, of every odd kind.
 ODD_IDS = [

@@ -12,7 +12,7 @@ from redis.asyncio.sentinel import Sentinel
 from streamhub import Hub, StoreAuthenticationFailed, StoreUnavailable
 from streamhub.stores.feeds import Due
 from streamhub.stores.redis import RedisStore
-from streamhub.testing.waiting import bounded
+from streamhub.testing.waiting import bounded, patience
 
 from ..support.certificates import Certificates
 from ..support.load import CONFIG, Load
@@ -222,7 +222,7 @@ async def test_passwords_and_tls_of_master_and_sentinels(certificates: Certifica
         watched = servers.enter_context(
             Watched(password="one", sentinel_password="two", certificates=certificates)
         )
-        url = f"{watched.url}&ssl_ca_certs={certificates.authority}"
+        url = f"{watched.url}&ssl_ca_certs={certificates.authority}&socket_timeout={patience(5)}"
         async with AsyncExitStack() as hubs:
             hub = await hubs.enter_async_context(Hub.from_url(url))
             stream, _ = await hub.register("chat")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from streamhub.testing.waiting import patience
+
 __all__ = ["LEASE", "PRODUCE", "SUBSCRIBE"]
 
 #: Of every producer here, in seconds: short, because tests wait until it lapses.
-LEASE = 0.5
+LEASE = patience(0.5)
 
 _PREAMBLE = f"""
 import asyncio, signal, sys, time

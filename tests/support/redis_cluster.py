@@ -20,7 +20,7 @@ from .redis_server import HOST, RedisServer, free_port, program
 
 SLOTS = 16384
 #: After which a node that is silent is taken for dead, in milliseconds.
-NODE_TIMEOUT = 1000
+NODE_TIMEOUT = round(patience(1000))
 _BOUND = 60.0
 #: Apart from those of servers, which are told of a port that is taken, and pick another.
 _BUS_PORTS = range(10_000, 20_000)
@@ -98,6 +98,7 @@ class RedisCluster:
             password=self.password,
             decode_responses=True,
             protocol=2,
+            socket_timeout=patience(),
         )
         # Answers as they came, not as the client would parse them.
         client.response_callbacks.clear()

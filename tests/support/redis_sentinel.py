@@ -11,13 +11,15 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from streamhub.testing.waiting import patience
+
 from .certificates import Certificates
 from .redis_cluster import until
 from .redis_server import HOST, RedisServer, program
 
 SERVICE = "mymaster"
 #: After which a master that is silent is taken for dead, in milliseconds.
-DOWN_AFTER = 1000
+DOWN_AFTER = round(patience(1000))
 
 
 class Sentinel(RedisServer):
@@ -133,6 +135,7 @@ class Watched:
             password=server.password,
             decode_responses=True,
             protocol=2,
+            socket_timeout=patience(),
             # One that was master a moment ago closes what was open.
             retry=Retry(NoBackoff(), 3),
             retry_on_error=[redis.ConnectionError],

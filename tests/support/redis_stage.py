@@ -9,6 +9,7 @@ from typing import Any, Self
 import redis.asyncio
 
 from streamhub import Chunk, Hub, HubConfig, LiveStream, Subscription
+from streamhub.testing.waiting import patience
 
 from .faulty_proxy import FaultyProxy
 from .redis_server import RedisServer
@@ -26,7 +27,7 @@ __all__ = [
     "taken",
 ]
 
-CONFIG = HubConfig(lease=0.5)
+CONFIG = HubConfig(lease=patience(0.5))
 #: Within which everything on a stage ends, unless it hangs.
 BOUND = 20.0
 

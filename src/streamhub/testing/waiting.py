@@ -1,8 +1,8 @@
 """Bounded waits: for an awaitable, for a condition, for a live event.
 
 What is too long depends on the machine and on what else it does. Every bound is given in seconds of
-a quiet machine, and follows the time that a reference step takes here: that is measured before the
-first wait, and again before a wait is given up, as the machine may have become slow meanwhile.
+a quiet machine, and follows the time that a reference step takes here: that is measured once, and
+again before a wait is given up, as the machine may have become slow meanwhile.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _machine = _Machine()
 
 
 def slowness() -> float:
-    """How many times longer work takes here than on a quiet machine, as far as is known; at least
-    1."""
-    return _machine.slowness
+    """How many times longer work takes here than on a quiet machine, measured now; at least 1, and
+    never less than it was."""
+    return _machine.measure()
 
 
 def patience(seconds: float = PATIENCE) -> float:
