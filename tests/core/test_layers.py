@@ -51,6 +51,7 @@ OWNERS = {
     "openai": ("demo",),
     "httpx": ("http",),
     "standardwebhooks": ("http",),
+    "a2a": ("a2a",),
     "assistant_stream": ("assistant_stream",),
     "celery": ("celery",),
     "taskiq": ("taskiq",),
