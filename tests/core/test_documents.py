@@ -109,6 +109,18 @@ async def test_the_readme_serves_a_chat(example: dict[str, Any]) -> None:
     assert ANSWER == re.findall(r"data: (?!{)(.*)\n", followed.text)
 
 
+async def test_the_page_on_agui_runs_an_agent() -> None:
+    """Its application answers with a tool call and text."""
+    names = _run("docs/ag-ui.md")
+    body = {"threadId": "t", "runId": "r", "messages": [{"id": "1", "content": "Why?"}]}
+    async with served(names["app"]) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post("/api/agent", json=body)
+    await names["hub"].aclose()
+
+    assert ANSWER == re.findall(r'"TEXT_MESSAGE_CONTENT".*"delta":"([^"]*)"', answer.text)
+    assert "RUN_FINISHED" in answer.text
+
+
 async def test_the_page_on_http_begins_and_follows(web: httpx.AsyncClient) -> None:
     """Its first two routes begin an answer and follow it to its end."""
     begun = await web.post("/answers/1", params={"prompt": "Why?"})

@@ -3,6 +3,7 @@
 try:
     from ..parts import MESSAGE_EVENT, PART_EVENT, message_id_of
     from ..serving import Face, lifespan
+    from .agui import agui_routes
     from .app import create_app
     from .authorization import Action, Authorize, UserOf, owned_by
     from .chat import Answer, chat_router, chat_routes
@@ -28,6 +29,7 @@ __all__ = [
     "StreamResponse",
     "UIMessageStreamResponse",
     "UserOf",
+    "agui_routes",
     "chat_router",
     "chat_routes",
     "create_app",

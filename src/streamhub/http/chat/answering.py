@@ -17,7 +17,6 @@ from ...hub import Source
 from ...parts import MESSAGE_EVENT
 from ...producing import sources
 from ...stream import LiveStream
-from .questions import Question
 
 __all__ = ["Answer", "Answering", "Call"]
 
@@ -39,12 +38,12 @@ class Call:
     :raises TypeError: it is no function, or takes no body.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, name: str = "answer") -> None:
         self._answer = answer
-        parameters = _parameters(answer)
+        parameters = _parameters(answer, name)
         placed = [one for one in parameters if one.kind in _BY_PLACE]
         if parameters and not any(one.kind in (*_BY_PLACE, _REST) for one in parameters):
-            raise TypeError(f"answer must take the body by its place, which {answer!r} does not")
+            raise TypeError(f"{name} must take the body by its place, which {answer!r} does not")
         self._request_second = len(placed) > 1 and _is_request(placed[1])
         rest = parameters[2:] if self._request_second else parameters[1:]
         rest = [one for one in rest if one.kind not in (_REST, inspect.Parameter.VAR_KEYWORD)]
@@ -60,10 +59,10 @@ class Call:
         return self._answer(body, **given)
 
 
-def _parameters(answer: Answer) -> list[inspect.Parameter]:
+def _parameters(answer: Answer, name: str) -> list[inspect.Parameter]:
     """None of what cannot be looked into, as of a function of a C library."""
     if not callable(answer):
-        raise TypeError(f"answer must be a function of the body, not {type(answer).__name__}")
+        raise TypeError(f"{name} must be a function of the body, not {type(answer).__name__}")
     try:
         signature = inspect.signature(answer)
     except ValueError:
@@ -71,7 +70,7 @@ def _parameters(answer: Answer) -> list[inspect.Parameter]:
     names = getattr(inspect.unwrap(answer), "__globals__", {})
     found = [_evaluated(parameter, names) for parameter in signature.parameters.values()]
     if not found:
-        raise TypeError(f"answer must take the body, and {answer!r} takes nothing")
+        raise TypeError(f"{name} must take the body, and {answer!r} takes nothing")
     return found
 
 
@@ -97,11 +96,12 @@ class Answering:
     calls ``answer``.
 
     :param make: calls the application.
+    :param message: of the assistant's, in which the answer goes on.
     """
 
-    def __init__(self, make: Callable[[], Any], question: Question) -> None:
+    def __init__(self, make: Callable[[], Any], message: dict[str, Any] | None = None) -> None:
         self._make = make
-        self._question = question
+        self._message = message
         self._made = asyncio.Event()
         self._error: Exception | None = None
         self._unheard = False
@@ -151,7 +151,7 @@ class Answering:
 
     async def _begin(self, stream: LiveStream) -> None:
         """Say which message the answer goes on in, for all who read it."""
-        message = self._question.message
+        message = self._message
         if message is None:
             return
         facts = {name: message.get(name) for name in ("id", "metadata", "parts")}

@@ -215,7 +215,7 @@ class Chats:
         waited = False
         while True:
             make = partial(self.call, question.body, question.request, given)
-            answering = Answering(make, question)
+            answering = Answering(make, question.message)
             stream = await hub.run(
                 session_id,
                 answering.produce,

@@ -17,19 +17,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import anyio
 import msgspec
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ...formats.json_text import encode
 from ...formats.sse import HEARTBEAT, EventParser
+from ..exchanges import LONGEST_DETAIL, Exchange, ask, detail_of
 from .runs import RUN_HEADER
 
 __all__ = ["ChatSocket"]
@@ -40,16 +40,9 @@ logger = logging.getLogger("streamhub")
 _LONGEST_FRAME = 16 * 1024 * 1024
 # How many requests of one socket may be under way.
 _MOST_REQUESTS = 64
-# How much of an answer that is an error is read.
-_LONGEST_ERROR = 64 * 1024
 # In seconds, how long the abort of a resume waits: a page that resumes once more drops the resume
 # before by itself, and nobody has asked it to stop anything.
 _SECOND_THOUGHTS = 1.0
-
-# What belongs to the handshake, or to the body that a frame is not.
-_NOT_OF_REQUESTS = frozenset(
-    {b"connection", b"upgrade", b"accept-encoding", b"content-length", b"content-type", b"range"}
-)
 
 
 class _Send(msgspec.Struct, tag="send", rename="camel"):
@@ -157,7 +150,9 @@ class ChatSocket:
         if len(self._requests) >= _MOST_REQUESTS:
             detail = f"at most {_MOST_REQUESTS} requests may be under way on one socket"
             return await self.say(request_id, "error", errorText=detail)
-        request = _Request(self, frame)
+        # No other one of a frame: a proxy that sets or removes headers has not seen these.
+        taken = () if "authorization" in self._websocket.headers else ("authorization",)
+        request = _Request(self, frame, taken)
         self._requests[request_id] = request
         spawn(self._answer, request, [*self._aborted.get(request.chat, ())])
         return None
@@ -171,7 +166,7 @@ class ChatSocket:
                     other.decided.set()
                 await other.stopped.wait()
             if not request.aborted:
-                await request.end(await self._asked(request))
+                await request.end(await ask(self._websocket, request))
         finally:
             request.begun.set()
             if self._requests.get(request.id) is request:
@@ -195,9 +190,8 @@ class ChatSocket:
             await request.begun.wait()
             if request.run_id is not None and not request.superseded:
                 named = encode({"activeStreamId": request.run_id})
-                path = f"/{request.chat}/stop"
-                stop = _Exchange("POST", path, named, request.authorization)
-                await self._asked(stop)
+                stop = Exchange("POST", f"/{request.chat}/stop", named, request.headers)
+                await ask(self._websocket, stop)
                 if stop.status >= 500:
                     logger.error("an answer of a chat's socket could not be stopped")
         finally:
@@ -208,55 +202,6 @@ class ChatSocket:
             if not left:
                 del self._aborted[request.chat]
 
-    async def _asked(self, request: _Exchange) -> Exception | None:
-        """Have the application answer; the error that it has raised, if it has."""
-        try:
-            await self._app()(self._scope(request), request.receive, request.send)
-        except Exception as error:
-            logger.exception("a request of a chat's socket failed")
-            return error
-        return None
-
-    def _app(self) -> ASGIApp:
-        """What answers the requests: the application whose middleware stands before the routes, or
-        where that is a part of another one, the router of that."""
-        scope = self._websocket.scope
-        app: Any = scope.get("app")
-        router: ASGIApp = scope["router"]
-        return app if getattr(app, "router", None) is router else router
-
-    def _scope(self, request: _Exchange) -> Scope:
-        scope = self._websocket.scope
-        path: str = scope["path"].rstrip("/") + request.path
-        headers = [
-            (name, value)
-            for name, value in scope["headers"]
-            if name not in _NOT_OF_REQUESTS and not name.startswith(b"sec-websocket-")
-        ]
-        given = request.authorization
-        if given is not None and "authorization" not in Headers(raw=headers):
-            # The other headers of a frame are not the request's: a proxy that sets or removes some
-            # has not seen them.
-            headers.append((b"authorization", given.encode("latin-1", "replace")))
-        if request.method == "POST":
-            headers.append((b"content-type", b"application/json"))
-            headers.append((b"content-length", b"%d" % len(request.body)))
-        left_out = ("app_root_path", "endpoint", "path_params", "route", "router", "subprotocols")
-        kept = {name: value for name, value in scope.items() if name not in left_out}
-        return {
-            **kept,
-            "type": "http",
-            "method": request.method,
-            "scheme": "https" if scope.get("scheme") == "wss" else "http",
-            "path": path,
-            "raw_path": quote(path).encode(),
-            "root_path": scope.get("app_root_path", scope.get("root_path", "")),
-            "query_string": request.query or scope.get("query_string", b""),
-            "headers": headers,
-            "extensions": {},
-            "state": {**scope.get("state", {})},
-        }
-
     async def close(self, code: int, reason: str) -> None:
         async with self._sending:
             self._open = False
@@ -264,41 +209,17 @@ class ChatSocket:
                 await self._websocket.close(code, reason)
 
 
-class _Exchange:
-    """A request of HTTP that a frame stands for, and what is answered."""
-
-    def __init__(self, method: str, path: str, body: bytes, authorization: str | None) -> None:
-        self.method, self.path, self.body = method, path, body
-        self.authorization = authorization
-        self.query = b""
-        #: Set where nobody waits for the answer any more.
-        self.gone = asyncio.Event()
-        self.status = 0
-        self._asked = False
-
-    async def receive(self) -> Message:
-        if not self._asked:
-            self._asked = True
-            return {"type": "http.request", "body": self.body, "more_body": False}
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-
-
-class _Request(_Exchange):
+class _Request(Exchange):
     """What a ``send`` or a ``resume`` asks for, and the answer as frames."""
 
-    def __init__(self, socket: ChatSocket, frame: _Send | _Resume) -> None:
+    def __init__(self, socket: ChatSocket, frame: _Send | _Resume, taken: Collection[str]) -> None:
+        """:param taken: which headers of the frame are the request's."""
         given = {name.lower(): text for name, text in frame.headers.items()}
+        known = {name: given[name] for name in taken if name in given}
         if isinstance(frame, _Send):
-            body = msgspec.json.encode(_body_of(frame))
-            super().__init__("POST", "", body, given.get("authorization"))
+            super().__init__("POST", "", msgspec.json.encode(_body_of(frame)), known)
         else:
-            path = f"/{frame.id}/stream"
-            super().__init__("GET", path, b"", given.get("authorization"))
+            super().__init__("GET", f"/{frame.id}/stream", headers=known)
             if frame.last_sequence is not None:
                 self.query = b"startIndex=%d" % (frame.last_sequence + 1)
         self.id, self.chat = frame.request_id, frame.id
@@ -315,7 +236,8 @@ class _Request(_Exchange):
         self._socket = socket
         self._parser = EventParser()
         self._text = bytearray()
-        self._sequence = 0
+        last = frame.last_sequence if isinstance(frame, _Resume) else None
+        self._sequence = 0 if last is None else last + 1
 
     async def send(self, message: Message) -> None:
         await super().send(message)
@@ -337,13 +259,13 @@ class _Request(_Exchange):
             # The server shuts down: that is no end of the answer, which is to be resumed.
             await self._socket.close(1012, "ask again")
         else:
-            detail = "" if error is not None else _detail(bytes(self._text))
+            detail = "" if error is not None else detail_of(bytes(self._text))
             detail = detail or "the request could not be answered"
             await self._say("error", errorText=detail, status=self.status or 500)
 
     async def _take(self, body: bytes) -> None:
         if self.status != 200:
-            self._text += body[: _LONGEST_ERROR - len(self._text)]
+            self._text += body[: LONGEST_DETAIL - len(self._text)]
             return
         if body == HEARTBEAT:
             # Clients pass over a second one, and proxies see that the socket is in use.
@@ -372,13 +294,3 @@ def _body_of(frame: _Send) -> dict[str, Any]:
     body = {**frame.body, "id": frame.id, "messages": frame.messages}
     more = {"trigger": frame.trigger, "messageId": frame.message_id, "metadata": frame.metadata}
     return body | {name: value for name, value in more.items() if value is not None}
-
-
-def _detail(body: bytes) -> str:
-    """What an answer that is an error says in words."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return body.decode(errors="replace")
-    said = value.get("detail") if isinstance(value, dict) else value
-    return said if isinstance(said, str) else body.decode(errors="replace")

@@ -1,0 +1,189 @@
+"""The runs of an agent over HTTP: begin one, follow it, stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from functools import partial
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from ...chunks import Status
+from ...errors import SessionNotFound, StreamHubError
+from ...formats.agui import AGUI, EventId
+from ...hub import Hub
+from ...ids import check_session_id
+from ...producing.ending import OnEnd
+from ...serving.disconnects import ClientGone
+from ...serving.faces import Face
+from ...stream import LiveStream
+from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
+from ..chat.answering import Answer, Answering, Call
+from ..late_hub import HubOf, hub_of
+from ..origins import check_origins, refuse_from_elsewhere
+from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
+from ..responses import StreamResponse
+from .asked import Asked, after_of, asked_of, lines_of, run_of
+from .socket import RunSocket
+
+__all__ = ["Runs"]
+
+_REFUSED = 1008
+# In seconds, how long a socket stays open on which nothing is asked; clients open another one.
+_IDLE = 300.0
+
+
+class Runs:
+    """See :func:`streamhub.http.agui_routes` for the parameters."""
+
+    def __init__(
+        self,
+        hub: HubOf,
+        agent: Answer,
+        *,
+        user: UserOf | None,
+        authorize: Authorize | None,
+        session_id: Callable[[str], str],
+        error_text: Callable[[str, str], str] | None,
+        origins: Collection[str],
+        on_end: OnEnd | None,
+    ) -> None:
+        self._hub_of = hub_of(hub)
+        self.call = Call(agent, "agent")
+        self._user = user
+        # Others are kept out by the claim itself, too: it leaves no moment between the two.
+        self._own_alone = authorize is None and user is not None
+        if authorize is None and user is not None:
+            authorize = owned_by(hub, user)
+        self._authorize = authorize
+        self._session_id = session_id
+        self._error_text = error_text
+        self._origins = check_origins(origins)
+        self._on_end = on_end
+
+    async def run(self, request: Request) -> Response:
+        """Begin a run and follow it; or follow it only, from where the client stands.
+
+        :raises Exception: what ``agent`` raises before it has said what to draw from.
+        """
+        try:
+            refuse_from_elsewhere(request, self._origins)
+            after = after_of(request)
+            asked = await asked_of(request)
+            session_id = self._session_id(asked.run)
+            check_session_id(session_id)
+            action: Action = "produce" if after is None else "read"
+            if not await is_allowed(self._authorize, request, session_id, action):
+                return not_found()
+            hub = self._hub_of(request)
+            if after is None:
+                begun = await self._begun(hub, request, session_id, asked)
+            else:
+                # Whoever has an event knows that there is a run: it is never begun anew.
+                begun = await hub.get(session_id, after=after.cursor) or not_found()
+            if isinstance(begun, Response):
+                return begun
+            return self._response(request, begun, asked.run, asked.thread, after)
+        except (ClientDisconnect, ClientGone):
+            return nothing()
+        except BadRequest as error:
+            return response_of(error.problem)
+        except StreamHubError as error:
+            return problem_of(error)
+
+    async def follow(self, request: Request) -> Response:
+        try:
+            run, after = run_of(request), after_of(request)
+            session_id = self._session_id(run)
+            cursor = None if after is None else after.cursor
+            # In this order: what is not there all may look for, and is somebody's a moment later.
+            stream = await self._hub_of(request).get(session_id, after=cursor)
+            allowed = await is_allowed(self._authorize, request, session_id, "read")
+            if stream is None or not allowed:
+                return not_found()
+            return self._response(request, stream, run, request.query_params.get("threadId"), after)
+        except BadRequest as error:
+            return response_of(error.problem)
+        except StreamHubError as error:
+            return problem_of(error)
+
+    async def stop(self, request: Request) -> Response:
+        session_id = self._session_id(request.path_params["run"])
+        try:
+            refuse_from_elsewhere(request, self._origins)
+            if not await is_allowed(self._authorize, request, session_id, "cancel"):
+                return not_found()
+            stream = await self._hub_of(request).get(session_id)
+            if stream is None:
+                return not_found()
+            await stream.cancel()
+        except BadRequest as error:
+            return response_of(error.problem)
+        except StreamHubError as error:
+            return problem_of(error)
+        return nothing()
+
+    async def connect(self, websocket: WebSocket) -> None:
+        try:
+            # Before any frame is: what a page reads of a socket no browser keeps from it.
+            refuse_from_elsewhere(websocket, self._origins)
+        except BadRequest:
+            await websocket.close(_REFUSED)
+            return
+        await RunSocket(websocket, idle=_IDLE).run()
+
+    async def _begun(
+        self, hub: Hub, request: Request, session_id: str, asked: Asked
+    ) -> LiveStream | Response:
+        owner = None if self._user is None else await user_of(self._user, request)
+        stream = await hub.get(session_id)
+        while True:
+            with suppress(SessionNotFound):
+                if stream is not None:
+                    info = await stream.info()
+                    if self._own_alone and info.owner != owner:
+                        return not_found()
+                    # A run that was asked for twice is one run, whether or not it has ended.
+                    if info.request == asked.key and info.status is not Status.LOST:
+                        return stream
+                    if info.status is Status.ACTIVE:
+                        return _taken(asked.run)
+            answering = Answering(partial(self.call, asked.body, request, {}))
+            stream = await hub.run(
+                session_id,
+                answering.produce,
+                owner=owner,
+                request=asked.key,
+                same_owner=self._own_alone,
+                on_end=self._on_end,
+            )
+            if stream.generation is not None:
+                await answering.made(stream)
+                return stream
+
+    def _response(
+        self,
+        request: Request,
+        stream: LiveStream,
+        run: str,
+        thread: str | None,
+        after: EventId | None,
+    ) -> Response:
+        lines = lines_of(request)
+        face = Face(
+            format=lambda asked: AGUI(
+                run, thread=thread, after=after, lines=lines, error_text=self._error_text
+            ),
+            # All of it is read, to know what is open where the client stands.
+            cursor=lambda asked: None,
+            batch=lambda asked: False,
+        )
+        shown = self._error_text is not None
+        return StreamResponse(stream, face=face, show_errors=shown)
+
+
+def _taken(run: str) -> Problem:
+    detail = f"the run {run[:80]!r} is being produced from another input"
+    return Problem(409, "busy", detail, {"retry-after": "1"})

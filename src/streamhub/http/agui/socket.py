@@ -1,0 +1,190 @@
+"""Runs over one WebSocket, as TanStack AI's ``webSocket`` speaks it.
+
+A connection of ``?offset=`` follows one run and is closed at its end. On any other one each frame
+is the input of a run, or ``{"type": "abort", "runId": …}``, which stops one; events come as
+``{"id": …, "chunk": …}``. Each is asked as the request of HTTP that it stands for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import msgspec
+from starlette.types import Message
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ...formats.json_text import encode
+from ..exchanges import LONGEST_DETAIL, Exchange, ask, detail_of
+
+__all__ = ["RunSocket"]
+
+_LONGEST_FRAME = 16 * 1024 * 1024
+_MOST_RUNS = 64
+_PING = '{"type":"ping"}'
+_NOTHING_TO_FOLLOW = 1008
+_ASK_AGAIN = 1012
+
+
+class RunSocket:
+    """One connection, until its client leaves: which stops no run.
+
+    :param idle: after how many seconds without a frame and a run it is closed.
+    """
+
+    def __init__(self, websocket: WebSocket, *, idle: float) -> None:
+        self._websocket = websocket
+        self._idle = idle
+        self._sending = asyncio.Lock()
+        self._open = True
+        self._runs: dict[str, _Run] = {}
+
+    async def run(self) -> None:
+        await self._websocket.accept()
+        async with anyio.create_task_group() as tasks:
+            try:
+                if "offset" in self._websocket.query_params:
+                    joined = _Run(self, "", "GET")
+                    self._runs[""] = joined
+                    tasks.start_soon(self._join, joined)
+                await self._read(tasks.start_soon)
+            finally:
+                self._open = False
+                for run in self._runs.values():
+                    run.gone.set()
+
+    async def send(self, text: str) -> None:
+        async with self._sending:
+            if not self._open:
+                return
+            try:
+                await self._websocket.send_text(text)
+            except (WebSocketDisconnect, RuntimeError, OSError):
+                # Gone; what reads from it notices, too.
+                self._open = False
+
+    async def close(self, code: int, reason: str) -> None:
+        async with self._sending:
+            self._open = False
+            with suppress(WebSocketDisconnect, RuntimeError, OSError):
+                await self._websocket.close(code, reason)
+
+    async def _read(self, spawn: Callable[..., Any]) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._idle):
+                    message = await self._websocket.receive()
+            except TimeoutError:
+                if self._runs:
+                    continue
+                await self.close(1000, "nothing was asked for a while")
+                return
+            if message["type"] == "websocket.disconnect":
+                return
+            data = message.get("text")
+            await self._take(message.get("bytes") or b"" if data is None else data, spawn)
+
+    async def _take(self, data: str | bytes, spawn: Callable[..., Any]) -> None:
+        if len(data) > _LONGEST_FRAME:
+            return await self._refuse(
+                "", f"a frame must be at most {_LONGEST_FRAME:,} characters long"
+            )
+        try:
+            value = msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            return await self._refuse("", f"a frame must be JSON: {error}")
+        run = value.get("runId") if isinstance(value, dict) else None
+        if not isinstance(run, str) or not run:
+            detail = "a frame must be the input of a run, or an abort, and name it as runId"
+            return await self._refuse("", detail)
+        before = self._runs.get(run)
+        if value.get("type") == "abort":
+            spawn(self._stop, run)
+            return None
+        if len(self._runs) >= _MOST_RUNS:
+            return await self._refuse(run, f"at most {_MOST_RUNS} runs may be followed on a socket")
+        if before is not None:
+            # Asked for once more: whoever reads it now reads it from its start.
+            before.gone.set()
+        body = data if isinstance(data, bytes) else data.encode(errors="replace")
+        asked = _Run(self, run, "POST", body)
+        self._runs[run] = asked
+        spawn(self._follow, asked)
+        return None
+
+    async def _follow(self, run: _Run) -> None:
+        try:
+            detail = await run.follow(self._websocket)
+            if detail is not None:
+                await self._refuse(run.name, detail)
+        finally:
+            if self._runs.get(run.name) is run:
+                del self._runs[run.name]
+
+    async def _join(self, run: _Run) -> None:
+        detail = await run.follow(self._websocket)
+        if detail is None:
+            await self.close(1000, "")
+        else:
+            await self.close(_NOTHING_TO_FOLLOW, detail[:100])
+
+    async def _stop(self, run: str) -> None:
+        # Of a run that was asked for a moment before there may be nothing yet.
+        following = self._runs.get(run)
+        if following is not None:
+            await following.begun.wait()
+        await ask(self._websocket, Exchange("POST", f"/{run}/stop"))
+
+    async def _refuse(self, run: str, detail: str) -> None:
+        tanstack = {"tanstack": {"runId": run}} if run else {}
+        more = {"metadata": tanstack} if tanstack else {}
+        event = {"type": "RUN_ERROR", "message": detail, "code": "refused", **more}
+        await self.send(encode(event).decode())
+
+
+class _Run(Exchange):
+    """A run that is followed: the lines of its answer are its frames."""
+
+    def __init__(self, socket: RunSocket, name: str, method: str, body: bytes = b"") -> None:
+        named = {"x-run-id": name} if name else {}
+        super().__init__(method, "", body, {"accept": "application/x-ndjson", **named})
+        self.name = name
+        #: Set once it is known whether there is an answer.
+        self.begun = asyncio.Event()
+        self._socket = socket
+        self._rest = b""
+        self._text = bytearray()
+        self._over = False
+
+    async def follow(self, websocket: WebSocket) -> str | None:
+        """Ask, and say what is answered; why there is no answer, if there is none."""
+        try:
+            error = await ask(websocket, self)
+        finally:
+            self.begun.set()
+        if self._over or self.gone.is_set():
+            return None
+        if error is None and self.status == 200:
+            # The server shuts down: that is no end of the run, which is to be followed elsewhere.
+            await self._socket.close(_ASK_AGAIN, "ask again")
+            return None
+        said = "" if error is not None else detail_of(bytes(self._text))
+        return said or "the request could not be answered"
+
+    async def send(self, message: Message) -> None:
+        await super().send(message)
+        if message["type"] == "http.response.start":
+            self.begun.set()
+            return
+        body: bytes = message.get("body", b"")
+        if self.status != 200:
+            self._text += body[: LONGEST_DETAIL - len(self._text)]
+            return
+        self._over = not message.get("more_body", False)
+        *lines, self._rest = (self._rest + body).split(b"\n")
+        for line in lines:
+            if not self.gone.is_set():
+                await self._socket.send(line.decode() or _PING)
