@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import NamedTuple
@@ -11,6 +12,9 @@ __all__ = ["Argument", "Call", "Command", "Script", "load_scripts"]
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
+
+_COMMENT = re.compile(rb"^ *--.*\n", re.MULTILINE)
+_DEFINITION = re.compile(rb"^local (?:function )?(\w+)", re.MULTILINE)
 
 
 class Script(NamedTuple):
@@ -39,17 +43,38 @@ class Call:
 
 
 def load_scripts(*, sharded: bool = False) -> dict[str, Script]:
-    """All operations by their name, each with the prelude in front.
+    """All operations by their name, each with what it uses of the prelude in front.
 
     :param sharded: tell live events and cancels on sharded channels.
     """
     folder = files(__package__) / "lua"
     switch = b"local sharded = true\n" if sharded else b"local sharded = false\n"
-    prelude = switch + (folder / "prelude.lua").read_bytes()
+    definitions = _definitions(switch + _code((folder / "prelude.lua").read_bytes()))
     scripts = {}
     for file in folder.iterdir():
         name, _, extension = file.name.partition(".")
         if extension == "lua" and name != "prelude":
-            text = prelude + b"\n" + file.read_bytes()
+            text = _with_used(definitions, _code(file.read_bytes()))
             scripts[name] = Script(text, sha1(text, usedforsecurity=False).hexdigest().encode())
     return scripts
+
+
+def _code(text: bytes) -> bytes:
+    """Without the lines that are comments."""
+    return _COMMENT.sub(b"", text)
+
+
+def _definitions(prelude: bytes) -> list[tuple[bytes, bytes]]:
+    """The names that the prelude gives, each with the text that does. One uses none after it."""
+    starts = [*_DEFINITION.finditer(prelude)]
+    ends = [*(one.start() for one in starts[1:]), len(prelude)]
+    return [(one[1], prelude[one.start() : end]) for one, end in zip(starts, ends, strict=True)]
+
+
+def _with_used(definitions: Sequence[tuple[bytes, bytes]], text: bytes) -> bytes:
+    """A script makes each function of the prelude anew whenever it is called: it gets no more of
+    them than it uses."""
+    for name, definition in reversed(definitions):
+        if re.search(rb"\b%s\b" % name, text):
+            text = definition + text
+    return text
