@@ -38,7 +38,7 @@ logger = logging.getLogger("streamhub")
 
 _SHARDS_OF_A_CLUSTER = 16
 _SCAN_COUNT = 500
-# Of so many sessions it is remembered when they were put into the index.
+# Of so many sessions it is remembered when they are to be put into the index again.
 _MOST_LISTED = 100_000
 # How long closing waits for what is still to be told.
 _LAST_WORDS = 1.0
@@ -66,8 +66,8 @@ class Index:
         self.at_hand = topology.single
         #: What each shard was last heard to know.
         self._known: dict[int, KnownFeeds] = {}
-        #: When each session that is produced here was last put into the index.
-        self._listed: dict[str, float] = {}
+        #: When each session that is produced here is to be put into the index again.
+        self._due: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def shard(self, session_id: str) -> int:
@@ -93,16 +93,10 @@ class Index:
         self._known[shard] = heard = known(answer)
         return heard
 
-    def entering(self, entry: Entry, *, anybodys: bool) -> Call:
-        """What puts a session into the index that is about to be claimed.
-
-        :param anybodys: it is not known whose it is.
-        """
-        known = self.known(entry.session_id)
-        feeds = tuple(known.kept_ms) if anybodys else known.suiting(entry.owner)
-        kept = max(entry.kept, known.unsaved_ms / 1000)
-        keys = self.keys(self.shard(entry.session_id))
-        return enlist(self.scripts["enlist"], keys, feeds, [entry._replace(kept=kept)])
+    def entering(self, entry: Entry, feeds: Sequence[str]) -> Call:
+        """What puts a session into the index, and on these schedules, that is about to be
+        claimed."""
+        return enlist(self.scripts["enlist"], self.shelf(entry), feeds, [entry])
 
     async def enlist(
         self,
@@ -160,23 +154,19 @@ class Index:
     def tell_ended(self, claims: Sequence[Claim]) -> None:
         """These have ended or were released: there may be something to do now."""
         for claim in claims:
-            self._listed.pop(claim.session_id, None)
+            self._due.pop(claim.session_id, None)
             if claim.feeds or self.known(claim.session_id).text:
                 self.say(self.enlist([entry_of(claim)], claim.feeds, hasten=True))
 
     def tell_alive(self, claims: Sequence[Claim]) -> None:
         """These were renewed: their entries are made again now and then."""
         now = asyncio.get_running_loop().time()
-        old = [
-            claim
-            for claim in claims
-            if now - self._listed.get(claim.session_id, -inf) > LEASES_BETWEEN * claim.lease - 1.0
-        ]
+        old = [claim for claim in claims if now >= self._due.get(claim.session_id, -inf)]
         if not old:
             return
         groups: dict[tuple[str, ...], list[Entry]] = {}
         for claim in old:
-            self._listed[claim.session_id] = now
+            self._due[claim.session_id] = now + LEASES_BETWEEN * claim.lease - 1.0
             groups.setdefault(claim.feeds, []).append(entry_of(claim))
         for feeds, entries in groups.items():
             self.say(self.enlist(entries, feeds, if_missing=True))
@@ -188,10 +178,12 @@ class Index:
 
     def claimed(self, claim: Claim, *, set_aside: bool) -> None:
         """A session was claimed, and something of it may have been set aside for the feeds."""
-        if len(self._listed) >= _MOST_LISTED:
-            self._listed = {}
-        # Once more with the first renewal, in case the shard loses its newest writes.
-        self._listed[claim.session_id] = -inf
+        if len(self._due) >= _MOST_LISTED:
+            self._due = {}
+        # Once more with the first of its regular renewals, in case the shard loses its newest
+        # writes. Another one follows the claim at once.
+        now = asyncio.get_running_loop().time()
+        self._due[claim.session_id] = now + claim.lease / 8
         if set_aside:
             self.tell_aside(claim)
 
@@ -221,7 +213,7 @@ class Index:
         """A session is about to be removed. It stays on schedules: somebody may be about to claim
         it."""
         keys = self.keys(self.shard(session_id))
-        self._listed.pop(session_id, None)
+        self._due.pop(session_id, None)
         with suppress(StreamHubError):
             await self.ask([(b"ZREM", keys.sessions, session_id)])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache, partial
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -164,36 +163,32 @@ class RedisStore(BaseStore):
         """Put the session into the index, and claim it: what the claim is answered, and the feeds
         that it was made under."""
         index, entry = self._index, claim.entry
-        # Of a session that goes on with its owner it is not known whose it is.
-        anybodys = claim.takeover != "restart" and entry.owner is None
+        while index.at_hand:
+            known = index.known(entry.session_id)
+            call = claim.call(self._scripts["claim"], self._prefix, known, index.shelf(entry))
+            [answer] = await self._claims.ask([call], patient=True)
+            if is_cross_slot(answer):
+                # Behind one address there is a cluster after all.
+                index.at_hand = False
+                break
+            self._check([answer], entry.session_id)
+            if answer[0] != b"other feeds":
+                return answer, known
+            index.learn(index.shard(entry.session_id), answer[1])
         while True:
             began = asyncio.get_running_loop().time()
             known = index.known(entry.session_id)
-            entering = index.entering(entry, anybodys=anybodys)
-            if index.at_hand:
-                call = claim.call(self._scripts["claim"], self._prefix, known, index.shelf(entry))
-                heard, answer = await self._claims.ask([entering, call], patient=True)
-                if is_cross_slot(answer):
-                    # Behind one address there is a cluster after all.
-                    index.at_hand = False
-                    continue
-            else:
-                # Where no feed is known, no claim waits for a node that is silent: with its first
-                # renewal the session is put into the index all the same.
-                needed = bool(known.text)
-                [heard], answer = await self._claims.ask([entering], patient=needed), None
-                if not needed and isinstance(heard, StoreUnavailable):
-                    heard = None
-            if heard is not None:
+            entering = index.entering(claim.listed(known), claim.feeds(known))
+            # Where no feed is known, no claim waits for a node that is silent: with its first
+            # renewal the session is put into the index all the same.
+            needed = bool(known.text)
+            [heard] = await self._claims.ask([entering], patient=needed)
+            if needed or not isinstance(heard, StoreUnavailable):
                 self._check([heard], entry.session_id)
                 if index.learn(index.shard(entry.session_id), heard) != known:
                     continue
-            if answer is None:
-                call = claim.call(self._scripts["claim"], self._prefix, known)
-                answer = await self._ask(self._claims, entry.session_id, call)
-            self._check([answer], entry.session_id)
-            if answer[0] == b"unlisted":
-                continue
+            call = claim.call(self._scripts["claim"], self._prefix, known)
+            answer = await self._ask(self._claims, entry.session_id, call)
             if asyncio.get_running_loop().time() - began > entry.lease / 2:
                 # Whoever looks after it may have been there before the claim was.
                 await self._ask(self._claims, entry.session_id, entering)
@@ -374,9 +369,7 @@ class RedisStore(BaseStore):
             moves = self._topology.moves
             self._topology.confirm_soon(self._recently)
             answer = await act()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_RECENTLY):
-                    await self._topology.confirm(self._recently)
+            await self._topology.confirm(self._recently, patience=_RECENTLY)
             if self._topology.moves == moves:
                 return answer
 

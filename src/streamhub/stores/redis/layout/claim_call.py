@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ...base import Claim, Granted, StoreTakeover
 from .answers import given, taken
-from .index import Entry, KnownFeeds, latest_ms
+from .index import Entry, KnownFeeds, keys_of_entry, stays_ms
 from .keys import IndexKeys, Keys
 from .record import ms, read_terms
 from .scripts import Call, Script
@@ -33,33 +32,43 @@ class ClaimCall(NamedTuple):
     ) -> Call:
         """The call, under the feeds that are known.
 
-        :param index: the shard that has the entry, where its keys can be used together with those
-            of the session: the script sees itself that it has the entry, and knows these feeds.
+        :param index: the shard that is to have the entry, where its keys can be used together with
+            those of the session: the script itself sees that it has, and that it knows these feeds.
         """
-        session_id, owner, lease, retention, generation = self.entry
-        keys = Keys.of(prefix, session_id)
-        aside: Sequence[str] = keys.of_stream(generation)
-        return Call(
+        entry = self.entry
+        keys = Keys.of(prefix, entry.session_id)
+        call = Call(
             script,
-            (
-                keys.meta, keys.chunks, keys.removed, keys.ends, *aside,
-                *(() if index is None else (index.feeds, index.sessions)),
-            ),
-            generation,
+            (keys.meta, keys.chunks, keys.removed, keys.ends, *keys.of_stream(entry.aside)),
+            entry.aside,
             self.takeover,
-            ms(lease),
-            ms(retention),
-            given(owner),
+            ms(entry.lease),
+            ms(entry.kept),
+            given(entry.owner),
             given(self.metadata),
             keys.live,
             given(self.request),
             "1" if self.same_owner else "",
             known.text,
             known.unsaved_ms,
-            session_id,
-            latest_ms(lease, retention),
             self.host,
-        )  # fmt: skip
+        )
+        if index is not None:
+            feeds = self.feeds(known)
+            call.keys += keys_of_entry(index, entry.owner, feeds)
+            call.arguments += (entry.session_id, len(feeds), stays_ms(self.listed(known)))
+        return call
+
+    def feeds(self, known: KnownFeeds) -> tuple[str, ...]:
+        """On whose schedules the session is put."""
+        # Of a session that goes on with its owner it is not known whose it is.
+        if self.takeover != "restart" and self.entry.owner is None:
+            return tuple(known.kept_ms)
+        return known.suiting(self.entry.owner)
+
+    def listed(self, known: KnownFeeds) -> Entry:
+        """The entry, which the index has for as long as one of the feeds keeps the end."""
+        return self.entry._replace(kept=max(self.entry.kept, known.unsaved_ms / 1000))
 
     def granted(self, answer: Any, known: KnownFeeds) -> tuple[Granted, bool]:
         """What was granted, and whether something was set aside for it."""

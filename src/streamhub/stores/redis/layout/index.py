@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from binascii import crc32
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -22,11 +23,12 @@ __all__ = [
     "KnownFeeds",
     "batches",
     "enlist",
+    "keys_of_entry",
     "known",
-    "latest_ms",
     "member_of",
     "read",
     "shard_of",
+    "stays_ms",
     "stream_of",
     "written",
 ]
@@ -66,9 +68,8 @@ class KnownFeeds(NamedTuple):
         return cls(" ".join(sorted(f"{written(name)} {kept}" for name, kept in feeds.items())))
 
     @property
-    def kept_ms(self) -> dict[str, int]:
-        words = self.text.split()
-        return {read(name): int(kept) for name, kept in zip(words[::2], words[1::2], strict=True)}
+    def kept_ms(self) -> Mapping[str, int]:
+        return _kept_ms(self.text)
 
     def suiting(self, owner: str | None) -> tuple[str, ...]:
         """Those that a session of this owner is claimed under."""
@@ -77,8 +78,21 @@ class KnownFeeds(NamedTuple):
     @property
     def unsaved_ms(self) -> int:
         """For how long an end is kept at most that one of them has not done."""
-        kept = (kept for name, kept in self.kept_ms.items() if not is_supervisor(name))
-        return max(kept, default=0)
+        return _unsaved_ms(self.text)
+
+
+# Each claim asks for these, and the text is mostly the same.
+@lru_cache(maxsize=64)
+def _kept_ms(text: str) -> Mapping[str, int]:
+    words = text.split()
+    return {read(name): int(kept) for name, kept in zip(words[::2], words[1::2], strict=True)}
+
+
+@lru_cache(maxsize=64)
+def _unsaved_ms(text: str) -> int:
+    return max(
+        (kept for name, kept in _kept_ms(text).items() if not is_supervisor(name)), default=0
+    )
 
 
 def written(feed: str) -> str:
@@ -116,11 +130,9 @@ def enlist(
     :param hasten: they are due now, and whoever watches is told.
     :param if_missing: leave what is on a schedule already as it is.
     """
-    owner = entries[0].owner
-    owned = [] if owner is None else [keys.of_owner(owner)]
     call = Call(
         script,
-        (keys.sessions, keys.feeds, *owned, *(keys.due(written(feed)) for feed in feeds)),
+        keys_of_entry(keys, entries[0].owner, feeds),
         len(feeds),
         "missing" if if_missing else "set",
         keys.news if hasten else "",
@@ -131,15 +143,16 @@ def enlist(
     return call
 
 
+def keys_of_entry(keys: IndexKeys, owner: str | None, feeds: Sequence[str]) -> list[str]:
+    """What scripts need to put a session into the index, and on the schedules of these feeds."""
+    owned = [] if owner is None else [keys.of_owner(owner)]
+    return [keys.sessions, keys.feeds, *owned, *(keys.due(written(feed)) for feed in feeds)]
+
+
 def stays_ms(entry: Entry) -> int:
     """How long the index has an entry. It is put on again before that is over as long as its
     session may live."""
     return ms((1 + LEASES_BETWEEN) * entry.lease + SLACK + entry.kept)
-
-
-def latest_ms(lease: float, kept: float) -> int:
-    """How long it must have it when its session is claimed: it was put on a moment ago."""
-    return ms(lease + kept)
 
 
 class EndState(msgspec.Struct):

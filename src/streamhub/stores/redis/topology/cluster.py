@@ -128,10 +128,11 @@ class Cluster:
         if self._confirming.ever:
             self._confirming.start(age)
 
-    async def confirm(self, age: float) -> None:
+    async def confirm(self, age: float, patience: float | None = None) -> None:
         confirming = self._confirming.start(age)
         if confirming is not None:
-            await asyncio.wait([confirming], timeout=_PATIENCE)
+            most = _PATIENCE if patience is None else min(patience, _PATIENCE)
+            await asyncio.wait([confirming], timeout=most)
 
     async def aclose(self) -> None:
         await self._confirming.aclose()

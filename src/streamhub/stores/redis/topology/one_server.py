@@ -58,10 +58,10 @@ class OneServer:
         if self._server.met_at > -inf:
             self._start_confirming(age)
 
-    async def confirm(self, age: float) -> None:
+    async def confirm(self, age: float, patience: float | None = None) -> None:
         confirming = self._start_confirming(age)
         if confirming is not None:
-            await asyncio.wait([confirming])
+            await asyncio.wait([confirming], timeout=patience)
 
     async def aclose(self) -> None:
         await self._confirming.aclose()

@@ -97,9 +97,12 @@ class Topology(Protocol):
         was done within the last ``age`` seconds. If it does not, all connections are left."""
         ...
 
-    async def confirm(self, age: float) -> None:
+    async def confirm(self, age: float, patience: float | None = None) -> None:
         """The same at once: who waited for it, and finds ``moves`` as before, has asked the server
-        that the name means."""
+        that the name means.
+
+        :param patience: wait no longer than so many seconds.
+        """
         ...
 
     async def aclose(self) -> None: ...

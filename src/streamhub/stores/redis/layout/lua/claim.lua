@@ -1,14 +1,16 @@
 -- Claim a session that is unknown, ended or lost; with the takeover 'resume' one that is lost.
 -- KEYS: meta, chunks, removed, ends; meta, chunks and ends of a stream that this claim sets aside;
---       on one server also feeds and sessions of the index
+--       on one server also those of the index, as `enlist` has them
 -- ARGV: generation, takeover, lease ms, retention ms, owner, metadata (each of these two preceded
 --       by '=' if given, else empty), live channel, request (as owner), '1' to refuse where the
 --       session has another owner, the feeds that are known, the most ms for which one of them
---       keeps ends, the session's id, the latest ms at which its entry in the index may end, host
+--       keeps ends, host; where there are keys of the index: the session's id, how many of them are
+--       schedules, ms for which the session stays in the index at least
 -- Answers: granted, epoch, terms, replaced ('' for none), owner ('=…'), created, bytes,
 --          metadata ('=…'), request ('=…'), resumes, handovers, '1' if something was set aside |
---          refused | unknown | unlisted: the index must know of it first
+--          refused | unknown | other feeds: those that are known
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[7]
+local FIRST_OF_INDEX = 8
 local gen, takeover = ARGV[1], ARGV[2]
 local lease_ms, retention_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local owner, metadata, request = ARGV[5], ARGV[6], ARGV[8]
@@ -18,12 +20,12 @@ local aside = {meta = KEYS[5], chunks = KEYS[6], ends = KEYS[7]}
 local ttl_ms = lease_ms + math.max(retention_ms, unsaved_ms)
 
 local now = now_ms()
-if KEYS[8] then
-  -- Otherwise it was asked for in vain: a feed came, or the claim comes too late.
-  local listed = tonumber(redis.call('ZSCORE', KEYS[9], ARGV[12]) or '0')
-  if known_feeds(KEYS[8]) ~= feeds or listed < now + tonumber(ARGV[13]) then
-    return {'unlisted'}
+if KEYS[FIRST_OF_INDEX] then
+  local sets, schedules, known = shelves(FIRST_OF_INDEX, tonumber(ARGV[14]))
+  if known ~= feeds then
+    return {'other feeds', known}
   end
+  enlist(now, sets, schedules, ARGV[13], gen, lease_ms, tonumber(ARGV[15]))
 end
 -- Their names are all that the record needs.
 local names = string.gsub(feeds, '(%S+) %d+', '%1')
@@ -42,8 +44,18 @@ local function is_text(value)
   return not string.find(value, '[\128-\255]')
 end
 
--- What the claim hands on. Raises where no producer could read it.
-local function granted()
+local function given(value)
+  return value and '=' .. value or ''
+end
+
+local function granted(epoch, terms, replaced, whose, created, bytes, about, asked, resumes, handovers)
+  return {'granted', int(epoch), terms, replaced, given(whose), int(created), int(bytes),
+    given(about), given(asked), int(resumes), int(handovers),
+    tostring(redis.call('EXISTS', aside.meta))}
+end
+
+-- What a claim hands on that is there already. Raises where no producer could read it.
+local function granted_again()
   local f = redis.call('HMGET', meta, 'epoch', 'terms', 'replaced', 'owner', 'created', 'bytes',
     'metadata', 'request', 'resumes', 'handovers')
   local epoch, created, bytes = number(f[1]), number(f[5]), number(f[6])
@@ -52,9 +64,8 @@ local function granted()
   then
     error('damaged record')
   end
-  return {'granted', int(epoch), f[2], f[3] or '', f[4] and '=' .. f[4] or '', int(created),
-    int(bytes), f[7] and '=' .. f[7] or '', f[8] and '=' .. f[8] or '',
-    int(number(f[9]) or 0), int(number(f[10]) or 0), tostring(redis.call('EXISTS', aside.meta))}
+  return granted(epoch, f[2], f[3] or '', f[4], created, bytes, f[7], f[8], number(f[9]) or 0,
+    number(f[10]) or 0)
 end
 
 local resumes, handed_over
@@ -65,7 +76,7 @@ if old then
   if old.gen == gen and not old.done then
     set_fields(meta, {feeds = names, unsaved = unsaved})
     extend(meta, chunks, lease_ms, ttl_ms)
-    return granted()
+    return granted_again()
   elseif not old.done and (not old.ours or old.lease and old.lease > now) then
     return {'refused'}
   end
@@ -105,8 +116,8 @@ then
   error('damaged record')
 end
 local continues = old and old.ours and takeover == 'continue' and whole(chunks, old.last)
-local kept = redis.call('HMGET', meta, 'owner', 'metadata', 'created', 'bytes',
-  'request', 'resumes', 'handovers')
+local kept = old and redis.call('HMGET', meta, 'owner', 'metadata', 'created', 'bytes',
+  'request', 'resumes', 'handovers', 'asides') or {}
 local created, bytes = number(kept[3]), number(kept[4])
 if takeover == 'continue' and not (is_text(kept[1] or '') and is_text(kept[5] or ''))
   or continues and not (bytes and created and created <= 1e14)
@@ -123,47 +134,53 @@ local last = continues and old.last or 0
 local terms = continued(continues and old.terms or '', term, last)
 probe(chunks)
 tell_claimed(live, term, last, lease_ms, gen)
-local asides = redis.call('HGET', meta, 'asides') or ''
 
+local epoch, replaced, handovers = continues and old.epoch or term, old and old.gen or '', 0
+resumes = resumes and (number(kept[6]) or 0) + 1 or 0
+if resumes > 0 then
+  handovers = (number(kept[7]) or 0) + (handed_over and 1 or 0)
+end
+local asides = ''
 if continues then
   -- An end that nobody has done is superseded by that of this claim.
   redis.call('UNLINK', own.ends)
-  redis.call('HDEL', meta, 'cancel', 'outcome', 'error', 'reason', 'ended', 'left')
-  redis.call('HSET', meta, 'epoch', int(old.epoch), 'last', int(last), 'created', int(created),
-    'bytes', int(bytes))
+  redis.call('HDEL', meta, 'cancel', 'outcome', 'error', 'reason', 'ended', 'left', 'in_vain',
+    'resumes', 'handovers', 'host', 'feeds', 'unsaved')
 else
   if old and takeover == 'restart' then
     local _
     _, asides = set_aside(old, own, aside, gen, names, unsaved_ms)
+  elseif old then
+    asides = kept[8] or ''
   end
   redis.call('UNLINK', meta, chunks, own.ends)
-  redis.call('HSET', meta, 'epoch', int(term), 'last', '0', 'bytes', '0', 'created', int(now))
-  if takeover == 'continue' then
-    for field, value in pairs({owner = kept[1], metadata = kept[2], request = kept[5]}) do
-      if value then
-        redis.call('HSET', meta, field, value)
-      end
-    end
+  created, bytes = now, 0
+end
+
+-- What each chunk needs comes first: Redis searches a small hash from its beginning.
+local fields = {'gen', gen, 'status', 'active', 'term', int(term), 'last', int(last),
+  'lease', int(now + lease_ms), 'bytes', int(bytes), 'granted', int(lease_ms), 'claim', gen,
+  'epoch', int(epoch), 'terms', terms, 'replaced', replaced, 'keep', int(retention_ms),
+  'created', int(created)}
+local function add(field, value)
+  if value then
+    fields[#fields + 1], fields[#fields + 2] = field, value
   end
+  return value
 end
-redis.call('HSET', meta, 'status', 'active', 'gen', gen, 'claim', gen, 'term', int(term),
-  'terms', terms, 'replaced', old and old.gen or '', 'keep', int(retention_ms))
-redis.call('HDEL', meta, 'in_vain')
-if resumes then
-  redis.call('HSET', meta, 'resumes', int((number(kept[6]) or 0) + 1),
-    'handovers', int((number(kept[7]) or 0) + (handed_over and 1 or 0)))
-else
-  redis.call('HDEL', meta, 'resumes', 'handovers')
+local function given_or_kept(argument, found)
+  return argument ~= '' and string.sub(argument, 2) or takeover == 'continue' and found
 end
-set_fields(meta, {asides = asides, host = ARGV[14], feeds = names, unsaved = unsaved})
-if owner ~= '' then
-  redis.call('HSET', meta, 'owner', string.sub(owner, 2))
-end
-if metadata ~= '' then
-  redis.call('HSET', meta, 'metadata', string.sub(metadata, 2))
-end
-if request ~= '' then
-  redis.call('HSET', meta, 'request', string.sub(request, 2))
-end
-extend(meta, chunks, lease_ms, ttl_ms)
-return granted()
+local whose = add('owner', given_or_kept(owner, kept[1]))
+local about = add('metadata', given_or_kept(metadata, kept[2]))
+local asked = add('request', given_or_kept(request, kept[5]))
+add('asides', asides ~= '' and asides)
+add('host', ARGV[12] ~= '' and ARGV[12])
+add('feeds', names ~= '' and names)
+add('unsaved', unsaved ~= '' and unsaved)
+add('resumes', resumes > 0 and int(resumes))
+add('handovers', resumes > 0 and int(handovers))
+redis.call('HSET', meta, unpack(fields))
+redis.call('PEXPIRE', meta, ttl_ms)
+redis.call('PEXPIRE', chunks, ttl_ms)
+return granted(epoch, terms, replaced, whose, created, bytes, about, asked, resumes, handovers)

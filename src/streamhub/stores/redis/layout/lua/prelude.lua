@@ -255,6 +255,64 @@ local function known_feeds(feeds)
   return table.concat(found, ' ')
 end
 
+-- The keys of the index from the position `first` on: all sessions, feeds; the sessions of an owner,
+-- if there is one; the schedules, of which there are `count`. Answers the sets of sessions, the
+-- schedules, and the feeds that are known.
+local function shelves(first, count)
+  local sets, schedules = {KEYS[first]}, {}
+  for i = first + 2, #KEYS do
+    local list = i <= #KEYS - count and sets or schedules
+    list[#list + 1] = KEYS[i]
+  end
+  return sets, schedules, known_feeds(KEYS[first + 1])
+end
+
+-- A few whose time is over go with each that comes: nobody has to look at their sessions.
+local DROPPED_AT_ONCE = 8
+local function drop_old(key, latest)
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(latest), 'LIMIT', 0,
+    DROPPED_AT_ONCE))
+  do
+    redis.call('ZREM', key, old)
+  end
+end
+
+-- An entry that was handed out must be told from one that was put on since.
+local function put_on(schedule, member, at, if_missing)
+  if if_missing then
+    redis.call('ZADD', schedule, 'NX', int(at), member)
+  else
+    if tonumber(redis.call('ZSCORE', schedule, member) or '') == at then
+      at = at + 1
+    end
+    redis.call('ZADD', schedule, int(at), member)
+  end
+end
+
+-- Put a session into sets of the index for as long as it `stays_ms` at least, and on schedules, where
+-- it is due in `due_ms`. `aside` is the generation that may set aside what was there, or ''.
+-- An entry of the index is put on again before its time is over as long as its session may live, so
+-- that one whose time is over is of a session that is gone. So is what is overdue on a schedule for as
+-- long: nobody reads that feed, and who comes back to it is given the whole index.
+local function enlist(now, sets, schedules, id, aside, due_ms, stays_ms, if_missing, hastened)
+  for _, key in ipairs(sets) do
+    redis.call('ZADD', key, 'GT', int(now + stays_ms), id)
+    drop_old(key, now)
+    live_for(key, stays_ms)
+  end
+  for _, key in ipairs(schedules) do
+    drop_old(key, now - math.max(stays_ms, UNREAD_MS))
+    if aside == '' or not hastened then
+      put_on(key, id, now + due_ms, if_missing)
+    end
+    if aside ~= '' then
+      -- Nothing is looked for there before the claim has had its time, unless it tells.
+      put_on(key, id .. '\n' .. aside, now + (hastened and due_ms or 2 * due_ms + 60000), if_missing)
+    end
+    live_for(key, math.max(FORGOTTEN_MS, stays_ms))
+  end
+end
+
 -- What has become of the end of a generation in one feed; nil if nothing has yet.
 local function end_state(ends, feed, gen)
   local text = redis.call('HGET', ends, feed)
