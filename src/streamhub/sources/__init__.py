@@ -9,9 +9,21 @@ Nothing of a provider is imported here: its events are told by what they hold.
 
 from __future__ import annotations
 
+from .langchain_stream import langchain
+from .langgraph_stream import langgraph
+from .mcp_tool import mcp
+from .pydantic_ai_run import pydantic_ai
 from .source import ProviderStream, Translator
 
-__all__ = ["ProviderStream", "Translator", "openai"]
+__all__ = [
+    "ProviderStream",
+    "Translator",
+    "langchain",
+    "langgraph",
+    "mcp",
+    "openai",
+    "pydantic_ai",
+]
 
 
 def openai(response: object) -> ProviderStream:

@@ -58,6 +58,11 @@ class Step:
         if isinstance(delta, str) and delta:
             yield parts.ReasoningDelta(reasoning_id, delta)
 
+    @property
+    def is_thinking(self) -> bool:
+        """Whether a thought has begun and is not complete."""
+        return bool(self._reasoning)
+
     def end_reasoning(
         self, reasoning_id: str | None = None, metadata: dict[str, Any] | None = None
     ) -> Iterator[AnyPart]:
