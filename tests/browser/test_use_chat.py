@@ -313,6 +313,73 @@ async def test_g8_a_killed_server_is_an_error_and_the_next_one_goes_on(
     assert message_id == await answered(page, "Hello, world")
 
 
+@pytest.mark.parametrize("site", ["ai 7"], indirect=True)
+@pytest.mark.parametrize("lease", [LEASE])
+async def test_what_is_saved_is_what_the_page_shows(
+    chat: Chat,
+    pages: Pages,
+    serve: Serve,
+    port: Port,
+    site: Path,
+    lease: float,
+    hub: Hub,
+    redis_url: str,
+) -> None:
+    """Byte for byte: after a reload in the middle, a server that is killed while it writes a tool's
+    input, and a continue by another process."""
+    pages.expect_errors("net::ERR_INCOMPLETE_CHUNKED_ENCODING")
+    page = await chat.open()
+    async with hub.ends(chat.name) as ends:
+        await send(page)
+        await chat.say(*BEFORE[:3], event="ui")
+        await chat.say("Let me")
+        await expect(page.locator("[data-part=text]").last).to_have_text("Let me")
+        await chat.load(page)
+        await chat.say(" see.")
+        await chat.say(*BEFORE[3:], event="ui")
+        await expect(page.locator("[data-part=tool-look]")).to_contain_text('"at":"Os"')
+        await chat.server.kill()
+        await expect(page.locator("#status")).to_have_text("error")
+        await serve(APP, redis_url, str(site), str(lease), port=port)
+        lost = await hub.get(chat.session_id)
+        assert lost is not None
+        assert Status.LOST == await lost.wait(patience(BOUND))
+        stream, created = await hub.register(chat.session_id, takeover="continue")
+        assert created
+        await page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+        await expect(page.locator("#status")).to_have_text("streaming")
+        for part in AFTER:
+            await stream.publish(part, event="ui")
+        await stream.publish("Sunny.")
+        await stream.close()
+        await expect(page.locator("[data-part=text]").last).to_have_text("Sunny.")
+        await expect(page.locator("#status")).to_have_text("ready")
+        end = await anext(ends)
+        await end.done()
+
+    shown = await page.evaluate("(chat) => JSON.parse(localStorage[chat])", chat.name)
+    assert json.dumps(end.message.to_dict()) == json.dumps(shown[-1])
+    assert ["step-start", "reasoning", "text", "tool-look", "text"] == [
+        part["type"] for part in end.message.parts
+    ]
+    assert "Let me see.Sunny." == end.message.text
+
+
+BEFORE = [
+    '{"type":"start-step"}',
+    '{"type":"reasoning-start","id":"r"}',
+    '{"type":"reasoning-delta","id":"r","delta":"They ask for…","providerMetadata":{"p":{"s":1}}}',
+    '{"type":"tool-input-start","toolCallId":"t","toolName":"look","providerExecuted":true}',
+    '{"type":"tool-input-delta","toolCallId":"t","inputTextDelta":"{\\"at\\": \\"Os"}',
+]
+AFTER = [
+    '{"type":"tool-input-delta","toolCallId":"t","inputTextDelta":"lo\\"}"}',
+    '{"type":"tool-input-available","toolCallId":"t","toolName":"look","input":{"at":"Oslo"}}',
+    '{"type":"tool-output-available","toolCallId":"t","output":{"sky":"clear"}}',
+    '{"type":"message-metadata","messageMetadata":{"usage":{"inputTokens":31}}}',
+]
+
+
 async def test_parts_of_the_application_pass_through(chat: Chat) -> None:
     """Its own UI message parts among plain text, and other event types as data parts; the same
     again after a reload."""
