@@ -21,6 +21,10 @@ from streamhub import (
     Subscription,
     parts,
 )
+from streamhub.chunks import right_after
+from streamhub.stores.base import Store
+from streamhub.stores.redis import RedisStore
+from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.waiting import until, within
 
 from ..conftest import MakeHub
@@ -200,7 +204,8 @@ async def test_the_last_chunks_are_waited_for_while_a_log_is_mended(
 ) -> None:
     """A log of which the store has lost a piece is put back by its producer, and not begun after
     the hole; one that nobody mends says so."""
-    hub = make_hub(HubConfig(lease=2.0))
+    config = HubConfig(lease=2.0)
+    hub = make_hub(config)
     stream = await produced(hub, session_id)
     await stream.publish(parts.TextStart("1"))
     for _ in range(4):
@@ -208,15 +213,34 @@ async def test_the_last_chunks_are_waited_for_while_a_log_is_mended(
     await stream.flush()
     key = f"streamhub:{{{session_id}}}:chunks"
     await redis_client.xtrim(key, maxlen=2, approximate=False)
-    elsewhere = await make_hub().get(session_id)
-    assert elsewhere is not None
-    reading = asyncio.create_task(anext(elsewhere.subscribe(last=2)))
-    await stream.publish(parts.TextDelta("1", "y"))
+    store = _Reads(RedisStore(redis_client))
+    async with Hub(store, config=config) as elsewhere:
+        reader = await elsewhere.get(session_id)
+        assert reader is not None
+        reading = asyncio.create_task(anext(reader.subscribe(last=2)))
+        await within(store.hole.wait())
+        await stream.publish(parts.TextDelta("1", "y"))
 
-    assert 1 == (await within(reading)).cursor.offset
-    await stream.close()
+        assert 1 == (await within(reading)).cursor.offset
+        await stream.close()
     await redis_client.xtrim(key, maxlen=1, approximate=False)
     late = await make_hub().get(session_id)
     assert late is not None
     with pytest.raises(CursorExpired):
         await within(anext(late.subscribe(last=2)))
+
+
+class _Reads(WrappedStore):
+    """Tells when a hole was read."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.hole = asyncio.Event()
+
+    async def read(
+        self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
+    ) -> list[Chunk]:
+        found = await super().read(session_id, after, limit, generation=generation)
+        if not right_after(found, after):
+            self.hole.set()
+        return found

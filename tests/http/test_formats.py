@@ -8,8 +8,9 @@ import pytest
 from httpx import AsyncClient
 from starlette.requests import Request
 
-from streamhub import Chunk, Cursor, Hub
+from streamhub import Chunk, Cursor, Hub, parts
 from streamhub.formats import NDJSON, SSE, TEXT, Ending, Format
+from streamhub.formats.text import SHOWN, TextFormat
 from streamhub.serving.faces import FACES, face_of
 from streamhub.serving.faces.choosing import negotiate
 
@@ -83,6 +84,80 @@ def test_text_has_the_text_alone(data: str) -> None:
     assert data.encode() == TEXT.chunk(Chunk(data, AT))
     assert b"" == TEXT.chunk(Chunk(data, AT, "tool"))
     assert b"" == TEXT.chunk(Chunk(data, AT, ""))
+
+
+def ui(part: parts.AnyPart) -> Chunk:
+    return Chunk(parts.encode(part), AT, "ui")
+
+
+def test_ndjson_has_parts_as_the_json_that_they_are() -> None:
+    """In place of a text that is JSON; kinds that are not known here, too."""
+    known = NDJSON.chunk(ui(parts.ToolInputAvailable("c", "look", {"at": "a\n\u2028"})))
+    unknown = NDJSON.chunk(Chunk('{ "type": "new",\n "x": 1.50 }', AT, "ui"))
+    call = {"type": "tool-input-available", "toolCallId": "c", "toolName": "look"}
+    at = {"cursor": "1000-3", "event": "ui"}
+
+    assert {"part": {**call, "input": {"at": "a\n\u2028"}}, **at} == json.loads(known)
+    assert b'{"part":{"type":"new","x":1.5},"cursor":"1000-3","event":"ui"}\n' == unknown
+    assert 1 == len(known.decode().splitlines())
+
+
+@pytest.mark.parametrize("data", ["", "{", "7", "[]", "{}", '{"type":7}', '{"type":"x","y":1e999}'])
+def test_what_is_no_part_is_sent_as_it_is(data: str) -> None:
+    """Nobody has seen to it that a chunk of type ``ui`` holds one."""
+    chunk = Chunk(data, AT, "ui")
+
+    assert {"data": data, "cursor": "1000-3", "event": "ui"} == json.loads(NDJSON.chunk(chunk))
+    assert b"" == TEXT.chunk(chunk)
+    assert b"" == TextFormat(SHOWN).chunk(chunk)
+
+
+TALK: list[str | parts.AnyPart] = [
+    parts.StartStep(),
+    parts.ReasoningStart("r"),
+    parts.ReasoningDelta("r", "Paris,\nI th"),
+    parts.ReasoningDelta("r", "ink"),
+    parts.ReasoningEnd("r"),
+    "Let me ",
+    parts.TextStart("t"),
+    parts.TextDelta("t", "look."),
+    parts.ToolInputStart("c", "weather"),
+    parts.ToolInputDelta("c", '{"city":'),
+    parts.ToolInputAvailable("c", "weather", {"city": "Paris"}),
+    parts.ToolApprovalRequest("a", "c"),
+    parts.ToolOutputAvailable("c", "sunny\n"),
+    parts.ToolOutputError("d", "no\nway"),
+    parts.TextDelta("t", "Sunny."),
+    parts.ReasoningDelta("r", "done"),
+    "\n",
+]
+TOOLS = """\
+[tool] weather {"city":"Paris"}
+[tool] weather waits for approval
+[tool] weather gave "sunny\\n"
+[tool] d failed: no way
+"""
+WRITTEN = {
+    (): "Let me look.Sunny.\n",
+    ("tools",): f"Let me look.\n{TOOLS}Sunny.\n",
+    ("reasoning",): (
+        "[reasoning] Paris,\n[reasoning] I think\nLet me look.Sunny.\n[reasoning] done\n\n"
+    ),
+    SHOWN: (
+        "[reasoning] Paris,\n[reasoning] I think\nLet me look.\n"
+        f"{TOOLS}Sunny.\n[reasoning] done\n\n"
+    ),
+}
+
+
+@pytest.mark.parametrize(("shown", "expected"), WRITTEN.items(), ids=map("+".join, WRITTEN))
+def test_text_has_what_is_said_in_parts(shown: tuple[str, ...], expected: str) -> None:
+    """Deltas of text as text; on request what is thought, and what tools are asked and give, each
+    on lines that say what they are."""
+    format_ = TextFormat(shown)
+    chunks = [Chunk(one, AT) if isinstance(one, str) else ui(one) for one in TALK]
+
+    assert expected == b"".join(map(format_.chunk, chunks)).decode()
 
 
 @pytest.mark.parametrize("event", ["end", "error", "reset"])
@@ -172,6 +247,12 @@ async def test_the_query_comes_before_the_header(
         ("?format=", "*/*", 400, "unsupported_format", "sse, ndjson, text"),
         ("?format=SSE", "*/*", 400, "unsupported_format", "SSE"),
         ("?batch=maybe", "*/*", 400, "invalid_parameter", "maybe"),
+        ("?events=", "*/*", 400, "invalid_parameter", "message stands for text"),
+        ("?events=a,,b", "*/*", 400, "invalid_parameter", "a,,b"),
+        ("?last=0", "*/*", 400, "invalid_parameter", "from 1 to 1000000"),
+        ("?last=x", "*/*", 400, "invalid_parameter", "x"),
+        ("?last=2&after=now", "*/*", 400, "invalid_parameter", "after and last"),
+        ("?format=text&show=all", "*/*", 400, "invalid_parameter", "reasoning, tools"),
         ("?wait=x", "*/*", 400, "invalid_parameter", "from 0 to 30"),
         ("?wait=-1", "*/*", 400, "invalid_parameter", "-1"),
         ("?wait=nan", "*/*", 400, "invalid_parameter", "nan"),

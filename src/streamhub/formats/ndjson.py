@@ -1,8 +1,11 @@
-"""A JSON object per line: chunks exactly as they were published, and at last the end."""
+"""A JSON object per line: chunks exactly as they were published, parts as the JSON that they are,
+and at last the end."""
 
 from __future__ import annotations
 
-from ..chunks import Chunk, Cursor, SessionInfo
+from ..chunks import PART_EVENT, Chunk, Cursor, SessionInfo
+from ..errors import InvalidPart
+from ..parts.coding import parse
 from .format import Ending
 from .json_text import encode
 
@@ -23,6 +26,13 @@ class NDJSONFormat:
         return b""
 
     def chunk(self, chunk: Chunk) -> bytes:
+        if chunk.event == PART_EVENT:
+            try:
+                part = parse(chunk.data)
+                return _line({"part": part, "cursor": str(chunk.cursor), "event": chunk.event})
+            except InvalidPart:
+                # It is sent as it is.
+                pass
         return _line({"data": chunk.data, "cursor": str(chunk.cursor), "event": chunk.event})
 
     def reset(self, cursor: Cursor) -> bytes:

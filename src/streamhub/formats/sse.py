@@ -23,6 +23,7 @@ __all__ = [
     "EventParser",
     "SSEFormat",
     "encode",
+    "encode_heartbeat",
     "encode_retry",
 ]
 
@@ -102,6 +103,14 @@ def encode(data: str, *, event: str | None = None, id: str | None = None) -> byt
     if "\n" in data or "\r" in data:
         data = "\ndata: ".join(_LINE_BREAK.split(data))
     return f"{head}data: {data}\n\n".encode()
+
+
+def encode_heartbeat(cursor: Cursor) -> bytes:
+    """A heartbeat with the id of a client that has got nothing since an earlier one. Clients that
+    take an id at once come back with it; others with the one of their last event, which is as good.
+    """
+    # No blank line follows, as after any heartbeat.
+    return b"id: %s\n%s" % (str(cursor).encode(), HEARTBEAT)
 
 
 def encode_retry(seconds: float) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from starlette.background import BackgroundTask
 from starlette.responses import Response
@@ -23,7 +23,9 @@ class StreamResponse(Response):
     The cursor is the request's ``Last-Event-ID`` header, else its ``?after=``, else ``after``. The
     face is ``face``, else the request's ``?format=`` (``sse``, ``ndjson`` or ``text``), else what
     its ``Accept`` header likes best, else SSE. ``?batch=true`` joins what is stored already into
-    few large chunks.
+    few large chunks. ``?events=`` asks for chunks of some event types (``message`` for text, with
+    commas between several), ``?last=`` for the newest ones, as ``events`` and ``last`` of
+    :meth:`streamhub.LiveStream.subscribe` do; a ``Last-Event-ID`` comes before ``?last=``.
 
     ``sse``
         Each chunk has its cursor as ``id`` and its event type as ``event`` (an application's own
@@ -33,11 +35,13 @@ class StreamResponse(Response):
         silence. Who asks again from the very end of an ended session gets 204, upon which a
         browser's EventSource stops; if it had got no ``end`` before, the session's status tells.
     ``ndjson``
-        A line per chunk with ``data``, ``cursor`` and ``event``, exactly as they were published.
+        A line per chunk with ``data``, ``cursor`` and ``event``, exactly as they were published; a
+        part of a message is an object, ``part``, in place of ``data``.
         The last line has ``status``, ``cursor`` and ``error``; one of status ``reset`` begins a new
         epoch. Blank lines are heartbeats.
     ``text``
-        The text alone, without chunks that have an event type. A failure breaks the response off,
+        The text alone, that of parts included, without other chunks that have an event type;
+        ``?show=tools,reasoning`` adds lines for these. A failure breaks the response off,
         so that a client such as curl sees that it is not complete.
 
     A response that closes without such an end was interrupted (as by a server that shuts down):
@@ -51,6 +55,8 @@ class StreamResponse(Response):
         for it, as ``hub.get(…, wait=5)``. The response then waits, no longer than its client does,
         and answers what goes wrong meanwhile, too. None answers 404.
     :param face: how it is sent: a name of these, or a :class:`Face` of one's own.
+    :param last: with how many of the newest chunks a client begins that does not say.
+    :param events: which event types are sent, whatever the client asks for.
     :param batch_replay: as ``?batch=true``.
     :param heartbeat: seconds of silence.
     :param retry: how many seconds an EventSource is to wait before it connects again.
@@ -71,6 +77,8 @@ class StreamResponse(Response):
         *,
         face: FaceName | Face | None = None,
         after: Cursor | str | None = None,
+        last: int | None = None,
+        events: Collection[str | None] | None = None,
         batch_replay: bool = False,
         buffer: int = 256,
         heartbeat: float = 15.0,
@@ -86,6 +94,8 @@ class StreamResponse(Response):
         self._settings = Settings(
             face=face,
             after=after,
+            last=last,
+            events=events,
             batch_replay=batch_replay,
             buffer=buffer,
             heartbeat=heartbeat,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from starlette.background import BackgroundTask
 
@@ -28,6 +28,8 @@ class SSEResponse(StreamResponse):
         stream: Found | Awaitable[Found],
         *,
         after: Cursor | str | None = None,
+        last: int | None = None,
+        events: Collection[str | None] | None = None,
         batch_replay: bool = False,
         buffer: int = 256,
         heartbeat: float = 15.0,
@@ -42,6 +44,8 @@ class SSEResponse(StreamResponse):
             stream,
             face="sse",
             after=after,
+            last=last,
+            events=events,
             batch_replay=batch_replay,
             buffer=buffer,
             heartbeat=heartbeat,

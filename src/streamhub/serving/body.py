@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from ..chunks import Chunk, Cursor, SessionInfo, Status, join
 from ..errors import (
@@ -16,7 +16,8 @@ from ..errors import (
 )
 from ..formats.endings import ending_of, told_of
 from ..formats.format import Ending, Format
-from ..reading.subscription import Subscription
+from ..reading.only import Only
+from ..reading.subscription import PickedSubscription, Subscription
 from ..stream import LiveStream
 from .answers import STORE_AWAY
 from .encode_once import Encoding
@@ -31,6 +32,8 @@ _ENDED = frozenset({Status.FINISHED, Status.FAILED, Status.CANCELLED})
 class Body:
     """Turns a subscription into the bytes of one response.
 
+    :param last: with how many of the newest chunks each epoch begins; only where ``after`` is None.
+    :param events: which event types are sent; None for all.
     :param batch: whether what is stored already is joined into large chunks.
     :param on_reset: whether a new epoch may be sent; asked when it begins.
     :param show_errors: whether the client may see why a session cannot be read to its end, which
@@ -44,6 +47,8 @@ class Body:
         format_: Format,
         *,
         after: Cursor | str | None,
+        last: int | None = None,
+        events: Collection[str | None] | None = None,
         batch: bool,
         buffer: int,
         on_reset: Callable[[], Awaitable[bool]] | None = None,
@@ -52,6 +57,10 @@ class Body:
     ) -> None:
         """:raises InvalidCursor: ``after`` is malformed."""
         self._stream = stream
+        self._last = last
+        self._events = events
+        #: Which chunks are sent, where that is not all.
+        self._only: Only | None = None
         self.format = format_
         self._batch = batch
         self._buffer = buffer
@@ -110,7 +119,8 @@ class Body:
             return begun + self.end(error)
 
     async def next(self) -> bytes:
-        """What comes next, as soon as there is something; sets ``over`` with the last of it.
+        """What comes next, as soon as there is something, which may be nothing that is sent; sets
+        ``over`` with the last of it.
 
         Safe to cancel: nothing is lost by it.
         """
@@ -141,12 +151,30 @@ class Body:
             reason = told_of(status)
         return self._say(Ending(status, self._subscription.cursor, reason))
 
+    @property
+    def passed_over(self) -> Cursor | None:
+        """Where a client stands that does not get all chunks; None for all others, and while what
+        it gets of these is not sent."""
+        behind = self._ready or self._to_join or self._replaced is not None
+        return None if self._only is None or behind else self._subscription.cursor
+
     async def aclose(self) -> None:
         self._forget()
         await self._subscription.aclose()
 
     def _subscribe(self, after: Cursor | str | None) -> Subscription:
-        return self._stream.subscribe(after=after, buffer=self._buffer)
+        subscription = self._stream.subscribe(
+            after=after,
+            last=self._last if after is None else None,
+            events=self._events,
+            buffer=self._buffer,
+        )
+        if isinstance(subscription, PickedSubscription):
+            # Passed over here, where that is no reason to wait: so it is known how far one is.
+            self._only, self._read = subscription.only, subscription.take_all
+        else:
+            self._read = subscription.take
+        return subscription
 
     def _begin(self, info: SessionInfo) -> bytes:
         """What comes before the first chunk."""
@@ -155,7 +183,7 @@ class Body:
             self._joined_to = info.last
         if self.format.stateless:
             self._encoding = self._subscription.shared(
-                ("http", self.format.name), lambda: Encoding(self.format)
+                ("http", self.format.name, self._only), lambda: Encoding(self.format)
             )
             self._encoding.users += 1
         begun = self.format.begin(info)
@@ -166,7 +194,7 @@ class Body:
         """The next chunks; none once the session has ended quietly."""
         while self._joined_to is not None:
             try:
-                chunks = await self._subscription.take()
+                chunks = await self._read()
             except StreamReplaced:
                 raise
             except StreamHubError:
@@ -180,12 +208,16 @@ class Body:
             joined, self._to_join = _joined(self._to_join), []
             if joined:
                 return joined
-        return await self._subscription.take()
+        return await self._read()
 
     def _row(self, chunks: Sequence[Chunk]) -> bytes:
         """What is sent of ``chunks`` at once; none of them is the end."""
         if not chunks:
             return self._say(Ending(self._subscription.status.value, self._subscription.cursor))
+        if self._only is not None and chunks is not self._ready:
+            chunks = self._only.among(chunks)
+            if not chunks:
+                return b""
         end = _row_end(chunks)
         row, self._ready = (chunks, ()) if end == len(chunks) else (chunks[:end], chunks[end:])
         if self._encoding is None or self._joined_to is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..chunks import Cursor, Status
 from ..formats.sse import TOLD_OF_LOSS
+from ..formats.text import SHOWN
 from .answers import BadRequest, bad_request
 from .asked import Asked
 
@@ -15,16 +16,22 @@ __all__ = [
     "batch_of",
     "count_of",
     "cursor_of",
+    "events_of",
     "flag_of",
     "held_cursor",
+    "last_of",
     "seconds_of",
     "shortened",
+    "shown_of",
     "status_of",
     "told_of_loss",
 ]
 
 _SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
 _LONGEST = 80
+_MOST_LAST = 1_000_000
+# What an EventSource calls an event without a type.
+_TEXT = "message"
 
 
 def cursor_of(request: Asked) -> str | None:
@@ -50,6 +57,51 @@ def held_cursor(request: Asked, cursor: Callable[[Asked], str | None] = cursor_o
 def batch_of(request: Asked) -> bool:
     """:raises BadRequest: ``?batch=`` is neither on nor off."""
     return flag_of(request, "batch")
+
+
+def events_of(request: Asked) -> frozenset[str | None] | None:
+    """The event types that are asked for by ``?events=``; None for all.
+
+    :raises BadRequest: it names none.
+    """
+    given = request.query_params.getlist("events")
+    if not given:
+        return None
+    names = [name.strip() for value in given for name in value.split(",")]
+    if not all(names):
+        allowed = (
+            "event types, separated by commas, where message stands for text, and ui:tool-* for "
+            "the parts of such kinds"
+        )
+        raise bad_value("events", ",".join(given), allowed)
+    return frozenset([*names, None] if _TEXT in names else names)
+
+
+def last_of(request: Asked) -> int | None:
+    """How many of the newest chunks are asked for by ``?last=``.
+
+    :raises BadRequest: it is no number of chunks, or ``?after=`` is given, too. An EventSource that
+        connects again keeps its address, and has a cursor beside it: that is no mistake.
+    """
+    if request.query_params.get("last") is None:
+        return None
+    last = count_of(request, "last", 1, _MOST_LAST)
+    if request.query_params.get("after") and not request.headers.get("last-event-id"):
+        detail = "after and last exclude each other: give one of them"
+        raise bad_request("invalid_parameter", detail)
+    return last
+
+
+def shown_of(request: Asked) -> frozenset[str]:
+    """What beside the text is asked for by ``?show=``.
+
+    :raises BadRequest: it is nothing that text can show.
+    """
+    given = request.query_params.getlist("show")
+    names = [name.strip() for value in given for name in value.split(",")]
+    if any(name not in SHOWN for name in names):
+        raise bad_value("show", ",".join(given), f"some of {', '.join(SHOWN)}")
+    return frozenset(names)
 
 
 def flag_of(request: Asked, name: str) -> bool:

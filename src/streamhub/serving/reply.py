@@ -217,13 +217,21 @@ class _Following(Reply):
         heartbeat = self._heartbeat_of_task()
         heartbeat.begin()
         try:
-            piece = await body.next()
+            # What is not sent is no sign of life.
+            while not (piece := await body.next()) and not body.over:
+                pass
         except asyncio.CancelledError:
             if not heartbeat.end():
                 raise
-            return self._format.heartbeat
+            return self._beat()
         heartbeat.end()
         return self._with_retry(piece) if self._slow or body.lost else piece
+
+    def _beat(self) -> bytes:
+        cursor = self._following.passed_over
+        if cursor is None or self._face.heartbeat is None:
+            return self._format.heartbeat
+        return self._face.heartbeat(cursor)
 
     def end(self, error: StreamHubError) -> bytes:
         return b"" if self._following.over else self._following.end(error)
@@ -273,11 +281,19 @@ def _missing(asked: Asked, settings: Settings) -> Answered:
 
 
 async def _follow(stream: LiveStream, face: Face, asked: Asked, settings: Settings) -> Reply:
-    after: Cursor | str | None = face.cursor(asked) or settings.after
+    after: Cursor | str | None = face.cursor(asked)
+    last = None if face.last is None else face.last(asked)
+    if after is None and last is None:
+        after, last = settings.after, settings.last
+    events = settings.events
+    if events is None and face.events is not None:
+        events = face.events(asked)
     body = Body(
         stream,
         face.format(asked),
         after=after,
+        last=last,
+        events=events,
         batch=face.batch(asked) or settings.batch_replay,
         buffer=settings.buffer,
         on_reset=settings.on_reset,

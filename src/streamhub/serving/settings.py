@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Literal, TypedDict
 
 from ..chunks import Cursor
+from ..reading.only import Only
+from ..reading.replay import parse_start
 from ..stream import check_buffer
 from .faces import FACES, Face
 
@@ -23,6 +25,8 @@ class Options(TypedDict, total=False):
 
     face: FaceName | Face | None
     after: Cursor | str | None
+    last: int | None
+    events: Collection[str | None] | None
     batch_replay: bool
     buffer: int
     heartbeat: float
@@ -41,6 +45,8 @@ class Settings:
         *,
         face: FaceName | Face | None = None,
         after: Cursor | str | None = None,
+        last: int | None = None,
+        events: Collection[str | None] | None = None,
         batch_replay: bool = False,
         buffer: int = 256,
         heartbeat: float = 15.0,
@@ -50,7 +56,7 @@ class Settings:
         show_errors: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """:raises ValueError: one of them is none of what is allowed."""
+        """:raises ValueError, TypeError: one of them is none of what is allowed."""
         if isinstance(face, str):
             if face not in FACES:
                 raise ValueError(f"face must be one of {', '.join(FACES)}, or a Face, not {face!r}")
@@ -60,8 +66,13 @@ class Settings:
         if retry is not None and not 0 <= retry < math.inf:
             raise ValueError(f"retry must be a number of seconds, not {retry!r}")
         check_buffer(buffer)
+        only = None if events is None else Only.of(events)
+        if last is not None:
+            parse_start(after, last, only)
         self.face = face
         self.after = after
+        self.last = last
+        self.events = events
         self.batch_replay = batch_replay
         self.buffer = buffer
         self.heartbeat = heartbeat

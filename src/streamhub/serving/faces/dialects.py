@@ -6,11 +6,12 @@ from ...errors import HubClosed, StoreUnavailable, StreamHubError
 from ...formats.format import Ending, Format
 from ...formats.ndjson import NDJSON as NDJSON_FORMAT
 from ...formats.sse import SSE as SSE_FORMAT
-from ...formats.sse import SSEFormat, encode_retry
+from ...formats.sse import SSEFormat, encode_heartbeat, encode_retry
 from ...formats.text import TEXT as TEXT_FORMAT
+from ...formats.text import TextFormat
 from ..answers import STORE_AWAY, Answer, Answered, nothing, problem_of
 from ..asked import Asked
-from ..queries import told_of_loss
+from ..queries import events_of, last_of, shown_of, told_of_loss
 from .face import Face
 
 __all__ = ["FACES", "NDJSON", "SSE", "TEXT"]
@@ -34,15 +35,23 @@ def _events(request: Asked) -> Format:
     return SSE_FORMAT if told is None else SSEFormat(told=told)
 
 
+def _text(request: Asked) -> Format:
+    shown = shown_of(request)
+    return TextFormat(shown) if shown else TEXT_FORMAT
+
+
 SSE = Face(
     format=_events,
+    events=events_of,
+    last=last_of,
+    heartbeat=encode_heartbeat,
     # Upon a 204 an EventSource stops.
     complete=nothing,
     refusal=_come_again,
     retry=encode_retry,
 )
-NDJSON = Face(format=lambda request: NDJSON_FORMAT)
-TEXT = Face(format=lambda request: TEXT_FORMAT)
+NDJSON = Face(format=lambda request: NDJSON_FORMAT, events=events_of, last=last_of)
+TEXT = Face(format=_text, events=events_of, last=last_of)
 
 #: By the names that ``?format=`` knows.
 FACES = {"sse": SSE, "ndjson": NDJSON, "text": TEXT}
