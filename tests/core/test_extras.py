@@ -32,6 +32,7 @@ except ModuleNotFoundError as missing:
         ("streamhub.http", "starlette", "http"),
         ("streamhub.testing", "pytest", "testing"),
         ("streamhub.a2a", "a2a", "a2a"),
+        ("streamhub.agno", "agno", "agno"),
         ("streamhub.assistant_stream", "assistant_stream", "assistant-stream"),
         ("streamhub.celery", "celery", "celery"),
         ("streamhub.taskiq", "taskiq", "taskiq"),

@@ -52,6 +52,7 @@ OWNERS = {
     "httpx": ("http",),
     "standardwebhooks": ("http",),
     "a2a": ("a2a",),
+    "agno": ("agno",),
     "assistant_stream": ("assistant_stream",),
     "celery": ("celery",),
     "taskiq": ("taskiq",),
