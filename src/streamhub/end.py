@@ -9,6 +9,7 @@ import msgspec
 
 from .chunks import Item, SessionInfo, Status
 from .parts.message import Message
+from .parts.spoken import spoken_text
 
 __all__ = ["End"]
 
@@ -33,7 +34,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     #: The message that its chunks are: what a page that followed it shows.
     message: Message
-    #: All chunks without an event type, joined.
+    #: All chunks without an event type, and the deltas of text among the parts, joined.
     text: str = ""
     #: Of the other chunks, event type and data of each, in order.
     events: tuple[tuple[str, str], ...] = ()
@@ -70,7 +71,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
             status=info.status,
             message=message,
             reason=info.error,
-            text="".join([item for item in items if isinstance(item, str)]),
+            text=spoken_text(items),
             events=tuple((event, data) for data, event in _with_event(items)),
             owner=info.owner,
             metadata=info.metadata,

@@ -24,6 +24,7 @@ from .errors import (
 )
 from .ids import message_token
 from .parts import PART_EVENT, AnyPart, Message, encode, is_part, message_of
+from .parts.spoken import spoken_text
 from .producing.measure import check_message, plain
 from .producing.phase import Stopping
 from .producing.production import Production
@@ -454,13 +455,14 @@ class LiveStream:
             raise InvalidMetadata(self._session_id, str(error)) from error
 
     async def text(self) -> str:
-        """What is stored now, joined; chunks with an event type are left out.
+        """What is stored now, joined: chunks without an event type, and deltas of text among the
+        parts; without what a step has said that was reset.
 
         :raises SessionNotFound: there is no such session (any more).
         :raises CursorExpired: a part of it is not in the store any more.
         """
         _, chunks = await self._stored()
-        return "".join([chunk.data for chunk in chunks if chunk.event is None])
+        return spoken_text(chunks)
 
     async def message(self) -> Message:
         """The message that is stored now: equal to what a page shows that has read so far.

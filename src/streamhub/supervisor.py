@@ -21,6 +21,7 @@ from .errors import (
     StoreUnavailable,
     StoreUnsupported,
 )
+from .parts.spoken import spoken_text
 from .producing import sources
 from .producing.closing import comes_of_closing
 from .producing.ending import OnEnd
@@ -90,8 +91,9 @@ class LostSession:
 
     @property
     def text(self) -> str:
-        """What is stored, joined; chunks with an event type are left out."""
-        return "".join([item for item in self._items if isinstance(item, str)])
+        """What is stored, joined: chunks without an event type, and deltas of text among the
+        parts."""
+        return spoken_text(self._items)
 
     @property
     def parts(self) -> list[Chunk]:

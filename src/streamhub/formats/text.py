@@ -59,7 +59,7 @@ class TextFormat:
         return b""
 
     def chunk(self, chunk: Chunk) -> bytes:
-        # As in LiveStream.text(): what has another event type is no part of the text.
+        # As in LiveStream.text(), but for a step that is reset: what is sent is sent.
         if chunk.event is None:
             text = chunk.data
         elif chunk.event != PART_EVENT or (self.stateless and _TEXT_DELTA not in chunk.data):

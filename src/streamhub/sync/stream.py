@@ -178,7 +178,8 @@ class LiveStream:
         return self._call(self._stream.metadata, type)
 
     def text(self) -> str:
-        """What is stored now, joined; chunks with an event type are left out."""
+        """What is stored now, joined: chunks without an event type, and deltas of text among the
+        parts."""
         return self._call(self._stream.text)
 
     def message(self) -> Message:
