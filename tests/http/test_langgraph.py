@@ -317,6 +317,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"assistant_id": 7}, "assistant_id may be some text, not 7"),
     ({"config": []}, "config"),
     ({"command": {"resume": 1}}, "input may be nothing where there is a command"),
+    ({"input": None, "command": {"goto": [{"input": 1}]}}, "goto may be a node, or an object"),
     ({"interrupt_before": [1]}, "interrupt_before"),
     ({"durability": "never"}, "durability"),
     ({"metadata": {"x": "y" * 2**17}}, "metadata may be at most 65,536 bytes"),
@@ -375,6 +376,19 @@ async def test_a_thread_is_its_owners(
         await hub.remove(info.session_id)
     assert [404] * 7 == await statuses(eve)
     assert 200 == (await client.get(f"/threads/{thread}/state", headers=ann)).status_code
+
+
+async def test_a_command_goes_to_a_node(client: httpx.AsyncClient, thread: str) -> None:
+    """By name, or with an input of its own; what it updates is there."""
+    await ran(client, thread, asked())
+    there = {"node": "act", "input": {"messages": []}}
+    command = {"goto": [there, "act"], "update": {"messages": [["user", "more"]]}}
+    body = {"assistant_id": "agent", "command": command, "stream_mode": ["updates", "values"]}
+
+    told = await ran(client, thread, body)
+
+    assert ["act", "act"] == [name for one in told if one.event == "updates" for name in data(one)]
+    assert "more" == data(told[-2])["messages"][-1]["content"]
 
 
 async def test_threads_are_named_and_known(client: httpx.AsyncClient, thread: str) -> None:

@@ -71,9 +71,7 @@ async def _drawn(
     finally:
         calling.cancel()
         await asyncio.gather(calling, return_exceptions=True)
-    # In the versions before 2 it is written as in the protocol.
-    failed = getattr(result, "is_error", None) or getattr(result, "isError", False)
-    if failed:
+    if result.is_error:
         texts = [one.text for one in result.content if hasattr(one, "text")]
         yield parts.ToolOutputError(call_id, "\n".join(texts) or f"the tool {name} failed")
     else:

@@ -55,10 +55,7 @@ async def _drawn(run: Any) -> Items:
         async for event in events:
             for told in responses.take(event):
                 yield told
-        result = getattr(running, "result", None)
-        if result is None and hasattr(running, "stream_text"):
-            result = running
-        for told in responses.end(result):
+        for told in responses.end(getattr(running, "result", None) or running):
             yield told
 
 
@@ -87,6 +84,7 @@ class _Responses:
         self._response: Step | None = None
         self._responses = 0
         self._thoughts = 0
+        self._result: Any = None
         #: Calls that were told.
         self._called: set[str] = set()
 
@@ -114,14 +112,19 @@ class _Responses:
                 yield from self._over()
                 # It is the ``result`` in versions before 2.
                 yield from self._given(getattr(event, "part", None) or event.result)
+            case "agent_run_result":
+                self._result = event.result
 
-    def end(self, result: Any) -> Iterator[AnyPart]:
-        """The run is done, with this result."""
+    def end(self, run: Any) -> Iterator[AnyPart]:
+        """The run is done.
+
+        :param run: what knows of its result, if no event has told that.
+        """
         yield from self._over()
-        if result is not None:
-            for call in getattr(result.output, "approvals", None) or ():
-                yield parts.ToolApprovalRequest(call.tool_call_id, call.tool_call_id)
-            self._learn(result)
+        result = self._result or run
+        for call in getattr(getattr(result, "output", None), "approvals", None) or ():
+            yield parts.ToolApprovalRequest(call.tool_call_id, call.tool_call_id)
+        self._learn(result)
         yield from self._steps.end()
 
     def _begin(self, event: Any) -> Iterator[str | AnyPart]:

@@ -68,7 +68,7 @@ async def asked_of(request: Request) -> Asked:
     for name, instead in _NOT_TAKEN.items():
         if body.get(name) not in _NOTHING:
             unsupported(name, body[name], f"nothing: {instead}")
-    command = _object(body, "command") or None
+    command = _command(body)
     given = body.get("input")
     if command is not None and given is not None:
         unsupported("input", given, "nothing where there is a command")
@@ -106,6 +106,16 @@ def unsupported(name: str, value: object, allowed: str) -> NoReturn:
     """:raises BadRequest: always."""
     detail = f"{name} may be {allowed}, not {short(value)}"
     raise BadRequest(Problem(422, "unsupported", detail))
+
+
+def _command(body: dict[str, Any]) -> dict[str, Any] | None:
+    command = _object(body, "command")
+    goto = command.get("goto")
+    for place in goto if isinstance(goto, list) else [goto]:
+        named = isinstance(place, dict) and isinstance(place.get("node"), str)
+        if not (place is None or isinstance(place, str) or named):
+            unsupported("goto", place, "a node, or an object with node and input")
+    return command or None
 
 
 def _strategy(stated: Any) -> Strategy:

@@ -149,7 +149,7 @@ class Running:
         def place(stated: Any) -> Any:
             return Send(stated["node"], stated.get("input")) if isinstance(stated, dict) else stated
 
-        goto = command.get("goto", ())
+        goto = command.get("goto") or ()
         return Command(
             resume=command.get("resume"),
             update=command.get("update"),
