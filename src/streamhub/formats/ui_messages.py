@@ -6,7 +6,7 @@ the npm packages ``ai`` 6 and 7.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from ..chunks import Chunk, Cursor, SessionInfo
@@ -21,6 +21,7 @@ __all__ = ["UIMessages"]
 
 _DONE = b"data: [DONE]\n\n"
 _FINISH = Emitted({"type": "finish"})
+_PAUSE = Emitted({"type": "finish", "finishReason": "tool-calls"})
 
 
 class UIMessages:
@@ -32,7 +33,12 @@ class UIMessages:
         reason, which may be the text of an exception.
     :param replay: whether the client builds the message anew: where the answer goes on in a message
         that there was before, it gets the parts of that, too.
-    :param skip: how many parts the client has already.
+    :param since: how many parts stand before the ones that this response is about: it begins after
+        them, with a start of its own.
+    :param skip: how many parts of the response the client has already.
+    :param answered: the approvals that the client has answered.
+    :param pausing: whether the response ends where the answer waits for approvals: with the step in
+        which they were asked for, unless what came after that is stored already.
     :param finishing: whether the last part is always a ``finish``, after an ``abort`` or ``error``,
         too: there are clients that ask again until they get one.
     """
@@ -43,7 +49,6 @@ class UIMessages:
     # Clients take a response without a finish for a finished one.
     explicit = False
     stateless = False
-    over = False
 
     def __init__(
         self,
@@ -51,12 +56,23 @@ class UIMessages:
         message_id: str | None = None,
         error_text: Callable[[str, str], str] | None = None,
         replay: bool = False,
+        since: int = 0,
         skip: int = 0,
+        answered: Collection[str] = (),
+        pausing: bool = False,
         finishing: bool = False,
     ) -> None:
         self._message_id = message_id
         self._replay = replay
+        self._since, self._opens = since, since > 0
         self._skip = skip
+        self._answered = frozenset(answered)
+        self._pausing = pausing
+        #: The newest chunk when the response began.
+        self._newest = 0
+        #: The call of each approval that is waited for.
+        self._approvals: dict[str, str] = {}
+        self.over = False
         self._finishing = finishing
         self._error_text = error_text
         self._stream = UIStream(message_id or "")
@@ -65,10 +81,22 @@ class UIMessages:
 
     def begin(self, info: SessionInfo) -> bytes:
         self._stream = UIStream(self._message_id or message_id_of(info))
+        self._newest = info.last.offset
         return b""
 
     def chunk(self, chunk: Chunk) -> bytes:
-        return _frames(self._unseen(self.parts_of(chunk)))
+        if self.over:
+            return b""
+        parts = self.parts_of(chunk)
+        if self._pausing and chunk.cursor.offset >= self._newest:
+            for number, part in enumerate(parts, 1):
+                if self._waits(part.value):
+                    self.over = True
+                    return _frames(self._unseen([*parts[:number], _PAUSE])) + _DONE
+        elif self._pausing:
+            for part in parts:
+                self._waits(part.value)
+        return _frames(self._unseen(parts))
 
     def reset(self, cursor: Cursor) -> None:
         return None
@@ -104,7 +132,25 @@ class UIMessages:
             parts = [*parts, _FINISH]
         return parts
 
+    def _waits(self, part: dict[str, Any]) -> bool:
+        """Whether the answer waits after ``part`` for approvals."""
+        kind, approval = part["type"], part.get("approvalId", "")
+        if kind == "tool-approval-request" and approval not in self._answered:
+            self._approvals[approval] = part["toolCallId"]
+        elif kind == "tool-approval-response":
+            self._approvals.pop(approval, None)
+        elif kind.startswith("tool-output-"):
+            left = self._approvals.items()
+            self._approvals = {one: call for one, call in left if call != part["toolCallId"]}
+        return kind == "finish-step" and bool(self._approvals)
+
     def _unseen(self, parts: list[Emitted]) -> list[Emitted]:
+        before = min(self._since, len(parts))
+        self._since -= before
+        parts = parts[before:]
+        if parts and self._opens:
+            self._opens = False
+            parts = [Emitted({"type": "start", "messageId": self._stream.message_id}), *parts]
         seen = min(self._skip, len(parts))
         self._skip -= seen
         return parts[seen:]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-__all__ = ["begun_at"]
+__all__ = ["begun_at", "paused_at"]
 
 Part = dict[str, Any]
 
@@ -43,6 +43,19 @@ def begun_at(parts: Sequence[Part], count: int) -> int:
     for start, end in sorted(spans, reverse=True):
         if start < place <= end:
             place = start
+    return place
+
+
+def paused_at(parts: Sequence[Part], approvals: Collection[str]) -> int | None:
+    """How many parts there are up to the end of the step in which the last of ``approvals`` that
+    are known was asked for; None where none is known, or that step has not ended."""
+    asked = False
+    place = None
+    for number, part in enumerate(parts, 1):
+        if part["type"] == "tool-approval-request" and part["approvalId"] in approvals:
+            asked = True
+        elif part["type"] == "finish-step" and asked:
+            asked, place = False, number
     return place
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -17,20 +17,22 @@ from ...chunks import SessionInfo, Status
 from ...errors import HubClosed, SessionNotFound, StoreUnsupported, StreamHubError
 from ...hub import Hub
 from ...ids import check_session_id
-from ...parts import message_id_of
+from ...parts import ToolApprovalResponse, message_id_of
 from ...producing.ending import OnEnd
 from ...serving.disconnects import ClientGone, unless_gone
+from ...serving.faces import Face, ui_message_face
 from ...stream import LiveStream
 from ...supervisor import Resume, Supervisor
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
 from ..late_hub import HubOf, hub_of
 from ..origins import check_origins, refuse_from_elsewhere
 from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
-from ..single_face import UIMessageStreamResponse
+from ..responses import StreamResponse
 from .answering import Answer, Answering, Call
+from .approving import approvals_in, approved
 from .questions import Question, question_of, stated_in
 from .reconnecting import Reconnecting, nothing_more, place_of
-from .runs import RUN_HEADER, chat_of, is_run_of, run_id_of
+from .runs import RUN_HEADER, is_run_of, named_by, run_id_of
 from .socket import ChatSocket
 
 __all__ = ["Chats"]
@@ -113,7 +115,13 @@ class Chats:
             check_session_id(session_id)
             if not await self._is_allowed(question.request, session_id, "produce"):
                 return not_found()
-            begun = await self._begun(request, session_id, question, given)
+            approvals = approvals_in(question.message)
+            since = 0
+            begun: LiveStream | Response | None = None
+            if approvals:
+                begun, since = await self._approved(question, session_id, approvals)
+            if begun is None:
+                begun = await self._begun(request, session_id, question, given)
         except (ClientDisconnect, ClientGone):
             return nothing()
         except BadRequest as error:
@@ -122,10 +130,15 @@ class Chats:
             return problem_of(error)
         if isinstance(begun, Response):
             return begun
-        return UIMessageStreamResponse(
+        return self._followed(
             begun,
-            error_text=self._error_text,
-            headers={RUN_HEADER: run_id_of(begun, question.chat)},
+            ui_message_face(
+                error_text=self._error_text,
+                since=since,
+                answered=approvals if since else (),
+                pausing=True,
+            ),
+            {RUN_HEADER: run_id_of(begun, question.chat, since)},
         )
 
     async def resume(self, request: Request) -> Response:
@@ -139,16 +152,44 @@ class Chats:
                 response.headers[RUN_HEADER] = run_id_of(stream, chat)
             return stream
 
-        response = UIMessageStreamResponse(
-            found(),
+        face = ui_message_face(
             resume=True,
             replay_ended=self._replay_ended,
             error_text=self._error_text,
+            pausing=True,
         )
+        response = self._followed(found(), face)
         return response
 
+    def _followed(
+        self,
+        stream: LiveStream | Awaitable[LiveStream | None],
+        face: Face,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        shown = self._error_text is not None
+        return StreamResponse(stream, face=face, show_errors=shown, headers=headers)
+
+    async def _approved(
+        self,
+        question: Question,
+        session_id: str,
+        approvals: dict[str, ToolApprovalResponse],
+    ) -> tuple[LiveStream | None, int]:
+        """The answer that has waited for them, and where it goes on; None if none has."""
+        stream = await self._hub(question.request).get(session_id)
+        if stream is not None:
+            with suppress(SessionNotFound):
+                info = await stream.info()
+                owner = None if self._user is None else await user_of(self._user, question.request)
+                if not self._own_alone or info.owner == owner:
+                    since = await approved(stream, info, approvals)
+                    if since is not None:
+                        return stream, since
+        return None, 0
+
     async def _reconnected(self, request: Request, name: str) -> Response:
-        chat, mark = chat_of(name)
+        chat, mark, since = named_by(name)
         try:
             place = place_of(request)
             assert place is not None
@@ -162,8 +203,9 @@ class Chats:
                 if info.status not in (Status.ACTIVE, Status.LOST):
                     return nothing_more()
             # Who knows the answer's name has asked for it, and has what its message held before.
-            reconnecting = Reconnecting(self._error_text, replay=mark is None)
-            return await reconnecting.response(stream, run_id_of(stream, chat), place)
+            reconnecting = Reconnecting(self._error_text, replay=mark is None, since=since)
+            run_id = run_id_of(stream, chat, since)
+            return await reconnecting.response(stream, run_id, place)
         except BadRequest as error:
             return response_of(error.problem)
         except StreamHubError as error:
@@ -180,7 +222,7 @@ class Chats:
         await ChatSocket(websocket, idle=_IDLE).run()
 
     async def stop(self, request: Request) -> Response:
-        chat, mark = chat_of(request.path_params["chat"])
+        chat, mark, _ = named_by(request.path_params["chat"])
         session_id = self._session_id(chat)
         try:
             self._check_origin(request)
@@ -306,7 +348,7 @@ def _is_named(info: SessionInfo, name: object) -> bool:
     continued = (info.request or "").partition(":")[2]
     if not isinstance(name, str) or not name:
         return False
-    mark = chat_of(name)[1]
+    mark = named_by(name).mark
     return name in (info.generation, message_id_of(info), continued) or (
         mark is not None and is_run_of(info, mark)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,13 +16,14 @@ from ...formats.endings import ending_of
 from ...formats.format import Ending
 from ...formats.ui_messages import UIMessages
 from ...formats.ui_tail import begun_at
+from ...parts.ui_stream import Emitted
 from ...serving.faces import Face
 from ...serving.queries import bad_value
 from ...stream import LiveStream
 from ..responses import StreamResponse
 from .runs import RUN_HEADER
 
-__all__ = ["TAIL_HEADER", "Reconnecting", "nothing_more", "place_of"]
+__all__ = ["TAIL_HEADER", "Reconnecting", "nothing_more", "parts_so_far", "place_of"]
 
 #: Tells who counts from the end how many parts there are: the number of the last one.
 TAIL_HEADER = "x-workflow-stream-tail-index"
@@ -55,10 +57,12 @@ class Reconnecting:
     """What is the same for all answers of a chat.
 
     :param replay: whether the client builds the message anew.
+    :param since: after how many parts of the answer what it follows begins.
     """
 
     error_text: Callable[[str, str], str] | None
     replay: bool
+    since: int
 
     async def response(self, stream: LiveStream, run_id: str, place: int) -> Response:
         """What comes from ``place`` on, whether or not the answer has ended.
@@ -66,8 +70,11 @@ class Reconnecting:
         :raises StreamHubError: it cannot be read.
         """
         headers = {RUN_HEADER: run_id}
+        if place < 0 and self.since:
+            # From the end of what is to be had by this name.
+            raise bad_value("startIndex", str(place), "0 or more for a run that goes on in another")
         if place < 0:
-            parts = await self._parts(stream)
+            parts = await parts_so_far(stream, self._format())
             place, count = begun_at(parts, -place), -place
             # By this the client reckons where it is: what it gets begins at the place, which may be
             # an earlier one than it has asked for.
@@ -82,28 +89,40 @@ class Reconnecting:
         shown = self.error_text is not None
         return StreamResponse(stream, face=face, show_errors=shown, headers=headers)
 
-    async def _parts(self, stream: LiveStream) -> list[dict[str, object]]:
-        """All that there is so far."""
-        format_, info = self._format(), await stream.info()
-        format_.begin(info)
-        parts = []
-        ending: Ending | None = None
-        subscription = stream.subscribe()
-        ended = info.status is not Status.ACTIVE
-        try:
-            while ended or subscription.cursor != info.last:
-                chunks = await subscription.take()
-                if not chunks:
-                    ending = Ending(subscription.status.value, None)
-                    break
-                parts += [part for chunk in chunks for part in format_.parts_of(chunk)]
-        except (ProducerFailed, ProducerLost) as error:
-            ending = Ending(ending_of(error)[0], None)
-        finally:
-            await subscription.aclose()
-        if ending is not None:
-            parts += format_.last_parts(ending)
-        return [part.value for part in parts]
+    def _format(self, skip: int | None = None) -> UIMessages:
+        """What is sent after so many parts; all that there is, by default."""
+        return UIMessages(
+            error_text=self.error_text,
+            replay=self.replay,
+            since=0 if skip is None else self.since,
+            skip=skip or 0,
+            pausing=True,
+            finishing=True,
+        )
 
-    def _format(self, skip: int = 0) -> UIMessages:
-        return UIMessages(error_text=self.error_text, replay=self.replay, skip=skip, finishing=True)
+
+async def parts_so_far(stream: LiveStream, format_: UIMessages) -> list[dict[str, Any]]:
+    """All that is stored of an answer, as ``format_`` has it.
+
+    :raises StreamHubError: it cannot be read.
+    """
+    info = await stream.info()
+    format_.begin(info)
+    parts: list[Emitted] = []
+    ending: Ending | None = None
+    subscription = stream.subscribe()
+    ended = info.status is not Status.ACTIVE
+    try:
+        while ended or subscription.cursor != info.last:
+            chunks = await subscription.take()
+            if not chunks:
+                ending = Ending(subscription.status.value, None)
+                break
+            parts += [part for chunk in chunks for part in format_.parts_of(chunk)]
+    except (ProducerFailed, ProducerLost) as error:
+        ending = Ending(ending_of(error)[0], None)
+    finally:
+        await subscription.aclose()
+    if ending is not None:
+        parts += format_.last_parts(ending)
+    return [part.value for part in parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ...chunks import SessionInfo, Status
 from ...formats.ui_messages import UIMessages
@@ -18,11 +19,15 @@ def ui_message_face(
     replay_ended: bool = False,
     message_id: str | None = None,
     error_text: Callable[[str, str], str] | None = None,
+    **more: Any,
 ) -> Face:
-    """See :class:`UIMessageStreamResponse`."""
+    """See :class:`UIMessageStreamResponse`.
+
+    :param more: of :class:`UIMessages`.
+    """
     return Face(
         format=lambda request: UIMessages(
-            message_id=message_id, error_text=error_text, replay=resume
+            message_id=message_id, error_text=error_text, replay=resume, **more
         ),
         # Whatever a browser or a proxy adds: what a message is made of begins with its start.
         cursor=lambda request: None,
