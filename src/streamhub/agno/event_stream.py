@@ -1,5 +1,4 @@
-"""The event streams of agno's background runs, on a hub:
-``pip install "streamhub-llm[agno]"``."""
+"""``HubEventStream``: what agno's background runs say, in the sessions of a hub."""
 
 from __future__ import annotations
 
@@ -8,20 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+from agno.os.event_streams import BaseEventStream
+from agno.os.utils import format_sse_event_with_index
+from agno.run.base import RunStatus
 
-try:
-    from agno.os.event_streams import BaseEventStream
-    from agno.os.utils import format_sse_event_with_index
-    from agno.run.base import RunStatus
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "agno":
-        raise
-    raise ModuleNotFoundError(
-        'streamhub.agno needs agno: pip install "streamhub-llm[agno]"', name="agno"
-    ) from None
-
-from .chunks import Chunk, SessionInfo, Status
-from .errors import (
+from ..chunks import Chunk, SessionInfo, Status
+from ..errors import (
     HubClosed,
     ProducerFailed,
     ProducerFenced,
@@ -29,8 +20,9 @@ from .errors import (
     SessionNotFound,
     StreamClosed,
 )
-from .hub import Hub
-from .stream import LiveStream
+from ..hub import Hub
+from ..stream import LiveStream
+from .run import Run, after_leg, is_stale, legs_of, status_of
 
 __all__ = ["EVENT", "HubEventStream"]
 
@@ -42,23 +34,6 @@ _ENDS = (RunStatus.completed, RunStatus.error, RunStatus.cancelled, RunStatus.pa
 _ASK = 60.0
 # What an attempt that is fenced may still have said meanwhile, in events.
 _MARGIN = 1000
-
-
-class _Run(msgspec.Struct, frozen=True):
-    """What a run's session says of it, as its metadata.
-
-    A run is told in legs, a session each: one until it pauses, one until it pauses again, and one
-    for each attempt that another has overtaken.
-    """
-
-    status: str
-    #: The leg that is under way, or to begin; and the first whose events are still of interest.
-    leg: int = 0
-    first: int = 0
-    #: The index of that leg's first event.
-    base: int = 0
-    #: The newest attempt.
-    generation: int | None = None
 
 
 class _Leg(msgspec.Struct):
@@ -91,8 +66,8 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
         self._legs: dict[str, _Leg] = {}
 
     async def register_run(self, run_id: str, status: RunStatus = RunStatus.pending) -> None:
-        async def register(run: _Run | None) -> _Run | None:
-            return None if run is not None else _Run(status.value)
+        async def register(run: Run | None) -> Run | None:
+            return None if run is not None else Run(status.value)
 
         await self._change(run_id, register)
 
@@ -106,7 +81,7 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
 
     async def get_run_status(self, run_id: str) -> RunStatus | None:
         run = await self._run(run_id)
-        return None if run is None else _status(run, await self._info(run_id, run.leg))
+        return None if run is None else status_of(run, await self._info(run_id, run.leg))
 
     async def complete_run(
         self, run_id: str, status: RunStatus, generation: int | None = None
@@ -137,17 +112,17 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
     ) -> bool:
         reopened = True
 
-        async def reopen(run: _Run | None) -> _Run | None:
+        async def reopen(run: Run | None) -> Run | None:
             nonlocal reopened
-            run = run or _Run(RunStatus.pending.value)
+            run = run or Run(RunStatus.pending.value)
             info = await self._info(run_id, run.leg)
             allowed = {RunStatus.paused, RunStatus.pending}
             if include_error:
                 allowed.add(RunStatus.error)
-            if _status(run, info) not in allowed:
+            if status_of(run, info) not in allowed:
                 reopened = False
                 return None
-            run = _after(run, info) if info is not None else run
+            run = after_leg(run, info) if info is not None else run
             base = run.base if floor is None else max(run.base, floor + 1)
             return msgspec.structs.replace(run, status=RunStatus.pending.value, base=base)
 
@@ -157,15 +132,15 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
     async def begin_attempt(self, run_id: str, generation: int) -> None:
         overtaken: str | None = None
 
-        async def begin(run: _Run | None) -> _Run | None:
+        async def begin(run: Run | None) -> Run | None:
             nonlocal overtaken
-            run = run or _Run(RunStatus.pending.value)
+            run = run or Run(RunStatus.pending.value)
             if run.generation is not None and generation <= run.generation:
                 return None
             info = await self._info(run_id, run.leg)
             if info is not None and info.status in (Status.ACTIVE, Status.LOST):
                 overtaken = info.session_id
-                run = _after(run, info, _MARGIN)
+                run = after_leg(run, info, _MARGIN)
             return msgspec.structs.replace(run, generation=generation)
 
         await self._change(run_id, begin)
@@ -177,15 +152,15 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
     async def reset_run_events(self, run_id: str, generation: int | None = None) -> None:
         dropped: range = range(0)
 
-        async def reset(run: _Run | None) -> _Run | None:
+        async def reset(run: Run | None) -> Run | None:
             nonlocal dropped
-            if run is None or _is_stale(run, generation):
+            if run is None or is_stale(run, generation):
                 return None
             info = await self._info(run_id, run.leg)
             if info is None and run.first == run.leg:
                 return None
             dropped = range(run.first, run.leg + (info is not None))
-            run = _after(run, info) if info is not None else run
+            run = after_leg(run, info) if info is not None else run
             return msgspec.structs.replace(run, first=run.leg)
 
         await self._change(run_id, reset)
@@ -196,7 +171,7 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
 
     async def cleanup_run(self, run_id: str) -> None:
         self._legs.pop(run_id, None)
-        legs = _legs(await self._run(run_id))
+        legs = legs_of(await self._run(run_id))
         await self._hub.remove(self._prefix + run_id)
         for leg in legs:
             await self._hub.remove(self._name(run_id, leg))
@@ -227,7 +202,7 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
     ) -> list[tuple[int, Any]]:
         after = -1 if last_event_index is None else last_event_index
         found: list[tuple[int, Any]] = []
-        for leg in _legs(await self._run(run_id)):
+        for leg in legs_of(await self._run(run_id)):
             with suppress(SessionNotFound):
                 found += [event async for event in self._stored(run_id, leg) if event[0] > after]
         return found
@@ -240,7 +215,7 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
         return run.base - 1 + (0 if info is None else info.last.offset)
 
     async def get_event_count(self, run_id: str) -> int:
-        infos = [await self._info(run_id, leg) for leg in _legs(await self._run(run_id))]
+        infos = [await self._info(run_id, leg) for leg in legs_of(await self._run(run_id))]
         return sum(info.last.offset for info in infos if info is not None)
 
     async def tail(
@@ -274,10 +249,10 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
     def _name(self, run_id: str, leg: int) -> str:
         return f"{self._prefix}{run_id}/{leg}"
 
-    async def _run(self, run_id: str) -> _Run | None:
+    async def _run(self, run_id: str) -> Run | None:
         with suppress(SessionNotFound):
             if (stream := await self._hub.get(self._prefix + run_id)) is not None:
-                return await stream.metadata(_Run)
+                return await stream.metadata(Run)
         return None
 
     async def _info(self, run_id: str, leg: int) -> SessionInfo | None:
@@ -287,8 +262,8 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
         return None
 
     async def _change(
-        self, run_id: str, change: Callable[[_Run | None], Awaitable[_Run | None]]
-    ) -> _Run | None:
+        self, run_id: str, change: Callable[[Run | None], Awaitable[Run | None]]
+    ) -> Run | None:
         """Change what is known of a run, while nobody else does: ``change`` answers what it is to
         be, or None to leave it; the answer is what it is."""
         session_id = self._prefix + run_id
@@ -299,7 +274,7 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
             with suppress(SessionNotFound):
                 await stream.wait()
         try:
-            run = await stream.metadata(_Run)
+            run = await stream.metadata(Run)
             changed = await change(run)
             if changed is not None:
                 await stream.set_metadata(changed)
@@ -320,10 +295,10 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
         """Note what an attempt says of its run; False if another one has overtaken it."""
         stale = False
 
-        async def note(run: _Run | None) -> _Run | None:
+        async def note(run: Run | None) -> Run | None:
             nonlocal stale
-            run = run or _Run(RunStatus.pending.value)
-            if stale := _is_stale(run, generation):
+            run = run or Run(RunStatus.pending.value)
+            if stale := is_stale(run, generation):
                 return None
             return msgspec.structs.replace(
                 run,
@@ -341,12 +316,12 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
             return leg
         produced: _Leg | None = None
 
-        async def claim(run: _Run | None) -> _Run | None:
+        async def claim(run: Run | None) -> Run | None:
             nonlocal produced
-            run = run or _Run(RunStatus.running.value)
+            run = run or Run(RunStatus.running.value)
             info = await self._info(run_id, run.leg)
             if info is not None and info.status not in (Status.ACTIVE, Status.LOST):
-                run = _after(run, info)
+                run = after_leg(run, info)
             stream, created = await self._hub.register(
                 self._name(run_id, run.leg), takeover="continue"
             )
@@ -372,35 +347,6 @@ class HubEventStream(BaseEventStream):  # type: ignore[misc]
                 yield _read(chunk)
                 if not chunk.cursor.is_before(last):
                     return
-
-
-def _is_stale(run: _Run, generation: int | None) -> bool:
-    return generation is not None and run.generation is not None and generation < run.generation
-
-
-def _legs(run: _Run | None) -> range:
-    """Those whose events are of interest."""
-    return range(0) if run is None else range(run.first, run.leg + 1)
-
-
-def _after(run: _Run, info: SessionInfo, margin: int = 0) -> _Run:
-    """The run with a leg more, after the one that stands so."""
-    base = run.base + info.last.offset + margin
-    return msgspec.structs.replace(run, leg=run.leg + 1, base=base)
-
-
-def _status(run: _Run, info: SessionInfo | None) -> RunStatus:
-    """Of a run whose current leg stands so, if it has begun."""
-    if info is None:
-        return RunStatus(run.status)
-    match info.status:
-        case Status.ACTIVE:
-            return RunStatus.running
-        case Status.CANCELLED:
-            return RunStatus.cancelled
-        case Status.FINISHED:
-            return RunStatus((info.metadata or {}).get("status", RunStatus.completed.value))
-    return RunStatus.error
 
 
 def _read(chunk: Chunk) -> tuple[int, str]:
