@@ -11,14 +11,13 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from streamhub import Hub, ProviderFailed, Status, parts, sources
+from streamhub import Hub, Status, parts, sources
 from streamhub.errors import FailureKind
 from streamhub.http import chat_routes
-from streamhub.parts import AnyPart
 from streamhub.sync import Hub as SyncHub
-from streamhub.testing.waiting import within
 
-from ..support.provider_server import CUT, STALL, Asked, ProviderServer, event
+from ..support.provider_server import CUT, STALL, ProviderServer, event
+from ..support.provider_use import drawn, failure, hung_up, stalled, told
 
 pytestmark = pytest.mark.integrations
 openai = pytest.importorskip("openai")
@@ -105,19 +104,6 @@ def respond(clients: Clients, way: str = "async") -> sources.ProviderStream:
         "sync helper": lambda: client.responses.stream(**asked),
     }
     return sources.openai(ways[way]())
-
-
-async def drawn(source: sources.ProviderStream) -> list[str | AnyPart]:
-    return [item async for item in source]
-
-
-def no_ids(items: list[str | AnyPart]) -> list[Any]:
-    """Without what is drawn at random."""
-    told = [one if isinstance(one, str) else json.loads(parts.encode(one)) for one in items]
-    for one in told:
-        if isinstance(one, dict):
-            one.pop("sourceId", None)
-    return told
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -260,18 +246,18 @@ async def test_a_function_call_of_the_old_kind(provider: ProviderServer, clients
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "reason"),
     [("length", "length"), ("content_filter", "content-filter"), ("strange", "other")],
 )
 async def test_why_the_model_stopped(
-    provider: ProviderServer, clients: Clients, said: str, told: str
+    provider: ProviderServer, clients: Clients, said: str, reason: str
 ) -> None:
     """An answer that a filter has cut is an answer, and says so."""
     provider.answers(chunk({"content": "Hi"}), chunk({}, said), event("[DONE]"))
 
-    (*_, finished) = no_ids(await drawn(chat(clients)))
+    (*_, finished) = await told(chat(clients))
 
-    assert {"finishReason": told, "model": "a-model"} == finished["messageMetadata"]
+    assert {"finishReason": reason, "model": "a-model"} == finished["messageMetadata"]
 
 
 REFUSALS: list[tuple[int, dict[str, Any], FailureKind]] = [
@@ -295,15 +281,14 @@ async def test_a_refusal_has_a_kind(provider: ProviderServer, clients: Clients, 
     for status, error, _ in REFUSALS:
         body = json.dumps({"error": {"message": "no", **error}})
         provider.answers(body, status=status, headers={"retry-after": "7"})
-    told = []
+    kinds = []
     for _ in REFUSALS:
-        with pytest.raises(ProviderFailed) as failed:
-            await drawn(chat(clients, way))
-        assert KEY not in str(failed.value)
-        assert 7.0 == failed.value.retry_after
-        told.append(failed.value.kind)
+        _, failed = await failure(chat(clients, way))
+        assert KEY not in str(failed)
+        assert 7.0 == failed.retry_after
+        kinds.append(failed.kind)
 
-    assert [kind for _, _, kind in REFUSALS] == told
+    assert [kind for _, _, kind in REFUSALS] == kinds
 
 
 async def test_an_error_that_the_application_raises_has_a_kind_too(
@@ -339,13 +324,9 @@ async def test_an_answer_that_breaks_off_failed(
 ) -> None:
     """What came before it is there; no step is finished that was not."""
     provider.answers(chunk({"content": "Hi"}), *steps)
-    items: list[Any] = []
+    items, failed = await failure(chat(clients, way))
 
-    with pytest.raises(ProviderFailed) as failed:
-        async for item in chat(clients, way):
-            items.append(item)
-
-    assert kind == failed.value.kind
+    assert kind == failed.kind
     assert [parts.StartStep(), "Hi"] == items[:2]
     assert not any(isinstance(one, parts.FinishStep | parts.ToolInputAvailable) for one in items)
 
@@ -355,14 +336,9 @@ async def test_nobody_there_is_a_connection() -> None:
     asked: Any = {"model": "a-model", "input": "Hi", "stream": True}
     options: Any = {"api_key": KEY, "base_url": "http://127.0.0.1:1", "max_retries": 0}
     async with openai.AsyncOpenAI(**options) as client:
-        with pytest.raises(ProviderFailed) as failed:
-            await drawn(sources.openai(client.responses.create(**asked)))
+        _, failed = await failure(sources.openai(client.responses.create(**asked)))
 
-    assert "connection" == failed.value.kind
-
-
-async def hung_up(asked: Asked) -> bool:
-    return await asyncio.to_thread(asked.hung_up.wait, 20)
+    assert "connection" == failed.kind
 
 
 @pytest.mark.parametrize("steps", [(chunk({"content": "Hi"}), STALL), (STALL,)])
@@ -375,8 +351,7 @@ async def test_a_cancel_hangs_up(
     provider.answers(*steps)
     async with Hub() as hub:
         stream = await hub.run(session_id, chat(clients, way))
-        asked = await asyncio.to_thread(provider.wait_asked)
-        assert await asyncio.to_thread(asked.stalled.wait, 20)
+        asked = await stalled(provider)
         assert Status.CANCELLED is await stream.cancel(wait=20)
         assert await hung_up(asked)
 
@@ -389,8 +364,7 @@ async def test_a_handover_hangs_up(
     provider.answers(chunk({"content": "Hi"}), STALL)
     hub = Hub()
     await hub.run(session_id, await asyncio.to_thread(chat, clients, way))
-    asked = await asyncio.to_thread(provider.wait_asked)
-    assert await asyncio.to_thread(asked.stalled.wait, 20)
+    asked = await stalled(provider)
     await hub.aclose()
     assert await hung_up(asked)
 
@@ -574,7 +548,8 @@ async def test_calls_of_functions(provider: ProviderServer, clients: Clients) ->
         ),
         parts.FinishStep(),
     ] == items[:-1]
-    assert "tool-calls" == no_ids(items)[-1]["messageMetadata"]["finishReason"]
+    assert isinstance(items[-1], parts.MessageMetadata)
+    assert "tool-calls" == items[-1].message_metadata["finishReason"]
 
 
 async def test_tools_that_the_provider_runs(provider: ProviderServer, clients: Clients) -> None:
@@ -620,27 +595,27 @@ async def test_tools_that_the_provider_runs(provider: ProviderServer, clients: C
         {"type": "source-url", "url": "http://b/", "title": "B"},
         {"type": "finish-step"},
         json.loads(parts.encode(FINISHED)),
-    ] == no_ids(await drawn(respond(clients)))  # fmt: skip
+    ] == await told(respond(clients))  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("why", "told"), [("max_output_tokens", "length"), ("content_filter", "content-filter")]
+    ("why", "reason"), [("max_output_tokens", "length"), ("content_filter", "content-filter")]
 )
 async def test_an_incomplete_response(
-    provider: ProviderServer, clients: Clients, why: str, told: str
+    provider: ProviderServer, clients: Clients, why: str, reason: str
 ) -> None:
     """Is one with a reason."""
     incomplete = response("incomplete", "incomplete", incomplete_details={"reason": why})
     provider.answers(response("created"), *TEXT, incomplete)
 
-    items = await drawn(respond(clients))
+    items = await told(respond(clients))
 
-    assert told == no_ids(items)[-1]["messageMetadata"]["finishReason"]
+    assert reason == items[-1]["messageMetadata"]["finishReason"]
 
 
 @pytest.mark.parametrize("way", ["async", "sync helper"])
 @pytest.mark.parametrize(
-    ("last", "told"),
+    ("last", "reason"),
     [
         (
             response("failed", "failed", error={"code": "rate_limit_exceeded", "message": "slow"}),
@@ -660,15 +635,14 @@ async def test_an_incomplete_response(
     ],
 )  # fmt: skip
 async def test_a_response_that_fails(
-    provider: ProviderServer, clients: Clients, last: Any, told: str, way: str
+    provider: ProviderServer, clients: Clients, last: Any, reason: str, way: str
 ) -> None:
     """In each of the ways in which the provider says so, or does not."""
     provider.answers(response("created"), *TEXT, *([last] if last else []))
 
-    with pytest.raises(ProviderFailed) as failed:
-        await within(drawn(respond(clients, way)))
+    _, failed = await failure(respond(clients, way))
 
-    assert told == str(failed.value)
+    assert reason == str(failed)
 
 
 async def test_a_response_is_cancelled(
@@ -678,7 +652,6 @@ async def test_a_response_is_cancelled(
     provider.answers(response("created"), *TEXT, STALL)
     async with Hub() as hub:
         stream = await hub.run(session_id, respond(clients, "async helper"))
-        asked = await asyncio.to_thread(provider.wait_asked)
-        assert await asyncio.to_thread(asked.stalled.wait, 20)
+        asked = await stalled(provider)
         assert Status.CANCELLED is await stream.cancel(wait=20)
         assert await hung_up(asked)

@@ -24,7 +24,7 @@ _TRANSPORTS = frozenset(
 
 _LONGEST = 1000
 _NO_CONNECTION = re.compile(
-    "Connect|Timeout|Disconnected|Transport|Network|Protocol|ClosedResource"
+    "Connect|Timeout|Disconnected|Transport|Network|Protocol|Read|Payload|ClosedResource"
 )
 # As the classes of errors and the codes of providers have them, in this order.
 _WORDS: tuple[tuple[str, FailureKind], ...] = (
@@ -39,8 +39,8 @@ _WORDS: tuple[tuple[str, FailureKind], ...] = (
 )
 # No provider has a code for this in all cases.
 _TOO_LONG = re.compile(
-    "(context|prompt|input|token)[^.]{0,60}(too long|too large|exceed|maximum|limit)"
-    "|(exceed|maximum|too many)[^.]{0,60}(context|prompt is|input token|tokens)",
+    r"context.(length|window|limit|size)|maximum context|prompt is too long|input token count"
+    r"|input[^.]{0,40}(too long|too large|exceed)|too many (input )?tokens|reduce the length",
     re.IGNORECASE,
 )
 _STATUSES: Mapping[int, FailureKind] = {
@@ -67,6 +67,9 @@ def as_provider_failed(error: BaseException) -> BaseException:
 
 def provider_failed(error: Exception) -> ProviderFailed:
     """What ``error``, which the client of a provider has raised, is in words of streamhub."""
+    # LiteLLM has the failure of an answer that had begun in another one.
+    original = getattr(error, "original_exception", None)
+    error = original if isinstance(original, Exception) else error
     message = _message_of(error)
     kind = kind_of(*_words_of(error), status=_status_of(error), message=message)
     if kind == "provider" and _is_of_transport(error):

@@ -18,12 +18,52 @@ from .source import ProviderStream, Translator
 __all__ = [
     "ProviderStream",
     "Translator",
+    "anthropic",
+    "google_genai",
     "langchain",
     "langgraph",
+    "litellm",
     "mcp",
     "openai",
     "pydantic_ai",
 ]
+
+
+def anthropic(response: object) -> ProviderStream:
+    """What a message streams, of Anthropic's client.
+
+    :param response: what ``messages.create(stream=True)`` or ``messages.stream()`` of
+        ``AsyncAnthropic`` or ``Anthropic`` returns, as for :func:`openai`.
+    :raises TypeError: it is none of these.
+    """
+    from .anthropic_messages import AnthropicMessages
+
+    return ProviderStream(response, AnthropicMessages())
+
+
+def google_genai(response: object) -> ProviderStream:
+    """What a Gemini model streams, of Google's client. Of several candidates: the first.
+
+    :param response: what ``aio.models.generate_content_stream()`` or
+        ``models.generate_content_stream()`` of ``google.genai.Client`` returns, or
+        ``send_message_stream()`` of its chats, as for :func:`openai`.
+    :raises TypeError: it is none of these.
+    """
+    from .gemini import Gemini
+
+    return ProviderStream(response, Gemini())
+
+
+def litellm(response: object) -> ProviderStream:
+    """What LiteLLM streams of any model, as a chat completion or a response.
+
+    :param response: what ``acompletion(stream=True)`` or ``completion(stream=True)`` returns, or
+        ``aresponses`` or ``responses``, as for :func:`openai`.
+    :raises TypeError: it is none of these.
+    """
+    from .openai_client import OpenAI
+
+    return ProviderStream(response, OpenAI())
 
 
 def openai(response: object) -> ProviderStream:

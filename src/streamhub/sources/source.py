@@ -15,7 +15,7 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import aclosing, suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ..errors import StreamHubError
 from ..parts import AnyPart
@@ -24,6 +24,8 @@ from ..producing.threads import drawn_in_thread
 
 __all__ = ["ProviderStream", "Translator"]
 
+# So much may have come that was not drawn.
+_BUFFERED = 100
 # How long the provider's connection may take to close.
 _CLOSING = 2.0
 
@@ -119,18 +121,22 @@ async def _events(response: object) -> AsyncGenerator[Any, None]:
 async def _drawn(response: Any) -> AsyncGenerator[Any, None]:
     if not (_is_stream(response) or inspect.isawaitable(response)):
         response = await _called(response)
-    if inspect.isawaitable(response) and not _is_stream(response):
+    is_awaited = inspect.isawaitable(response) and not _is_stream(response)
+    if is_awaited:
         response = await _awaited(response)
     if hasattr(response, "model_dump"):
         raise _no_stream(response)  # though it can be iterated: by its fields
-    if isinstance(response, AsyncIterable) or hasattr(response, "__aenter__"):
-        manager, stream = response, response
+    if _is_async(response, is_awaited=is_awaited):
+        manager, stream, begun = response, response, False
         try:
             if not isinstance(response, AsyncIterable):
                 stream = await response.__aenter__()
             async for event in stream:
+                begun = True
                 yield event
         finally:
+            if begun and inspect.isasyncgen(stream):
+                await _unwind(cast("AsyncGenerator[Any, None]", stream))
             await _close(stream)
             if stream is not manager:
                 _forget(manager)
@@ -210,6 +216,33 @@ def _is_stream(response: object) -> bool:
     return isinstance(response, AsyncIterable | Iterable) or any(
         hasattr(response, name) for name in ("__aenter__", "__enter__")
     )
+
+
+def _is_async(response: object, *, is_awaited: bool) -> bool:
+    if isinstance(response, AsyncIterable) and isinstance(response, Iterable):
+        # One class for both, as LiteLLM has it: how it can be drawn from depends on what it holds.
+        held = getattr(response, "completion_stream", None)
+        return is_awaited if held is None else isinstance(held, AsyncIterable)
+    return isinstance(response, AsyncIterable) or hasattr(response, "__aenter__")
+
+
+async def _unwind(stream: AsyncGenerator[Any, None]) -> None:
+    """End what ``stream`` draws from: other generators, as a rule, down to the one that has the
+    response. Who closes the first of them leaves the others to the garbage collector, however long
+    that takes; who cancels the last of them where it waits ends all.
+    """
+
+    async def draw() -> None:
+        await anext(stream)
+
+    for _ in range(_BUFFERED):
+        drawing = asyncio.ensure_future(draw())
+        await asyncio.sleep(0)
+        if not drawing.done():
+            drawing.cancel()
+        await asyncio.wait({drawing}, timeout=_CLOSING)
+        if not drawing.done() or drawing.cancelled() or drawing.exception() is not None:
+            return
 
 
 async def _close(response: object) -> None:

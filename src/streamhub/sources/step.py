@@ -112,11 +112,17 @@ class Step:
                 yield parts.ToolInputDelta(call.id, delta)
 
     def end_call(
-        self, key: Hashable, text: str | None = None, metadata: dict[str, Any] | None = None
+        self,
+        key: Hashable,
+        text: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        *,
+        given: Any = None,
     ) -> Iterator[AnyPart]:
         """That call is complete.
 
         :param text: its whole input as JSON, where that is not what was written.
+        :param given: its input where nothing was written.
         """
         call = self._calls.pop(key, None)
         if call is None:
@@ -125,7 +131,10 @@ class Step:
         facts = {**call.facts, "provider_metadata": metadata}
         facts.pop("input_encoding", None)
         try:
-            given = json.loads(written, parse_constant=_no_json) if written.strip() else {}
+            if written.strip():
+                given = json.loads(written, parse_constant=_no_json)
+            elif given is None:
+                given = {}
             if not call.name:
                 raise ValueError("the tool has no name")
         except (ValueError, RecursionError) as error:
