@@ -100,8 +100,7 @@ def stream_response(
     if request.method == "HEAD":
         reply.close()
         return _headers(HttpResponse(), reply)
-    pieces = _PiecesOfThread(reply) if isinstance(request, ASGIRequest) else reply
-    return _headers(StreamingHttpResponse(pieces), reply)
+    return _streamed(_PiecesOfThread(reply) if isinstance(request, ASGIRequest) else reply, reply)
 
 
 async def astream_response(
@@ -125,7 +124,7 @@ async def astream_response(
     if reply.body is not None or request.method == "HEAD":
         await reply.aclose()
         return _whole(reply) if request.method != "HEAD" else _headers(HttpResponse(), reply)
-    return _headers(StreamingHttpResponse(_Pieces(reply)), reply)
+    return _streamed(_Pieces(reply), reply)
 
 
 def cancel_response(
@@ -216,6 +215,13 @@ def _asked(request: HttpRequest) -> Question:
 
 def _whole(reply: Reply | ThreadReply) -> HttpResponse:
     return _headers(HttpResponse(reply.body), reply)
+
+
+def _streamed(pieces: Any, reply: Reply | ThreadReply) -> StreamingHttpResponse:
+    response = _headers(StreamingHttpResponse(pieces), reply)
+    # GZipMiddleware would hold each piece back until it has many of them.
+    response["content-encoding"] = "identity"
+    return response
 
 
 def _headers(response: Any, reply: Reply | ThreadReply) -> Any:

@@ -26,7 +26,17 @@ def answer_questions():
 """
 _SETTINGS = """
 from django.conf import settings
-settings.configure(SECRET_KEY="x", ROOT_URLCONF="__main__", ALLOWED_HOSTS=["*"])
+settings.configure(
+    SECRET_KEY="x",
+    ROOT_URLCONF="__main__",
+    ALLOWED_HOSTS=["*"],
+    MIDDLEWARE=[
+        "django.middleware.gzip.GZipMiddleware",
+        "django.middleware.security.SecurityMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "django.middleware.http.ConditionalGetMiddleware",
+    ],
+)
 """
 # As its command line does with the module that it is given; it forks after the application was
 # loaded.
@@ -104,17 +114,14 @@ class Door:
         before: str = "",
         after: str = "",
         chooses: bool = True,
-        stops: bool = True,
     ) -> None:
         """
         :param title: of the section of the page.
         :param chooses: whether a client chooses the format, and gets an answer of ours to errors.
-        :param stops: whether the server stops by itself upon SIGTERM.
         """
         self.title = title
         self._before, self._after = _BEFORE + before, after + server
         self.chooses = chooses
-        self.stops = stops
 
     async def start(self, url: str, listening: int, errors: Path) -> Served:
         # A page may be there before the worker; here nothing comes.
@@ -148,8 +155,8 @@ def section(title: str) -> str:
 
 DOORS = {
     "wsgi-gunicorn": Door("WSGI", _GUNICORN),
-    "wsgi-waitress": Door("WSGI", _WAITRESS, stops=False),
-    "flask-werkzeug": Door("Flask", _WERKZEUG, stops=False),
+    "wsgi-waitress": Door("WSGI", _WAITRESS),
+    "flask-werkzeug": Door("Flask", _WERKZEUG),
     "flask-gunicorn": Door("Flask", _GUNICORN),
     "django-gunicorn": Door(
         "Django",

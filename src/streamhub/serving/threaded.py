@@ -96,6 +96,9 @@ class ThreadReply(Iterator[bytes]):
         except HubClosed as error:
             self.reply.end(error)
             piece = None
+        if self._closed:
+            # By another thread, to which this one owes no end.
+            raise StopIteration
         if piece is None:
             self.close()
             if self.reply.broken:
