@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from streamhub import Cursor, Hub, HubConfig, LiveStream, Status
+from streamhub import Cursor, Hub, HubConfig, LiveStream, Status, parts
 from streamhub.cli.output import Output
 from streamhub.testing.waiting import patience
 
@@ -101,6 +101,53 @@ async def test_chunks_with_an_event_type_are_no_text(redis_url: str, session_id:
         {"data": "b", "cursor": f"{epoch}-3", "event": None},
         {"status": "finished", "cursor": f"{epoch}-3", "error": None},
     ] == lines((await cli("tail", session_id, "--json", url=redis_url)).out)
+
+
+async def test_some_of_a_session(redis_url: str, session_id: str) -> None:
+    """The last chunks, some event types, or both; beside the text what tools do, if asked for."""
+    async with Hub.from_url(redis_url) as hub:
+        stream = await produce(hub, session_id, "a", "b")
+        for text in "cd":
+            await stream.publish(text, event="tool")
+        await stream.publish(parts.TextDelta("1", "e"))
+        await stream.publish(parts.ToolOutputError("x", "no"))
+        await stream.publish("f")
+        await stream.close()
+
+    async def tail(*options: str) -> str:
+        ended = await cli("tail", session_id, *options, url=redis_url)
+        assert 0 == ended.code
+        return ended.out
+
+    assert "abef" == await tail("--last", "7")
+    assert "f" == await tail("--last", "1")
+    assert "abf" == await tail("--events", "message,tool")
+    assert "abe\n[tool] x failed: no\nf" == await tail("--show", "tools")
+    *chunks, end = lines(await tail("--events", "tool, ui:text-delta", "--last", "2", "--json"))
+    assert [("d", None), (None, "e")] == [
+        (line.get("data"), line.get("part", {}).get("delta")) for line in chunks
+    ]
+    assert end["cursor"].endswith("-7")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--last", "0"], "--last"),
+        (["--last", "2", "--after", "now"], "--after and --last"),
+        (["--events", "a,"], "'a,'"),
+        (["--show", "all"], "reasoning or tools"),
+        (["--show", "tools", "--json"], "--show is for text"),
+    ],
+)
+async def test_what_cannot_be_asked_for_is_refused(
+    redis_url: str, session_id: str, options: list[str], named: str
+) -> None:
+    """Before anything is read."""
+    ended = await cli("tail", session_id, *options, url=redis_url)
+
+    assert (2, "") == (ended.code, ended.out)
+    assert named in ended.err
 
 
 async def test_batch(redis_url: str, session_id: str) -> None:

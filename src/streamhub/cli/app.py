@@ -19,7 +19,7 @@ from .exits import refuse as _refuse
 from .run import run as run_command
 from .serve import WebhookOptions
 from .serve import serve as serve_hub
-from .tail import Form
+from .tail import Asked, Form, shown_of, types_of
 from .tail import tail as tail_session
 
 __all__ = ["app"]
@@ -167,6 +167,30 @@ def tail(
             show_default="the start",
         ),
     ] = None,
+    last: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Begin with the last N stored chunks, or a few more: where a part begins.",
+        ),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPES",
+            help="Only chunks of these event types, between commas; 'message' is text, which has "
+            "none, and 'ui:tool-*' stands for parts of such kinds.",
+        ),
+    ] = None,
+    show: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="'tools', 'reasoning', or both between commas: beside the text, on lines of their "
+            "own.",
+        ),
+    ] = None,
     batch: Annotated[
         bool, typer.Option("--batch", help="Take what is stored already as one chunk.")
     ] = False,
@@ -188,17 +212,18 @@ def tail(
         bool,
         typer.Option(
             "--json",
-            help="A JSON object per line: data, cursor and event of each chunk; the last has "
-            "status, cursor and error.",
+            help="A JSON object per line: data, cursor and event of each chunk, or part, cursor "
+            "and event; the last has status, cursor and error.",
         ),
     ] = False,
     redis: RedisOption = None,
 ) -> None:
     """Replay a session and follow it to its end.
 
-    Standard output gets the text, byte for byte; chunks with an event type are no part of it and
-    show with --cursors and --json only. Standard error gets how it ended, and the cursor.
-    An interrupted tail says where to go on: what was written is never lost or doubled.
+    Standard output gets the text, byte for byte, that of parts included; other chunks with an
+    event type are no part of it and show with --cursors and --json only. Standard error gets how
+    it ended, and the cursor. An interrupted tail says where to go on: what was written is never
+    lost or doubled.
 
     Exit code:
 
@@ -216,9 +241,15 @@ def tail(
     """
     if cursors and as_json:
         _refuse("--cursors and --json exclude each other")
-    url = _url(context, redis)
+    if after is not None and last is not None:
+        _refuse("--after and --last exclude each other")
+    if show is not None and (cursors or as_json):
+        _refuse("--show is for text: --cursors and --json have all chunks")
     form = Form.JSON if as_json else Form.CURSORS if cursors else Form.TEXT
-    _finish(url, lambda: tail_session(url, session, after=after, batch=batch, wait=wait, form=form))
+    types, shown = types_of(events), shown_of(show)
+    asked = Asked(after, last, types, shown, batch=batch, wait=wait, form=form)
+    url = _url(context, redis)
+    _finish(url, lambda: tail_session(url, session, asked))
 
 
 @app.command("ls")

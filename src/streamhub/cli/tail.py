@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from enum import StrEnum
 
 from ..chunks import Chunk, Cursor, Status
@@ -16,15 +18,16 @@ from ..formats.endings import ending_of
 from ..formats.format import Ending
 from ..formats.json_text import encode as encode_json
 from ..formats.ndjson import NDJSON
-from ..formats.text import TEXT
+from ..formats.text import SHOWN, TextFormat
 from ..hub import Hub
+from ..reading.only import named_types
 from ..reading.subscription import Subscription
-from .exits import Code, code_of
+from .exits import Code, code_of, refuse
 from .interrupts import Interrupted, unless_interrupted
 from .output import Output
 from .terminal import note, redacted
 
-__all__ = ["Form", "tail"]
+__all__ = ["Asked", "Form", "shown_of", "tail", "types_of"]
 
 
 class Form(StrEnum):
@@ -35,24 +38,45 @@ class Form(StrEnum):
     JSON = "json"
 
 
-async def tail(
-    url: str,
-    session_id: str,
-    *,
-    after: str | None,
-    batch: bool,
-    wait: float | None,
-    form: Form,
-) -> int:
+@dataclass(frozen=True)
+class Asked:
+    """What of a session is written, and how."""
+
+    after: str | None
+    last: int | None
+    events: Collection[str | None] | None
+    shown: Collection[str]
+    batch: bool
+    wait: float | None
+    form: Form
+
+
+def types_of(option: str | None) -> Collection[str | None] | None:
+    """The event types that ``--events`` names; refuses what names none."""
+    try:
+        return None if option is None else named_types(option)
+    except ValueError as error:
+        refuse(f"--events must be {error}, not {option!r}")
+
+
+def shown_of(option: str | None) -> Collection[str]:
+    """What ``--show`` names; refuses what text cannot show."""
+    names = () if option is None else [name.strip() for name in option.split(",")]
+    if any(name not in SHOWN for name in names):
+        refuse(f"--show must be {' or '.join(SHOWN)}, or both between commas, not {option!r}")
+    return names
+
+
+async def tail(url: str, session_id: str, asked: Asked) -> int:
     """Write the session's chunks until it ends, say how, and answer the exit code."""
     try:
         output = Output.stdout()
     except OSError as error:
         note(str(error), style="red")
         return Code.OTHER
-    reader = _Reader(url, session_id, after, form)
+    reader = _Reader(url, session_id, asked)
     async with output:
-        outcome = await unless_interrupted(reader.read(output, batch, wait), output)
+        outcome = await unless_interrupted(reader.read(output), output)
     return reader.conclude(outcome, output)
 
 
@@ -60,20 +84,18 @@ Outcome = Status | StreamHubError | Interrupted
 
 
 class _Reader:
-    def __init__(self, url: str, session_id: str, after: str | None, form: Form) -> None:
+    def __init__(self, url: str, session_id: str, asked: Asked) -> None:
         self._url = url
         self._session_id = session_id
-        self._after = after
-        self._form = form
+        self._asked = asked
+        self._text = TextFormat(asked.shown)
         self._subscription: Subscription | None = None
         self._chunks = 0
 
-    async def read(
-        self, output: Output, batch: bool, wait: float | None
-    ) -> Status | StreamHubError:
-        """Write every chunk; how the stream ended."""
-        outcome = await self._follow(output, batch, wait)
-        if self._form is Form.JSON:
+    async def read(self, output: Output) -> Status | StreamHubError:
+        """Write every chunk that is asked for; how the stream ended."""
+        outcome = await self._follow(output)
+        if self._asked.form is Form.JSON:
             await output.write(self._end_line(outcome))
         await output.drain()
         return outcome
@@ -101,15 +123,19 @@ class _Reader:
             self._say_resume(cursor, 0)
         return code_of(outcome)
 
-    async def _follow(
-        self, output: Output, batch: bool, wait: float | None
-    ) -> Status | StreamHubError:
+    async def _follow(self, output: Output) -> Status | StreamHubError:
+        asked = self._asked
         try:
             async with Hub.from_url(self._url) as hub:
-                stream = await hub.get(self._session_id, wait=wait, after=self._after)
+                stream = await hub.get(self._session_id, wait=asked.wait, after=asked.after)
                 if stream is None:
                     return SessionNotFound(self._session_id)
-                subscription = stream.subscribe(after=self._after, batch_replay=batch)
+                subscription = stream.subscribe(
+                    after=asked.after,
+                    last=asked.last,
+                    events=asked.events,
+                    batch_replay=asked.batch,
+                )
                 self._subscription = subscription
                 async with subscription:
                     async for chunk in subscription:
@@ -120,9 +146,9 @@ class _Reader:
             return error
 
     def _written(self, chunk: Chunk) -> bytes:
-        match self._form:
+        match self._asked.form:
             case Form.TEXT:
-                return TEXT.chunk(chunk)
+                return self._text.chunk(chunk)
             case Form.CURSORS:
                 columns = [str(chunk.cursor).encode(), encode_json(chunk.data)]
                 if chunk.event is not None:
@@ -148,7 +174,7 @@ class _Reader:
         return "1 chunk" if self._chunks == 1 else f"{self._chunks:,} chunks"
 
     def _say_resume(self, cursor: Cursor | None, partial: int) -> None:
-        given = self._after if cursor is None else str(cursor)
+        given = self._asked.after if cursor is None else str(cursor)
         if given is None or given == "now":
             note("nothing was read yet: begin again with the same command")
             return

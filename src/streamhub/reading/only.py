@@ -10,10 +10,12 @@ import msgspec
 from ..chunks import PART_EVENT, Chunk
 from .part_heads import head_of
 
-__all__ = ["Only"]
+__all__ = ["Only", "named_types"]
 
 _OF_A_KIND = f"{PART_EVENT}:"
 _LONGEST = 80
+# What an EventSource calls an event without a type.
+_TEXT = "message"
 
 
 class Only(msgspec.Struct, frozen=True):
@@ -62,6 +64,20 @@ class Only(msgspec.Struct, frozen=True):
     def among(self, chunks: Sequence[Chunk]) -> list[Chunk]:
         """Those of ``chunks`` that are wanted, in order."""
         return [chunk for chunk in chunks if self.allows(chunk)]
+
+
+def named_types(*lists: str) -> frozenset[str | None]:
+    """The event types that are named between commas, where ``message`` stands for text.
+
+    :raises ValueError: one of them has no name.
+    """
+    names = [name.strip() for one in lists for name in one.split(",")]
+    if not all(names):
+        raise ValueError(
+            "event types, separated by commas, where message stands for text, and ui:tool-* for "
+            "the parts of such kinds"
+        )
+    return frozenset([*names, None] if _TEXT in names else names)
 
 
 def _shown(value: object) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..chunks import Cursor, Status
 from ..formats.sse import TOLD_OF_LOSS
 from ..formats.text import SHOWN
+from ..reading.only import named_types
 from .answers import BadRequest, bad_request
 from .asked import Asked
 
@@ -30,8 +31,6 @@ __all__ = [
 _SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
 _LONGEST = 80
 _MOST_LAST = 1_000_000
-# What an EventSource calls an event without a type.
-_TEXT = "message"
 
 
 def cursor_of(request: Asked) -> str | None:
@@ -67,14 +66,10 @@ def events_of(request: Asked) -> frozenset[str | None] | None:
     given = request.query_params.getlist("events")
     if not given:
         return None
-    names = [name.strip() for value in given for name in value.split(",")]
-    if not all(names):
-        allowed = (
-            "event types, separated by commas, where message stands for text, and ui:tool-* for "
-            "the parts of such kinds"
-        )
-        raise bad_value("events", ",".join(given), allowed)
-    return frozenset([*names, None] if _TEXT in names else names)
+    try:
+        return named_types(*given)
+    except ValueError as error:
+        raise bad_value("events", ",".join(given), str(error)) from None
 
 
 def last_of(request: Asked) -> int | None:
