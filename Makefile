@@ -13,7 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench torture lint install install-dev install-integrations install-bench redis-server web-clients
+# What does not need each other is named by a target that calls for it.
+ifndef TOGETHER
 .NOTPARALLEL:
+endif
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +24,8 @@ help: ## list the targets
 demo: install ## open a chat page that survives everything one does to it (needs no Redis)
 	@$(BIN)/streamhub demo $(ARGS)
 
-test: install-integrations redis-server web-clients lint ## everything: lint, types, all tests against real servers and clients
+test: install-integrations redis-server ## everything: lint, types, all tests against real servers and clients
+	@$(MAKE) --no-print-directory -j2 TOGETHER=yes web-clients lint
 	@$(PYTEST) $(ARGS)
 
 check: install-dev redis-server lint ## the quick round: lint, types, the fast tests

@@ -41,7 +41,7 @@ async def client(api: ServerProcess) -> AsyncIterator[AsyncOpenAI]:
 
 
 async def _said(client: AsyncOpenAI, messages: object) -> list[str]:
-    stream = await client.chat.completions.create(model=MODEL, messages=messages, stream=True)  # type: ignore[call-overload]
+    stream = await client.chat.completions.create(model=MODEL, messages=messages, stream=True)
     chunks = [chunk async for chunk in stream]
     assert ["stop"] == [
         reason for chunk in chunks if (reason := chunk.choices[0].finish_reason) is not None
