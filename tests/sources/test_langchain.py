@@ -28,6 +28,7 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 pytestmark = pytest.mark.integrations
@@ -166,10 +167,12 @@ async def test_a_single_mode(provider: ProviderServer, model: ChatOpenAI) -> Non
 async def test_updates_alone() -> None:
     """Messages are told whole, and those that were there before are not."""
     agent = create_agent(whole(AIMessage("", tool_calls=[CALL]), AIMessage("Sunny")), [weather])
+    # The update of a subgraph has all of its messages.
+    outer = StateGraph(MessagesState).add_node("agent", agent).add_edge(START, "agent").compile()
     asked: Any = {"messages": [AIMessage("long ago"), {"role": "user", "content": "And now?"}]}
 
     told = await drawn(
-        sources.langgraph(agent.astream(asked, stream_mode="updates"), stream_mode="updates")
+        sources.langgraph(outer.astream(asked, stream_mode="updates"), stream_mode="updates")
     )
 
     assert [
@@ -273,26 +276,27 @@ async def test_input_that_is_no_json(provider: ProviderServer, model: ChatOpenAI
     assert ("c1", '{"city": ') == (error.tool_call_id, error.input)
 
 
-@pytest.mark.parametrize("way", ["model", "events", "graph"])
+@pytest.mark.parametrize("way", ["model", "events", "graph", "graph, closed"])
 async def test_a_cancel_hangs_up_on_the_provider(
     provider: ProviderServer, model: ChatOpenAI, session_id: str, way: str
 ) -> None:
-    """Nobody pays for what nobody reads."""
+    """And so does a hub that closes: nobody pays for what nobody reads."""
     provider.answers(chunk({"role": "assistant", "content": "Hel"}), STALL)
     agent = create_agent(model, [weather])
     source = {
         "model": lambda: sources.langchain(model.astream("Hi")),
         "events": lambda: sources.langchain(agent.astream_events(ASKED, version="v2")),
         "graph": lambda: sources.langgraph(agent.astream(ASKED, stream_mode=["messages"])),
-    }[way]()
+    }[way.partition(",")[0]]()
     async with Hub() as hub:
         stream = await hub.run(session_id, source)
         async with stream.subscribe() as chunks:
             await within(anext(chunks))
             await within(anext(chunks))
-        status = await stream.cancel(wait=5)
-
-        assert Status.CANCELLED is status
+        if way.endswith("closed"):
+            await hub.aclose()
+        else:
+            assert Status.CANCELLED is await stream.cancel(wait=5)
         assert await asyncio.to_thread(provider.wait_asked().hung_up.wait, 20)
 
 

@@ -166,17 +166,21 @@ async def test_calls_that_wait_for_an_approval() -> None:
     ] == told[-4:-1]
 
 
-@pytest.mark.parametrize("way", ["run_stream_events", "iter", "run_stream"])
+@pytest.mark.parametrize("way", ["run_stream_events", "iter", "run_stream", "iter, closed"])
 async def test_a_cancel_hangs_up_on_the_provider(
     provider: ProviderServer, agent: Any, session_id: str, way: str
 ) -> None:
-    """The run is cancelled, so that nobody pays for what nobody reads."""
+    """And so does a hub that closes: nobody pays for what nobody reads."""
     provider.answers(*[chunk({"role": "assistant", "content": word}) for word in "ab"], STALL)
+    run = getattr(agent, way.partition(",")[0])
     async with Hub() as hub:
-        stream = await hub.run(session_id, sources.pydantic_ai(getattr(agent, way)("Hi")))
+        stream = await hub.run(session_id, sources.pydantic_ai(run("Hi")))
         async with stream.subscribe() as chunks:
             await within(anext(chunks))
-        assert Status.CANCELLED is await stream.cancel(wait=5)
+        if way.endswith("closed"):
+            await hub.aclose()
+        else:
+            assert Status.CANCELLED is await stream.cancel(wait=5)
         assert await asyncio.to_thread(provider.wait_asked().hung_up.wait, 20)
 
 
