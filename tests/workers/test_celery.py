@@ -63,6 +63,15 @@ def again(self, chat):
     except ValueError as error:
         raise self.retry(exc=error, countdown=0)
 
+@stream(name="threaded")
+def threaded(chat):
+    # The signal is somebody else's meanwhile.
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    try:
+        yield from script(chat, server)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
 @stream(name="limited", time_limit=1)
 def limited(chat):
     yield from script(chat, server)
@@ -201,7 +210,7 @@ async def test_a_task_streams_what_it_yields(site: Site) -> None:
 
 
 async def test_a_cancel_stops_the_function(site: Site) -> None:
-    """The stream ends at once; the function is closed at its next word, and no more is drawn."""
+    """The stream ends at once; and the function, which waits for its model, is closed."""
     script = site.script()
     result = site.send("plain", await script.send("a"))
     stream = await within(site.hub.get(script.session_id, wait=20.0))
@@ -209,11 +218,24 @@ async def test_a_cancel_stops_the_function(site: Site) -> None:
     await site.wait_said(script, "a")
 
     assert Status.CANCELLED == await stream.cancel(wait=20.0, reason="Stop")
+    await script.wait_closed()
+    told = await _result(result)
+    assert ("cancelled", "Stop") == (told["status"], told["error"])
+
+
+async def test_a_cancel_stops_a_function_that_cannot_be_interrupted(site: Site) -> None:
+    """As in a thread: it is closed at its next word, and no more is drawn."""
+    script = site.script()
+    result = site.send("threaded", await script.send("a"))
+    await site.wait_said(script, "a")
+    stream = await site.hub.get(script.session_id)
+    assert stream is not None
+
+    assert Status.CANCELLED == await stream.cancel(wait=20.0)
     await script.send("b", "c")
     await script.wait_closed()
     assert 1 == await script.unread()
-    told = await _result(result)
-    assert ("cancelled", "Stop") == (told["status"], told["error"])
+    assert "cancelled" == (await _result(result))["status"]
 
 
 async def test_a_cancel_interrupts_an_async_generator(site: Site) -> None:

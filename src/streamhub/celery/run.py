@@ -14,6 +14,7 @@ from ..chunks import Status
 from ..errors import HubClosed, ProducerFenced, StreamClosed, StreamHubError
 from ..producing import sources
 from ..stream import LiveStream
+from .interruption import Interruption
 from .process import ProcessHub, logger
 
 __all__ = ["Run", "Stopped"]
@@ -22,6 +23,9 @@ __all__ = ["Run", "Stopped"]
 class Stopped(Ignore):  # type: ignore[misc]
     """There is nobody to produce for, or another worker is to go on. Passes through automatic
     retries, as ``Ignore`` does."""
+
+
+_END = object()
 
 
 class Run:
@@ -45,6 +49,7 @@ class Run:
         self._leaves = False
         #: Whether that has stopped the function before its end.
         self._broken_off = False
+        self._interruption = Interruption(Stopped("its stream is to end"))
 
     @property
     def stream(self) -> sync.LiveStream:
@@ -69,12 +74,13 @@ class Run:
                 self._hub.call(self._unwatch)
 
     async def on_cancel(self) -> None:
-        """Stop what runs in the event loop. A thread learns it from what it publishes next, so
-        that its stream ends here and now."""
+        """Stop what runs in the event loop. A thread may need a moment, or learn it from what it
+        publishes next: its stream ends here and now."""
         if self._feeding is not None:
             self._feeding.cancel("cancelled")
         elif self._stream is not None:
             await self._stream.close()
+            self._interruption.begin()
 
     def draw(self, call: Callable[[], Any]) -> None:
         """Call the task's function, and publish all that comes of it: in this thread, if that is
@@ -84,7 +90,8 @@ class Run:
             worker is to go on.
         """
         try:
-            source = call()
+            with self._interruption:
+                source = call()
             if source is None:
                 return
             sources.check(source)
@@ -94,6 +101,9 @@ class Run:
                 self._draw(source)
             else:
                 raise TypeError(f"a task must yield or return an iterable, not {source!r:.100}")
+        except Stopped:
+            self._broken_off = self._leaves
+            raise
         except StreamClosed as closed:
             if closed.status is not Status.CANCELLED:
                 raise
@@ -124,11 +134,15 @@ class Run:
 
     def _draw(self, source: Iterable[Any]) -> None:
         items = sources.Items(source, self._claimed)
+        drawn = iter(source)
         try:
-            for item in source:
+            while True:
+                with self._interruption:
+                    item = next(drawn, _END)
+                if item is _END:
+                    return
                 self._hub.call(items.publish, item)
                 if self._leaves:
-                    self._broken_off = True
                     raise Stopped("its worker shuts down")
         finally:
             close = getattr(source, "close", None)
@@ -141,7 +155,6 @@ class Run:
             await self._feeding
         except asyncio.CancelledError:
             if self._feeding.cancelled() and (self._leaves or self._claimed.stopping):
-                self._broken_off = self._leaves
                 raise Stopped("its stream is to end") from None
             # A time limit of the task has interrupted the call.
             self._feeding.cancel()
@@ -165,6 +178,8 @@ class Run:
         self._leaves = True
         if self._feeding is not None:
             self._feeding.cancel("handover")
+        else:
+            self._interruption.begin()
 
     def _hand_over(self) -> None:
         """Release first: whoever is sent the task may claim at once."""
