@@ -19,7 +19,7 @@ _PAGE = """<!doctype html>
 """
 
 
-def bundle(package: str, directory: Path) -> Path:
+def bundle(package: str, directory: Path, source: str = "chat.jsx") -> Path:
     """Write the page with that React package to ``directory``: ``index.html`` and ``chat.js``."""
     esbuild = FOLDER / "node_modules" / "esbuild" / "bin" / "esbuild"
     if not esbuild.exists():
@@ -28,7 +28,7 @@ def bundle(package: str, directory: Path) -> Path:
         [
             Path(sys.executable).with_name("node"),
             esbuild,
-            "chat.jsx",
+            source,
             "--bundle",
             "--jsx=automatic",
             '--define:process.env.NODE_ENV="production"',

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from streamhub.formats.endings import told_of
+from streamhub.testing.waiting import bounded, patience
 
 from ..conftest import Serve
 from ..support.faulty_proxy import FaultyProxy
@@ -59,6 +60,10 @@ def numbers(events: list[dict[str, Any]]) -> list[int]:
     return [one["data"]["number"] for one in events if one["event"] == "custom"]
 
 
+def last(events: list[dict[str, Any]]) -> tuple[str, Any]:
+    return events[-1]["event"], events[-1]["data"]
+
+
 async def allow(port: Port, thread: str, count: int) -> None:
     async with httpx.AsyncClient(verify=False) as client:
         await client.post(f"{port.url}/allow/{thread}", params={"count": count})
@@ -87,49 +92,41 @@ async def cut_off(client: str, port: Port, random: Random) -> list[dict[str, Any
     return events
 
 
-async def test_a_broken_connection_costs_nothing(serve: Serve, port: Port, redis_url: str) -> None:
-    """Both clients come again by themselves, and are told all, once, and then the end."""
+async def killed(client: str, port: Port, read: asyncio.Barrier) -> list[dict[str, Any]]:
+    """All that a client was told of a run whose process is killed once all have read of theirs."""
+    thread = str(uuid4())
+    async with started(client, port.url, thread) as process:
+        await allow(port, thread, 3)
+        events = await told(process, 3)
+        await read.wait()
+        return events + await told(process)
+
+
+async def test_broken_connections_and_a_killed_process(
+    serve: Serve, port: Port, redis_url: str
+) -> None:
+    """Both clients come again by themselves. They are told all, once, and then the end; of a run
+    whose process is gone, an error, by another process: it never looks complete."""
     random = Random(7)
-    await serve(APP, redis_url, "15", port=port)
-    async with asyncio.timeout(BOUND):
-        both = await asyncio.gather(*[cut_off(client, port, random) for client in CLIENTS])
-    for events in both:
+    lease = str(patience(2.0))
+    first = await serve(APP, redis_url, lease, port=port)
+    async with bounded(BOUND):
+        finished = await asyncio.gather(*[cut_off(client, port, random) for client in CLIENTS])
+    for events in finished:
         run_id = events[0]["data"]
         assert {"event": "created", "data": run_id} == events[0]
         assert ("metadata", run_id) == (events[1]["event"], events[1]["data"]["run_id"])
         assert [*range(COUNT)] == numbers(events)
-        assert {"run_id": run_id, "status": "success"} == events[-1]["data"]
-        assert "end" == events[-1]["event"]
+        assert ("end", {"run_id": run_id, "status": "success"}) == last(events)
         assert COUNT + 1 == len({one["id"] for one in events[1:]})
 
-
-async def test_a_run_whose_process_is_killed_ends_in_an_error(
-    serve: Serve, port: Port, redis_url: str
-) -> None:
-    """Another process tells both clients so, once they are there: it never looks complete."""
-
-    async def run(client: str, killed: asyncio.Barrier) -> list[dict[str, Any]]:
-        thread = str(uuid4())
-        async with started(client, port.url, thread) as process:
-            await allow(port, thread, 3)
-            events = await told(process, 3)
-            await killed.wait()
-            events += await told(process)
-            await process.wait()
-        return events
-
-    first = await serve(APP, redis_url, "0.5", port=port)
-    both_read = asyncio.Barrier(len(CLIENTS) + 1)
-    async with asyncio.timeout(BOUND), asyncio.TaskGroup() as group:
-        reading = [group.create_task(run(client, both_read)) for client in CLIENTS]
-        await both_read.wait()
+    read = asyncio.Barrier(len(CLIENTS) + 1)
+    async with bounded(BOUND), asyncio.TaskGroup() as group:
+        reading = [group.create_task(killed(client, port, read)) for client in CLIENTS]
+        await read.wait()
         await first.kill()
-        await serve(APP, redis_url, "0.5", port=port)
+        await serve(APP, redis_url, lease, port=port)
     for task in reading:
-        events = task.result()
-        assert [0, 1, 2] == numbers(events)
-        assert ("error", {"error": "lost", "message": told_of("lost")}) == (
-            events[-1]["event"],
-            events[-1]["data"],
-        )
-        assert "end" not in [one["event"] for one in events]
+        assert [0, 1, 2] == numbers(task.result())
+        assert ("error", {"error": "lost", "message": told_of("lost")}) == last(task.result())
+        assert "end" not in [one["event"] for one in task.result()]
