@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from ..chunks import Chunk, Cursor, SessionInfo
-from ..parts.ui_stream import Emitted, UIStream, message_id_of
+from ..parts.ui_stream import MESSAGE_EVENT, Emitted, UIStream, message_id_of
 from .endings import told_of
 from .format import Ending
 from .json_text import encode, unbroken
@@ -111,12 +111,11 @@ class UIMessages:
 
     def parts_of(self, chunk: Chunk) -> list[Emitted]:
         """What ``chunk`` adds, whether or not the client has it."""
-        continued = self._stream.continued
+        begins = chunk.event == MESSAGE_EVENT and self._stream.continued is None
         parts = self._stream.add(chunk.data, chunk.event)
-        message = self._stream.continued
-        if message is not continued and message is not None and self._replay:
-            parts = _replay(message)
-        if parts:
+        if begins and self._replay and self._stream.continued is not None:
+            parts = _replay(self._stream.continued)
+        if self._finishing and parts:
             self._finished = parts[-1].value["type"] == "finish"
         return parts
 
@@ -145,6 +144,8 @@ class UIMessages:
         return kind == "finish-step" and bool(self._approvals)
 
     def _unseen(self, parts: list[Emitted]) -> list[Emitted]:
+        if not (self._since or self._opens or self._skip):
+            return parts
         before = min(self._since, len(parts))
         self._since -= before
         parts = parts[before:]
@@ -169,12 +170,11 @@ def _replay(message: dict[str, Any]) -> list[Emitted]:
 
 
 def _frames(parts: Iterable[Emitted]) -> bytes:
-    return b"".join([b"data: " + _json(part) + b"\n\n" for part in parts])
+    return b"".join([b"data: %b\n\n" % _json(*part) for part in parts])
 
 
-def _json(part: Emitted) -> bytes:
+def _json(value: dict[str, Any], text: str | None) -> bytes:
     """On one line."""
-    text = part.json
     if text is None or "\n" in text or "\r" in text:
-        return encode(part.value)
+        return encode(value)
     return unbroken(text.encode())

@@ -68,10 +68,14 @@ def _tool(part: Part) -> Iterator[Part]:
             yield {"type": "tool-input-delta", **call, "inputTextDelta": raw}
         return
     given = {"input": part["input"]} if "input" in part else {}
-    yield {"type": "tool-input-available", **made, **given}
+    called = {"type": "tool-input-available", **made, **given}
+    yield called
     approval = part.get("approval")
     if isinstance(approval, dict) and "id" in approval:
         yield from _approval(approval, call)
+        if state == "input-available":
+            # It was called anew since.
+            yield called
     result = {**call, **_some(part, "providerExecuted")}
     if "resultProviderMetadata" in part:
         result["providerMetadata"] = part["resultProviderMetadata"]

@@ -95,11 +95,15 @@ def known(value: dict[str, Any]) -> dict[str, Any] | None:
 
     None if it lacks what its kind must have. A part of a kind that is not known here passes.
     """
+    kind = _KINDS.get(value["type"])
     try:
-        part = typed(value)
-    except InvalidPart:
+        if kind is not None:
+            msgspec.convert(value, kind)
+        elif isinstance(typed(value), Other):
+            return value
+    except (msgspec.ValidationError, InvalidPart):
         return None
-    if isinstance(part, Other) or None not in value.values():
+    if None not in value.values():
         return value
     return {name: one for name, one in value.items() if one is not None or name in _MAY_BE_NULL}
 

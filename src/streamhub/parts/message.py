@@ -73,9 +73,13 @@ class MessageReader:
     @property
     def message(self) -> Message:
         """The message so far."""
+        self._write_down()
+        return Message(self._id, self._metadata, parts=tuple(map(_shown, self._parts)))
+
+    def _write_down(self) -> None:
+        """Put what there is of what is being written into its parts."""
         for part, pieces in self._written.values():
             part["text"] = _joined(pieces)
-        return Message(self._id, self._metadata, parts=tuple(map(_shown, self._parts)))
 
     def _start(self, part: Value) -> None:
         self._id = part.get("messageId", self._id)
@@ -111,6 +115,8 @@ class MessageReader:
         self._parts.append({"type": "step-start"})
 
     def _reset(self, part: Value) -> None:
+        # What an earlier step began stays.
+        self._write_down()
         self._written.clear()
         self._inputs.clear()
         del self._parts[self._step_begins() :]
