@@ -7,8 +7,20 @@ from typing import Any
 
 import pytest
 
-from streamhub.chunks import Item, Terms, size_of
-from streamhub.stores.base import Append, Claim, Granted, Renew, Stored, WriteOp
+from streamhub.chunks import Item, Status, Terms, size_of
+from streamhub.stores.base import (
+    Append,
+    Behind,
+    Claim,
+    Fenced,
+    Granted,
+    HasHoles,
+    Over,
+    Renew,
+    Stored,
+    WriteOp,
+    WriteResult,
+)
 from streamhub.stores.redis import RedisStore
 from streamhub.stores.redis.layout.script_calls import Calls
 from streamhub.stores.redis.layout.scripts import load_scripts
@@ -101,3 +113,41 @@ async def test_an_append_is_the_same_whether_or_not_a_record_is_made(
 
     assert found[0] == found[1]
     assert [Stored(at) for at in accumulate(map(len, APPENDS[appends]))] == found[0][0]
+
+
+#: What has become of a record of two chunks before it is renewed, and what its producer is told.
+RENEWALS: dict[str, tuple[dict[str, str], int, WriteResult]] = {
+    "as it was left": ({}, 2, Stored(2)),
+    "ahead of its producer": ({}, 1, Stored(2)),
+    "behind": ({}, 3, Behind(2)),
+    "with holes": ({"last": "3"}, 2, HasHoles()),
+    "of other terms": ({"terms": "5-0"}, 2, HasHoles()),
+    "another's": ({"gen": "h", "claim": "h"}, 2, Fenced("h")),
+    "given up": ({"lease": "0"}, 2, Stored(2)),
+    "over": ({"status": "done", "outcome": "failed"}, 2, Over(Status.FAILED)),
+}
+
+
+@pytest.mark.parametrize("become", RENEWALS)
+async def test_a_renewal_is_the_same_whether_or_not_a_record_is_made(
+    redis_url: str, redis_client: Any, become: str
+) -> None:
+    """As with an append: a flag that means no cancel has the script look at all of the record."""
+    changed, last, expected = RENEWALS[become]
+    found = []
+    store = RedisStore.from_url(redis_url)
+    for name in ("short way", "long way"):
+        granted = await store.claim(name, "g", takeover="restart", lease=900.0, retention=90.0)
+        assert isinstance(granted, Granted)
+        await store.write([Append(granted.claim, 0, ["a", "b"], 2, granted.claim.terms.current)])
+        meta = f"streamhub:{{{name}}}:meta"
+        if name == "long way":
+            await redis_client.hset(meta, "cancel", "0")
+        await redis_client.hset(meta, mapping={"granted": "1", **changed})
+        answers = await store.renew([Renew(granted.claim, last)])
+        record = await redis_client.hmget(meta, "status", "gen", "last", "granted", "outcome")
+        found.append((answers, record, (await redis_client.pttl(meta)) // 60_000))
+    await store.aclose()
+
+    assert found[0] == found[1]
+    assert [expected] == found[0][0]

@@ -371,7 +371,7 @@ class Producer:
 
     def _take_in(self, op: WriteOp, result: WriteResult) -> None:
         state, outbox = self.state, self.outbox
-        if (lost := loss(op, result)) is not None:
+        if not isinstance(result, Stored) and (lost := loss(op, result)) is not None:
             self._put_back(lost)
             return
         match result:

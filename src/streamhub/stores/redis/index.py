@@ -180,10 +180,11 @@ class Index:
         """A session was claimed, and something of it may have been set aside for the feeds."""
         if len(self._due) >= _MOST_LISTED:
             self._due = {}
-        # Once more with the first of its regular renewals, in case the shard loses its newest
-        # writes. Another one follows the claim at once.
         now = asyncio.get_running_loop().time()
-        self._due[claim.session_id] = now + claim.lease / 8
+        # On a server of its own the index may lose its newest writes, and not the claim: once more
+        # with the first of its regular renewals. Another one follows the claim at once.
+        wait = LEASES_BETWEEN * claim.lease - 1.0 if self.at_hand else claim.lease / 8
+        self._due[claim.session_id] = now + wait
         if set_aside:
             self.tell_aside(claim)
 

@@ -42,7 +42,7 @@ class Writes:
         requests = [call for call, _ in calls]
         # Chunks come in a list, everything else by itself.
         single = [carried[0] for _, carried in calls if type(carried) is tuple]
-        if any(isinstance(op, Restore) for op in single):
+        if single and any(isinstance(op, Restore) for op in single):
             return self._restored(calls, requests, single)
         return self._written(calls, requests, self._writes.send(requests), single)
 
@@ -84,8 +84,8 @@ class Writes:
         if any(map(is_cross_slot, answers)):
             # Behind one address there is a cluster after all. What was refused is written again.
             self._calls.together = 1
-        if ended := [op.claim for op in single if isinstance(op, Finish | Release)]:
-            self._index.tell_ended(ended)
+        if single:
+            self._index.tell_ended([op.claim for op in single if isinstance(op, Finish | Release)])
         return results(calls, answers, self._error)
 
     async def renew(self, ops: Sequence[Renew]) -> list[WriteResult | Exception]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...base import (
     Append,
+    Claim,
     Finish,
     Handle,
     Release,
@@ -97,12 +98,21 @@ class Calls:
 
     def _call(self, op: Handle | SetMetadata | Renew | Release | Finish | Restore) -> Call:
         claim = op.claim
-        keys = Keys.of(self.prefix, claim.session_id)
         lease, ttl = _terms(claim.lease, claim.retention, claim.unsaved)
         scripts = self._scripts
+        if isinstance(op, Renew):
+            meta, chunks, _ = keys_of_append(self.prefix, claim.session_id)
+            return Call(
+                scripts["renew"],
+                (meta, chunks),
+                claim.generation,
+                op.last,
+                lease,
+                ttl,
+                *_written(claim),
+            )
+        keys = Keys.of(self.prefix, claim.session_id)
         log = (keys.meta, keys.chunks)
-        terms = written_terms(claim.terms)
-        own = (claim.epoch, claim.terms.current, terms)
         match op:
             case Handle(append, messages):
                 message = appended(
@@ -112,8 +122,6 @@ class Calls:
                 return Call(scripts["append"], log, lease, ttl, marked, message, keys.live)
             case SetMetadata(_, metadata):
                 return Call(scripts["set_metadata"], (keys.meta,), claim.generation, metadata)
-            case Renew(_, last):
-                return Call(scripts["renew"], log, claim.generation, last, lease, ttl, *own)
             case Release(_, last, in_vain):
                 ttl = ms(claim.kept)
                 return Call(
@@ -123,7 +131,7 @@ class Calls:
                     last,
                     0,
                     ttl,
-                    *own,
+                    *_written(claim),
                     keys.live,
                     "1" if in_vain else "",
                 )
@@ -150,7 +158,7 @@ class Calls:
                     ),
                     claim.generation,
                     claim.epoch,
-                    terms,
+                    written_terms(claim.terms),
                     claim.replaced or "",
                     lease,
                     ms(claim.retention),
@@ -168,6 +176,11 @@ class Calls:
                 for one in messages:
                     call.arguments += (one.id, written_message(one.data, one.event))
                 return call
+
+
+def _written(claim: Claim) -> tuple[int, int, str]:
+    """What tells the record that a claim has made from one that somebody has changed by hand."""
+    return claim.epoch, claim.terms.current, written_terms(claim.terms)
 
 
 def results(
