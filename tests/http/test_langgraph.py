@@ -392,6 +392,64 @@ async def test_a_command_goes_to_a_node(client: httpx.AsyncClient, thread: str) 
     assert "more" == said[-1]
 
 
+async def test_who_asks_is_asked_of(hub: Hub, open_client: Open, graph: Graph, thread: str) -> None:
+    """With the session of the thread and what is to be done; a refusal looks as if nothing was
+    there. A run of another thread is not reached by a name that its own could have."""
+    heard: list[tuple[str, str]] = []
+
+    def authorize(request: Request, session_id: str, action: str) -> bool:
+        heard.append((session_id, action))
+        return "x-no" not in request.headers
+
+    routes = langgraph_routes(hub, graph.compiled, authorize=authorize)
+    client = await open_client(Starlette(routes=routes))
+    answer = await client.post(f"/threads/{thread}:sub/runs/stream", json=asked())
+    run = answer.headers["content-location"]
+    run_id = run.rpartition("/")[2]
+    paths = [run, f"{run}/stream", f"/threads/{thread}:sub/runs", f"/threads/{thread}:sub/state"]
+    for path in paths:
+        assert 200 == (await client.get(path)).status_code
+        assert 404 == (await client.get(path, headers={"x-no": "1"})).status_code
+    assert 202 == (await client.post(f"{run}/cancel")).status_code
+
+    assert {(f"thread:{thread}:sub", action) for action in ("produce", "read", "cancel")} == {
+        *heard
+    }
+    assert 404 == (await client.get(f"/threads/{thread}/runs/sub:{run_id}")).status_code
+
+
+async def test_pages_of_other_sites_are_kept_out(client: httpx.AsyncClient, thread: str) -> None:
+    """Where a browser adds what authorises by itself."""
+    headers = {"cookie": "a=b", "origin": "https://elsewhere.example"}
+    for path in ("/threads", f"/threads/{thread}/runs/stream", f"/threads/{thread}/runs/x/cancel"):
+        assert 403 == (await client.post(path, json=asked(), headers=headers)).status_code
+
+
+async def test_several_graphs_below_a_path(hub: Hub, open_client: Open, thread: str) -> None:
+    """An assistant's id picks one; a thread's states are those of the graph that ran in it. The
+    addresses that clients get go behind the one that they have."""
+
+    async def say(state: State) -> State:
+        return {"messages": [AIMessage("another")]}
+
+    other = StateGraph(State).add_node(say).add_edge(START, "say")
+    graphs = {"one": Graph().compiled, "other": other.compile(checkpointer=InMemorySaver())}
+    routes = langgraph_routes(hub, graphs, path="/agents")
+    client = await open_client(Starlette(routes=routes))
+    path = f"/agents/threads/{thread}"
+    answer = await client.post(f"{path}/runs/stream", json=asked(assistant_id="other"))
+    unknown = await client.post(f"{path}/runs/stream", json=asked(assistant_id="third"))
+    state = (await client.get(f"{path}/state")).json()
+
+    assert answer.headers["location"].startswith(f"/threads/{thread}/runs/")
+    assert 200 == (await client.get(f"/agents{answer.headers['location']}")).status_code
+    assert "another" == state["values"]["messages"][-1]["content"]
+    assert (404, "assistant_id must be one of one, other, not 'third'") == (
+        unknown.status_code,
+        unknown.json()["detail"],
+    )
+
+
 async def test_threads_are_named_and_known(client: httpx.AsyncClient, thread: str) -> None:
     """As the clients make them; one that is there already is told, if that matters."""
     made = (await client.post("/threads", json={})).json()

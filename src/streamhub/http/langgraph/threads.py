@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from starlette.background import BackgroundTask
@@ -35,6 +36,7 @@ from .showing import answered, run_json, state_json, thread_json
 __all__ = ["Threads"]
 
 _MOST_STATES = 1000
+_RUN_ID = re.compile(r"[0-9a-f-]{36}")
 # In seconds, how long a request waits for the end of a run that it has cancelled.
 _LONGEST_WAIT = 60.0
 
@@ -58,6 +60,23 @@ def _answers(
             return problem_of(error)
 
     return handled
+
+
+class Thread(NamedTuple):
+    """What the hub and a graph's checkpointer have of one."""
+
+    id: str
+    graph: Any
+    #: Of who asks.
+    owner: str | None
+    #: Of its session; None where it had no run of late.
+    info: SessionInfo | None
+    #: None where the graph keeps none.
+    state: Any | None
+
+    @property
+    def is_stored(self) -> bool:
+        return self.info is not None or (self.state is not None and self.state.metadata is not None)
 
 
 class Threads:
@@ -154,15 +173,15 @@ class Threads:
         most = count_of(request, "limit", 10, 1000)
         offset = request.query_params.get("offset", "0")
         start = int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 10 else 0
-        thread_id, owner, info, _ = await self._thread(request, "read")
+        thread = await self._thread(request)
         hub, shown = self._hub_of(request), []
-        for run_id in runs_of(info):
-            stream = await hub.get(run_session(thread_id, run_id))
+        for run_id in runs_of(thread.info):
+            stream = await hub.get(run_session(thread.id, run_id))
             if stream is None:
                 continue
             one = await stream.info()
-            if not self._owning.alone or one.owner == owner:
-                shown.append(run_json(thread_id, run_id, one))
+            if not self._owning.alone or one.owner == thread.owner:
+                shown.append(run_json(thread.id, run_id, one))
         status = request.query_params.get("status")
         shown = [one for one in shown if status in (None, one["status"])]
         return answered(shown[start : start + most])
@@ -182,35 +201,33 @@ class Threads:
             thread_id = new_generation()
         elif not isinstance(thread_id, str) or not thread_id:
             unsupported("thread_id", thread_id, "some text")
-        _, info, state = await self._known(request, thread_id, "produce", self._graph(None))
-        stored = info is not None or (state is not None and state.metadata is not None)
-        if stored and body.get("if_exists", "raise") in (None, "raise"):
+        thread = await self._thread(request, "produce", thread_id)
+        if thread.is_stored and body.get("if_exists", "raise") in (None, "raise"):
             raise BadRequest(Problem(409, "exists", f"there is a thread {short(thread_id)}"))
         metadata = body.get("metadata")
-        return answered(
-            thread_json(thread_id, info, state, metadata if isinstance(metadata, dict) else None)
-        )
+        stated = metadata if isinstance(metadata, dict) else None
+        return answered(thread_json(thread_id, thread.info, thread.state, stated))
 
     @_answers
     async def thread(self, request: Request) -> Response:
-        thread_id, _, info, state = await self._thread(request, "read")
-        if info is None and (state is None or state.metadata is None):
+        thread = await self._thread(request)
+        if not thread.is_stored:
             raise BadRequest(not_found())
-        return answered(thread_json(thread_id, info, state))
+        return answered(thread_json(thread.id, thread.info, thread.state))
 
     @_answers
     async def state(self, request: Request) -> Response:
         """What the checkpointer has of a thread; an empty state where it has nothing."""
-        thread_id, _, _, newest = await self._thread(request, "read")
-        graph = self._graph(None)
-        if newest is None:
+        thread = await self._thread(request)
+        state = thread.state
+        if state is None:
             raise BadRequest(Problem(409, "no_state", "the graph has no checkpointer"))
         checkpoint = request.path_params.get("checkpoint")
         subgraphs = flag_of(request, "subgraphs")
         if checkpoint is not None or subgraphs:
-            config = _config(thread_id, checkpoint)
-            newest = await graph.aget_state(config, subgraphs=subgraphs)
-        return answered(state_json(newest))
+            config = _config(thread.id, checkpoint)
+            state = await thread.graph.aget_state(config, subgraphs=subgraphs)
+        return answered(state_json(state))
 
     @_answers
     async def history(self, request: Request) -> Response:
@@ -220,16 +237,16 @@ class Threads:
         limit = body.get("limit", 10)
         if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= _MOST_STATES:
             unsupported("limit", limit, f"a whole number from 1 to {_MOST_STATES}")
-        thread_id, _, _, newest = await self._thread(request, "read")
-        if newest is None:
+        thread = await self._thread(request)
+        if thread.state is None:
             return answered([])
         before = body.get("before")
         if isinstance(before, dict):
             before = before.get("configurable", before)
-        states = self._graph(None).aget_state_history(
-            _config(thread_id, body.get("checkpoint")),
+        states = thread.graph.aget_state_history(
+            _config(thread.id, body.get("checkpoint")),
             filter=body.get("metadata") or None,
-            before=None if before is None else _config(thread_id, before),
+            before=None if before is None else _config(thread.id, before),
             limit=limit,
         )
         return answered([state_json(one) async for one in states])
@@ -242,7 +259,7 @@ class Threads:
         alone = thread_id is None
         if thread_id is None:
             thread_id = new_generation()
-        owner, _, _ = await self._known(request, thread_id, "produce", graph)
+        owner = (await self._thread(request, "produce", thread_id, graph)).owner
         run_id = new_generation()
         run = Run(run_id, thread_id, run_session(thread_id, run_id), owner, alone)
         check_session_id(run.session_id)
@@ -282,12 +299,10 @@ class Threads:
             background=BackgroundTask(_cancel, stream) if cancels else None,
         )
 
-    def _graph(self, assistant_id: str | None) -> Any:
+    def _graph(self, assistant_id: str) -> Any:
         """:raises BadRequest: there is no such assistant."""
         if None in self._graphs:
             return self._graphs[None]
-        if assistant_id is None:
-            return next(iter(self._graphs.values()))
         if assistant_id not in self._graphs:
             named = ", ".join(map(str, self._graphs))
             detail = f"assistant_id must be one of {named}, not {short(assistant_id)}"
@@ -295,35 +310,50 @@ class Threads:
         return self._graphs[assistant_id]
 
     async def _thread(
-        self, request: Request, action: Action
-    ) -> tuple[str, str | None, SessionInfo | None, Any | None]:
-        thread_id = request.path_params["thread"]
-        known = await self._known(request, thread_id, action, self._graph(None))
-        return thread_id, *known
-
-    async def _known(
-        self, request: Request, thread_id: str, action: Action, graph: Any
-    ) -> tuple[str | None, SessionInfo | None, Any | None]:
-        """Who asks, and what the hub and the checkpointer have of the thread.
-
+        self,
+        request: Request,
+        action: Action = "read",
+        thread_id: str | None = None,
+        graph: Any | None = None,
+    ) -> Thread:
+        """
+        :param thread_id: by default that of the request's path.
+        :param graph: by default that of its last run.
         :raises BadRequest: it is not for who asks.
         """
+        thread_id = request.path_params["thread"] if thread_id is None else thread_id
         session_id = self._session_id(thread_id)
         check_session_id(session_id)
         owner = await self._owning.owner(request, session_id, action)
         info = await info_of(await self._hub_of(request).get(session_id))
         if info is not None:
             self._owning.check_stream(info, owner)
-        state = None
-        if getattr(graph, "checkpointer", None):
-            state = await graph.aget_state(_config(thread_id))
-            self._owning.check_state(state, owner)
-        return owner, info, state
+        graph = await self._graph_of(thread_id) if graph is None else graph
+        state = await self._state_in(graph, thread_id)
+        self._owning.check_state(state, owner)
+        return Thread(thread_id, graph, owner, info, state)
+
+    async def _state_in(self, graph: Any, thread_id: str) -> Any | None:
+        """None where the graph keeps none."""
+        if not getattr(graph, "checkpointer", None):
+            return None
+        return await graph.aget_state(_config(thread_id))
+
+    async def _graph_of(self, thread_id: str) -> Any:
+        """That of the assistant whose run was the thread's last one; the first one where none
+        was."""
+        for graph in self._graphs.values():
+            state = await self._state_in(graph, thread_id)
+            if state is not None and state.metadata is not None:
+                return self._graphs.get(state.metadata.get("assistant_id"), graph)
+        return next(iter(self._graphs.values()))
 
     async def _run(self, request: Request, action: Action) -> LiveStream:
         """:raises BadRequest: there is none, or it is not for who asks."""
         thread_id, run_id = request.path_params["thread"], request.path_params["run"]
         owner = await self._owning.owner(request, self._session_id(thread_id), action)
+        if not _RUN_ID.fullmatch(run_id):  # it may not name a run of another thread
+            raise BadRequest(not_found())
         stream = await self._hub_of(request).get(
             run_session(thread_id, run_id), after=held_cursor(request, _after)
         )
