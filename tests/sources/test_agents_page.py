@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,20 +17,11 @@ from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
 from ..http.serving import served
+from ..support.page_source import names_of
 
 pytestmark = pytest.mark.integrations
 
-DOCS = Path(__file__).parents[2] / "docs"
 ANSWER = "The lamp turns."
-
-
-def names_of(page: str) -> dict[str, Any]:
-    """What the page's Python defines, on a hub in memory."""
-    names: dict[str, Any] = {}
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
-    code = "\n".join(blocks).replace("redis://localhost:6379/0", "memory://")
-    exec(compile(code, page, "exec"), names)
-    return names
 
 
 async def test_agents_are_sources() -> None:

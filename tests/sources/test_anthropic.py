@@ -12,6 +12,7 @@ import pytest
 from streamhub import Hub, Status, parts, sources
 from streamhub.errors import FailureKind
 
+from ..support.page_source import names_of
 from ..support.provider_server import CUT, STALL, ProviderServer, event
 from ..support.provider_use import drawn, failure, hung_up, stalled, told
 
@@ -311,3 +312,12 @@ async def test_an_answer_for_nobody_is_not_asked_for(
 
     assert stream.generation is None
     assert [] == provider.asked
+
+
+async def test_the_page_on_sources(provider: ProviderServer, clients: Clients) -> None:
+    """Its example."""
+    provider.answers(START, text(0, "Hi"), over())
+    async with Hub() as hub:
+        stream = await names_of("sources.md")["with_anthropic"](hub, clients.aclient, "Hi")
+        assert Status.FINISHED is await stream.wait(20)
+        assert "Hi" == await stream.text()

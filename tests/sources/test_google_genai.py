@@ -13,6 +13,7 @@ import pytest
 from streamhub import Hub, Status, parts, sources
 from streamhub.errors import FailureKind
 
+from ..support.page_source import names_of
 from ..support.provider_server import CUT, STALL, ProviderServer, event
 from ..support.provider_use import drawn, failure, hung_up, stalled, told
 
@@ -38,7 +39,8 @@ class Clients:
             "client_args": {"verify": none},
             "async_client_args": {"ssl": none},
         }
-        httpx = genai._api_client.httpx2
+        module = genai._api_client
+        httpx = getattr(module, "httpx2", None) or module.httpx
         self.client = genai.Client(api_key=KEY, http_options=options)
         self.httpx = httpx.AsyncClient(verify=none)
         self.of_httpx = genai.Client(
@@ -336,3 +338,12 @@ async def test_an_answer_for_nobody_is_not_asked_for(
 
     assert stream.generation is None
     assert [] == provider.asked
+
+
+async def test_the_page_on_sources(provider: ProviderServer, clients: Clients) -> None:
+    """Its example."""
+    provider.answers(says({"text": "Hi"}, reason="STOP"))
+    async with Hub() as hub:
+        stream = await names_of("sources.md")["with_gemini"](hub, clients.client, "Hi")
+        assert Status.FINISHED is await stream.wait(20)
+        assert "Hi" == await stream.text()
