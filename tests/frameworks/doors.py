@@ -66,6 +66,15 @@ import waitress
 answer_questions()
 waitress.serve(app, sockets=[listening], threads=6, channel_request_lookahead=1)
 """
+# What the chat of the page leaves to the reader; before what it does with it.
+_MODEL = """
+class Model:
+    async def stream(self, prompt):
+        for token in ("The ", "lamp"):
+            yield token
+
+model = Model()
+"""
 _WERKZEUG = """
 from werkzeug.serving import WSGIRequestHandler, make_server
 WSGIRequestHandler.protocol_version = "HTTP/1.1"
@@ -156,8 +165,8 @@ def section(title: str) -> str:
 DOORS = {
     "wsgi-gunicorn": Door("WSGI", _GUNICORN),
     "wsgi-waitress": Door("WSGI", _WAITRESS),
-    "flask-werkzeug": Door("Flask", _WERKZEUG),
-    "flask-gunicorn": Door("Flask", _GUNICORN),
+    "flask-werkzeug": Door("Flask", _WERKZEUG, before=_MODEL),
+    "flask-gunicorn": Door("Flask", _GUNICORN, before=_MODEL),
     "django-gunicorn": Door(
         "Django",
         _GUNICORN,

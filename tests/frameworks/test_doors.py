@@ -15,7 +15,7 @@ import pytest
 from streamhub import Hub, LiveStream
 from streamhub.testing.waiting import PATIENCE, until, within
 
-from ..http.serving import events, follow, lines
+from ..http.serving import events, follow, lines, raw_request
 from ..support.http_server import Port
 from .doors import DOORS, Door, Served
 
@@ -113,6 +113,7 @@ async def test_a_reader_is_cut_off_and_comes_again(stage: Stage) -> None:
     assert ["reset", "message", "end"] == [event.event for event in events(anew.content)]
     if stage.door.chooses:
         await _a_client_chooses_what_it_is_sent(stage)
+    await _a_client_that_does_not_read_leaves(stage)
     await stage.nothing_is_held()
 
 
@@ -140,6 +141,31 @@ async def _a_client_chooses_what_it_is_sent(stage: Stage) -> None:
     assert (400, "unsupported_format") == (problem.status_code, problem.json()["code"])
     assert head.status_code in (200, 405)
     assert b"" == head.content
+
+
+async def _a_client_that_does_not_read_leaves(stage: Stage) -> None:
+    """More is stored than any buffer on the way takes, so that sending stands still."""
+    stream = await stage.produce("3")
+    for _ in range(12):
+        await stream.publish("x" * 1_000_000)
+    reader, writer = await raw_request(str(stage.client.base_url), "/answers/3/events")
+    await within(reader.readuntil(b"xxxx"))
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("stage", ["flask-werkzeug"], indirect=True)
+async def test_a_chat_in_another_framework(stage: Stage) -> None:
+    """The page's routes for useChat stream an answer, which is over when it is resumed."""
+    messages = [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "q"}]}]
+    posted = await stage.client.post("/api/chat", json={"id": "1", "messages": messages})
+    resumed = await stage.client.get("/api/chat/1/stream")
+    unknown = await stage.client.get("/api/chat/2/stream")
+
+    parts = [json.loads(event.data) for event in events(posted.content)[:-1]]
+    assert "v1" == posted.headers["x-vercel-ai-ui-message-stream"]
+    assert ["The ", "lamp"] == [part["delta"] for part in parts if "delta" in part]
+    assert "finish" == parts[-1]["type"]
+    assert [204, 204] == [resumed.status_code, unknown.status_code]
 
 
 @pytest.mark.parametrize(
