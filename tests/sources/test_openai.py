@@ -332,6 +332,19 @@ async def test_an_answer_that_breaks_off_failed(
     assert not any(isinstance(one, parts.FinishStep | parts.ToolInputAvailable) for one in items)
 
 
+@pytest.mark.parametrize("steps", [(chunk({"content": "Hi"}), STALL), (STALL,)])
+async def test_a_client_that_waits_no_longer(
+    provider: ProviderServer, clients: Clients, steps: tuple[Any, ...]
+) -> None:
+    """How long it waits is its own affair: then the connection is no good."""
+    provider.answers(*steps)
+    asked: Any = {"model": "a-model", "messages": [], "stream": True, "timeout": 0.1}
+
+    _, failed = await failure(sources.openai(clients.aclient.chat.completions.create(**asked)))
+
+    assert "connection" == failed.kind
+
+
 async def test_nobody_there_is_a_connection() -> None:
     """Refused before anything was sent."""
     asked: Any = {"model": "a-model", "input": "Hi", "stream": True}

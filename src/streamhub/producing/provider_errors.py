@@ -16,7 +16,7 @@ from ..errors import FailureKind, ProviderFailed
 __all__ = ["as_provider_failed", "kind_of", "provider_failed"]
 
 # The packages whose errors are read so, wherever they are raised.
-_CLIENTS = frozenset({"anthropic", "google", "groq", "litellm", "mistralai", "openai"})
+_CLIENTS = ("anthropic.", "google.genai.", "groq.", "litellm.", "mistralai.", "openai.")
 # Those that the clients send their requests with.
 _TRANSPORTS = frozenset(
     {"aiohttp", "anyio", "h11", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}
@@ -59,7 +59,7 @@ def as_provider_failed(error: BaseException) -> BaseException:
     It is told by the package that has raised it: what an application itself raises stays as it is.
     """
     package = type(error).__module__.partition(".")[0]
-    known = package in _CLIENTS or (package in _TRANSPORTS and _is_of_transport(error))
+    known = _is_of_client(type(error)) or (package in _TRANSPORTS and _is_of_transport(error))
     if not known or isinstance(error, ProviderFailed) or not isinstance(error, Exception):
         return error
     return provider_failed(error)
@@ -97,6 +97,10 @@ def kind_of(*words: str | None, status: int | None = None, message: str = "") ->
     return "provider"
 
 
+def _is_of_client(kind: type) -> bool:
+    return f"{kind.__module__}.".startswith(_CLIENTS)
+
+
 def _is_of_transport(error: BaseException) -> bool:
     if isinstance(error, ConnectionError | TimeoutError):
         return True
@@ -113,7 +117,7 @@ def _words_of(error: Exception) -> Iterator[str]:
             if isinstance(word := facts.get(name), str):
                 yield word
     for kind in type(error).__mro__:
-        if kind.__module__.partition(".")[0] in _CLIENTS:
+        if _is_of_client(kind):
             yield kind.__name__
 
 

@@ -25,7 +25,7 @@ from ..producing.threads import drawn_in_thread
 __all__ = ["ProviderStream", "Translator"]
 
 # So much may have come that was not drawn.
-_BUFFERED = 100
+_BUFFERED = 16
 # How long the provider's connection may take to close.
 _CLOSING = 2.0
 
@@ -237,8 +237,9 @@ async def _unwind(stream: AsyncGenerator[Any, None]) -> None:
 
     for _ in range(_BUFFERED):
         drawing = asyncio.ensure_future(draw())
-        await asyncio.sleep(0)
-        if not drawing.done():
+        try:
+            await asyncio.sleep(0)
+        finally:
             drawing.cancel()
         await asyncio.wait({drawing}, timeout=_CLOSING)
         if not drawing.done() or drawing.cancelled() or drawing.exception() is not None:
