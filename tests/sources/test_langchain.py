@@ -265,6 +265,19 @@ async def test_what_a_model_thinks_and_cites() -> None:
     assert ("https://a.example", "A") == (cited.url, cited.title)
 
 
+async def test_an_id_that_comes_twice(provider: ProviderServer, model: ChatOpenAI) -> None:
+    """Of two calls, one after the other, each is told with what it gave."""
+    for _ in range(2):
+        provider.answers(*calls(("c1", "weather", OSLO)))
+    provider.answers(*answer("Sun", "ny"))
+    agent = create_agent(model, [weather])
+
+    told = await drawn(sources.langgraph(agent.astream(ASKED, stream_mode=["messages"])))
+
+    assert 2 == told.count(STEPS[-1])
+    assert 2 == told.count(GIVEN)
+
+
 async def test_input_that_is_no_json(provider: ProviderServer, model: ChatOpenAI) -> None:
     """It is told as such, with what the model wrote."""
     provider.answers(*calls(("c1", "weather", '{"city": ')))

@@ -81,6 +81,21 @@ async def test_a_tool_that_fails() -> None:
     assert "no index" in told[-1].error_text
 
 
+async def test_a_server_that_is_gone() -> None:
+    """Is an error of the call, and one for who draws from it."""
+
+    async def call_tool(name: str, arguments: Any, **options: Any) -> Any:
+        raise ConnectionError("the server is gone")
+
+    source = sources.mcp(call_tool, "search", tool_call_id="c1")
+    told: list[Any] = []
+    with pytest.raises(ConnectionError, match="gone"):
+        async for item in source:
+            told.append(item)
+
+    assert parts.ToolOutputError("c1", "the server is gone") == told[-1]
+
+
 async def test_a_cancel_stops_the_call(session_id: str) -> None:
     """Here and, as MCP tells it, at the server."""
     tools = Tools()
