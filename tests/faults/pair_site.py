@@ -107,21 +107,21 @@ class PairSite(Site):
         """Return once every reader has heard something, or has had the time to."""
         for begun in self._begun:
             await begun.wait()
-        since = len(self.record.events)
+        looked_at = len(self.record.events)
         waiting = {
             (session, reader) for session, reader in self._count() if session in self._second
         }
 
         async def all_have() -> bool:
-            heard = {
-                (event.session, event.reader)
-                for event in self.record.events[since:]
-                if isinstance(event, record.Delivered | record.Raised | record.Ended)
-            }
-            return waiting <= heard | self._over
+            nonlocal looked_at
+            for event in self.record.events[looked_at:]:
+                if isinstance(event, record.Delivered | record.Raised | record.Ended):
+                    waiting.discard((event.session, event.reader))
+            looked_at = len(self.record.events)
+            return waiting <= self._over
 
         with suppress(TimeoutError):
-            await until(all_have, LEASE + 2.0)
+            await until(all_have, 3.0)
 
     async def finish(self) -> list[record.Event]:
         # It may have been frozen by the fault.

@@ -12,7 +12,6 @@ import typer
 from ..stores.feeds import check_feed
 from . import sessions
 from .demo import demo
-from .doctor import doctor as examine
 from .ends import follow_ends, list_dead
 from .exits import finish as _finish
 from .exits import refuse as _refuse
@@ -529,7 +528,14 @@ def doctor(context: typer.Context, as_json: JsonOption = False, redis: RedisOpti
     Exit code: 0; 1 there is a problem; 7 the store is unavailable.
     """
     url = _url(context, redis)
-    _finish(url, lambda: examine(url, as_json=as_json))
+
+    async def examine() -> int:
+        # Brings what speaks to Redis, which takes longer to import than most commands to run.
+        from .doctor import doctor
+
+        return await doctor(url, as_json=as_json)
+
+    _finish(url, examine)
 
 
 app.command()(demo)
