@@ -290,6 +290,23 @@ async def test_a_client_that_leaves_stops_what_it_said_it_would(
         await stream.cancel(wait=5)
 
 
+async def test_a_server_that_shuts_down_is_no_client_that_leaves(
+    hub: Hub, client: httpx.AsyncClient, thread: str, graph: Graph
+) -> None:
+    """The response breaks off, without an end of the run and without an error of the server."""
+    body = asked(waits=True, on_disconnect="cancel")
+    async with client.stream("POST", f"/threads/{thread}/runs/stream", json=body) as answer:
+        following = Followed(answer)
+        run_id = data(await following.next())["run_id"]
+        await within(graph.waiting.wait())
+        stream = await hub.get(f"run:{thread}:{run_id}")
+        assert stream is not None
+        await hub.aclose()
+        rest = await following.rest()
+    assert {"end", "error"}.isdisjoint([one.event for one in rest])
+    assert graph.stopped.is_set()
+
+
 async def test_a_thread_for_one_run_alone_is_forgotten(
     client: httpx.AsyncClient, graph: Graph
 ) -> None:

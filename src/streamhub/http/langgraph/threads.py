@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
-from ...errors import StreamHubError
+from ...errors import HubClosed, StreamHubError
 from ...formats.langgraph import RunEvents
 from ...ids import check_session_id, new_generation
 from ...producing.ending import OnEnd
@@ -388,5 +389,8 @@ def _from_the_start(request: Question) -> str | None:
 
 
 async def _cancel(stream: LiveStream) -> None:
-    """The client has gone, or has had the end: to one that has ended this does nothing."""
-    await stream.cancel(reason="its client has disconnected")
+    """The client has gone, or has had the end: to one that has ended this does nothing. A server
+    that shuts down breaks off, too: that is no wish of the client's."""
+    if stream.stopping != "handover":
+        with suppress(HubClosed):
+            await stream.cancel(reason="its client has disconnected")
