@@ -97,6 +97,43 @@ class Reading(Stage):
         else:
             _check_end(record, error, subscription)
 
+    @rule(
+        at=_hubs,
+        session_id=_sessions,
+        count=st.integers(1, 4),
+        events=st.sampled_from([None, (None,), ("tool",), (None, "tool"), ("x",)]),
+    )
+    def read_last(
+        self, at: int, session_id: str, count: int, events: tuple[str | None, ...] | None
+    ) -> None:
+        """The last chunks of some types, then the end if there is one: of what there is now."""
+        session = self.sessions[session_id]
+        stream = self.run(self.instances[at].hub.get(session_id))
+        record = session.record
+        if record is None or stream is None or not record.whole:
+            return
+        wanted = [
+            offset
+            for offset, (_, event) in enumerate(record.log, 1)
+            if events is None or event in events
+        ]
+        first = (wanted[-count:] or [1])[0] if len(wanted) >= count else 1
+        row = first
+        while row > 1 and {record.log[row - 1][1], record.log[row - 2][1]} == {None}:
+            row -= 1
+        begins = row if first - row <= count and len(wanted) >= count else first
+        whole = _row(record, begins - 1, len(record.log))
+        expected = [one for one in whole if one[0].offset in wanted]
+        subscription = self.opened(stream, last=count, events=events)
+        if record.standing is Status.ACTIVE:
+            assert expected == self.run(_taken(subscription, len(expected)))
+            self.run(subscription.aclose())
+            return
+        read, error = self.run(_to_the_end(subscription))
+        assert expected == read
+        session.found_lost()
+        _check_end(record, error, subscription)
+
     @rule(data=st.data(), session_id=_sessions, buffer=st.sampled_from([1, 256]))
     def subscribe(self, data: st.DataObject, session_id: str, buffer: int) -> None:
         """Read the first chunks, and stay."""
