@@ -9,6 +9,8 @@ from httpx import AsyncClient
 
 from streamhub import Hub, LiveStream, parts
 from streamhub.http import StreamResponse, create_app
+from streamhub.serving.asked import Question
+from streamhub.serving.queries import events_of, last_of, shown_of
 from streamhub.serving.settings import Settings
 from streamhub.testing.waiting import within
 
@@ -246,6 +248,14 @@ def test_options_that_are_none_are_refused(
     """When the response is made, not when a client comes."""
     with pytest.raises(error):
         Settings(**options)
+
+
+def test_every_framework_asks_in_the_same_words(new_hub: object) -> None:
+    """As a query string brings it: several times, or between commas."""
+    asked = Question([("Accept", "*/*")], "events=a,%20b&events=message&last=2&show=tools")
+
+    assert {"a", "b", "message", None} == events_of(asked)
+    assert (2, {"tools"}) == (last_of(asked), shown_of(asked))
 
 
 async def test_curl_sees_what_tools_do(hub: Hub, client: AsyncClient, session_id: str) -> None:
