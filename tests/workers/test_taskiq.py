@@ -213,24 +213,36 @@ async def test_the_last_retry_fails_the_stream(broker: Any, hub: Hub) -> None:
 
 
 async def test_a_task_delivered_twice_produces_once(broker: Any, hub: Hub) -> None:
-    """The second waits for the end of the first, and is told the same."""
+    """The second waits for the end of the first, and is told the same; so is a third, later."""
     calls: list[str] = []
+    results: list[Any] = []
     go = asyncio.Event()
 
-    @streaming.task(broker, hub=hub, session="chat")  # type: ignore[untyped-decorator]
+    class Results(taskiq.TaskiqMiddleware):  # type: ignore[name-defined, misc]
+        def post_save(self, message: Any, result: Any) -> None:
+            results.append(result.return_value)
+
+    broker.add_middlewares(Results())
+
+    @streaming.task(  # type: ignore[untyped-decorator]
+        broker, hub=hub, session="chat", takeover="restart"
+    )
     async def answer(chat: str) -> AsyncIterator[str]:
         calls.append(chat)
         yield "a"
         await go.wait()
 
-    first = await answer.kicker().with_task_id("one").kiq("1")
+    await answer.kicker().with_task_id("one").kiq("1")
     assert await hub.get("1", wait=20.0) is not None
     await answer.kicker().with_task_id("one").kiq("1")
     go.set()
     await within(broker.wait_all())
-    result = (await within(first.wait_result())).return_value
+    await answer.kicker().with_task_id("one").kiq("1")
+    await within(broker.wait_all())
 
-    assert (["1"], "finished") == (calls, result["status"])
+    assert ["1"] == calls
+    assert (3, "finished") == (len(results), results[0]["status"])
+    assert [results[0]] * 3 == results
 
 
 async def test_a_task_called_directly_is_its_function(broker: Any, hub: Hub) -> None:
