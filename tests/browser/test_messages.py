@@ -174,7 +174,7 @@ USUAL = st.lists(
         part("message-metadata", {"messageMetadata": OBJECTS}),
     ).map(lambda one: [one]),
     max_size=10,
-).map(lambda rows: [one for row in rows for one in row])
+).map(lambda rows: [_once(one, number) for number, row in enumerate(rows) for one in row])
 CHUNKS = st.lists(
     PARTS.map(lambda one: [one])
     | PLAIN.map(lambda one: [one])
@@ -182,6 +182,15 @@ CHUNKS = st.lists(
     | WRITTEN,
     max_size=14,
 ).map(lambda rows: [one for row in rows for one in row])
+
+
+def _once(published: Published, number: int) -> Published:
+    """With ids of calls that no other one has."""
+    value, event = published
+    if event is None or "toolCallId" not in (part := json.loads(value)):
+        return published
+    ids = {name: f"{part[name]}{number}" for name in ("toolCallId", "approvalId") if name in part}
+    return json.dumps({**part, **ids}), event
 
 
 def _cut(text: str, cuts: list[int]) -> list[str]:

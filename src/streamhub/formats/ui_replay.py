@@ -67,8 +67,10 @@ def _tool(part: Part) -> Iterator[Part]:
         if isinstance(raw := part.get("rawInput"), str) and raw:
             yield {"type": "tool-input-delta", **call, "inputTextDelta": raw}
         return
-    given = {"input": part["input"]} if "input" in part else {}
-    called = {"type": "tool-input-available", **made, **given}
+    # What is approved of, or denied, before its input is there has none.
+    called = {"type": "tool-input-start", **made}
+    if "input" in part:
+        called = {"type": "tool-input-available", **made, "input": part["input"]}
     yield called
     approval = part.get("approval")
     if isinstance(approval, dict) and "id" in approval:

@@ -143,8 +143,7 @@ class ToolInputAvailable(_Named, frozen=True, tag="tool-input-available"):
 
     tool_call_id: str
     tool_name: str
-    #: Nothing at all where it is not given.
-    input: Any = msgspec.UNSET
+    input: Any
     dynamic: bool | None = None
     provider_executed: bool | None = None
     title: str | None = None
@@ -157,8 +156,7 @@ class ToolInputError(_Named, frozen=True, tag="tool-input-error"):
     tool_call_id: str
     tool_name: str
     error_text: str
-    #: Nothing at all where it is not given.
-    input: Any = msgspec.UNSET
+    input: Any
     dynamic: bool | None = None
     provider_executed: bool | None = None
     tool_metadata: dict[str, Any] | None = None
@@ -188,8 +186,7 @@ class ToolOutputAvailable(_Named, frozen=True, tag="tool-output-available"):
     """What a call gave. ``preliminary``: more of it is to come, and replaces this."""
 
     tool_call_id: str
-    #: Nothing at all where it is not given.
-    output: Any = msgspec.UNSET
+    output: Any
     preliminary: bool | None = None
     provider_executed: bool | None = None
     tool_metadata: dict[str, Any] | None = None
@@ -257,7 +254,7 @@ class SteeringMessage(Part, frozen=True, tag="steering-message"):
 class MessageMetadata(Part, frozen=True, tag="message-metadata"):
     """Facts about the message; those that come later are merged into the earlier ones."""
 
-    message_metadata: Any = None
+    message_metadata: Any
 
 
 class Finish(Part, frozen=True, tag="finish"):

@@ -187,6 +187,7 @@ class MessageReader:
     def _result(self, part: Value, state: str, **more: Any) -> None:
         """What came of a call, in its part."""
         made = self._call(part["toolCallId"])
+        made.update(_shown(made))
         dynamic = made["type"] == "dynamic-tool"
         told = {
             **_some(part, "toolCallId", "providerExecuted", "providerMetadata", "toolMetadata"),
@@ -256,7 +257,8 @@ class MessageReader:
             made["state"] = state
             made |= {"toolName": told["toolName"]} if dynamic else {"type": kind}
             made |= {**fields, "rawInput": raw}
-            made.pop("inputEncoding", None)
+            if "inputEncoding" not in more:
+                made.pop("inputEncoding", None)
             made |= {**_some(more, "inputEncoding"), "preliminary": preliminary}
             made |= _some(told, "title", "toolMetadata")
             if executed is _NOTHING:
