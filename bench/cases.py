@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Self
 
-from . import byhand, hub, peers, web
+from . import byhand, faces, hub, peers, web
 from .workers import Figures, Side
 
 __all__ = ["LINGERS", "Group", "Sizes", "groups", "warm_up"]
@@ -122,6 +122,7 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
         Group("idle", _idle(url, sizes), 1),
         Group("size", _size(url, sizes), 1),
         Group("memory", _memory(sizes), rounds),
+        Group("faces", _faces(sizes), rounds),
         Group("http, one stream", _http(url, sizes, one=True), few),
         Group("http, many streams", _http(url, sizes, one=False), few),
         Group("streams", _streams(url, sizes), few),
@@ -250,6 +251,15 @@ def _size(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
 
 def _memory(n: Sizes) -> dict[str, Sequence[Side]]:
     return {"hub": [partial(hub.memory, chunks=n.publish, subscribers=4)]}
+
+
+def _faces(n: Sizes) -> dict[str, Sequence[Side]]:
+    answer: dict[str, Any] = {"chunks": n.replay, "times": n.replays // 2}
+    return {
+        "sse": [partial(faces.written, "sse", **answer)],
+        "ui messages": [partial(faces.written, "ui messages", **answer)],
+        "folded": [partial(faces.folded, **answer)],
+    }
 
 
 def _http(url: str, n: Sizes, *, one: bool) -> dict[str, Sequence[Side]]:

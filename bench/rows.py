@@ -314,6 +314,24 @@ ROWS: Sequence[Row] = (
         (("on Redis", _ours("replay", _RATE), Aim("≥", 1)),),
         more_is_better=True,
     ),
+    Row(
+        "1,000 chunks of an answer with tools as Server-Sent Events: CPU",
+        "ms",
+        Measure("faces", "sse", "ms_per_1000"),
+        (("reported", None, None),),
+    ),
+    Row(
+        "… as UI messages of the AI SDK",
+        "ms",
+        Measure("faces", "ui messages", "ms_per_1000"),
+        (("as plain events", Measure("faces", "sse", "ms_per_1000"), None),),
+    ),
+    Row(
+        "… 10,000 of them folded into a message",
+        "ms",
+        Measure("faces", "folded", "ms"),
+        (("reported", None, None),),
+    ),
     *(
         row
         for group, clients, sent in (
