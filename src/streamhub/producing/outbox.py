@@ -85,7 +85,7 @@ class Outbox:
         appends: list[WriteOp] = []
         while base < last and len(appends) < _APPENDS_PER_ROUND:
             end = self._batch_end(base)
-            term = self._claim.terms.place(base).term
+            term = self._term if base >= self._own else self._claim.terms.place(base).term
             appends.append(Append(self._claim, base, self.items[base:end], self.sizes[end], term))
             base = self.sent = end
         return appends
