@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from typing import Any, Unpack
 
 try:
@@ -65,8 +65,7 @@ class StreamResponse(web.StreamResponse):  # type: ignore[misc] # it is not in e
     async def prepare(self, request: web.BaseRequest) -> Any:
         if self.prepared:
             return await super().prepare(request)
-        asked = Question(request.headers.items(), request.query_string)
-        reply = await Reply.open(self._followed, asked, self._settings)
+        reply = await Reply.open(self._followed, _asked(request), self._settings)
         try:
             self.set_status(reply.status_code)
             for name, value in reply.headers:
@@ -89,15 +88,22 @@ class StreamResponse(web.StreamResponse):  # type: ignore[misc] # it is not in e
 
 
 async def cancel_response(
-    stream: Found | Awaitable[Found], *, wait: float | None = None, reason: str | None = None
+    request: web.BaseRequest,
+    stream: Found | Awaitable[Found],
+    *,
+    wait: float | None = None,
+    reason: str | None = None,
+    origins: Collection[str] = (),
 ) -> web.Response:
     """Stop a session's producer, wherever it runs, and tell what status the session has reached:
     202 while that is still to come. 404 for one that is not there.
 
     :param wait: for so many seconds, for the end.
     :param reason: as for ``LiveStream.cancel``.
+    :param origins: of which other sites pages may do that, as ``https://example.org``: where
+        a browser adds cookies, those of others are answered with 403.
     """
-    answer = await cancel(stream, wait=wait, reason=reason)
+    answer = await cancel(stream, _asked(request), wait=wait, reason=reason, origins=origins)
     return web.Response(
         body=bytes(answer.body), status=answer.status_code, headers=dict(answer.headers.items())
     )
@@ -115,3 +121,7 @@ def setup(app: web.Application, hub: Hub, *, drain: float = 0.0) -> None:
         await hub.aclose(drain=drain)
 
     app.on_shutdown.append(close)
+
+
+def _asked(request: web.BaseRequest) -> Question:
+    return Question(request.headers.items(), request.query_string)

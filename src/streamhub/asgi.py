@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any, Unpack
@@ -24,6 +24,7 @@ from .serving.cancelling import cancel
 from .serving.disconnects import ClientGone, Receive, unless_gone
 from .serving.faces import Face, ui_message_face
 from .serving.lifespan import lifespan
+from .serving.origins import check_origins
 from .serving.reply import BrokenOff, Found, Reply, check_stream
 from .serving.settings import Options, Settings
 
@@ -81,17 +82,22 @@ class CancelResponse:
         *,
         wait: float | None = None,
         reason: str | None = None,
+        origins: Collection[str] = (),
     ) -> None:
         """
         :param wait: for so many seconds, for the end; given up as soon as the client goes.
         :param reason: as for ``LiveStream.cancel``.
+        :param origins: of which other sites pages may do that, as ``https://example.org``: where
+            a browser adds cookies, those of others are answered with 403.
         """
         check_stream(stream)
-        self._cancel = partial(cancel, stream, wait=wait, reason=reason)
+        check_origins(origins)
+        self._cancel = partial(cancel, stream, wait=wait, reason=reason, origins=origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(ClientGone):
-            reply = Reply.whole(await unless_gone(receive, self._cancel()), Settings())
+            answer = await unless_gone(receive, self._cancel(Question.of_scope(scope)))
+            reply = Reply.whole(answer, Settings())
             await _send(scope, send, _Sent(), reply, reply.status_code, None)
 
 

@@ -15,7 +15,7 @@ response occupies a thread; under ASGI none does. A project that runs under ASGI
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any, Unpack
@@ -135,6 +135,7 @@ def cancel_response(
     wait: float | None = None,
     reason: str | None = None,
     allow: Callable[[], bool] | None = None,
+    origins: Collection[str] = (),
 ) -> HttpResponse:
     """Stop a session's producer, wherever it runs, and tell what status the session has reached:
     202 while that is still to come. 404 for one that is not there.
@@ -142,8 +143,19 @@ def cancel_response(
     :param wait: for so many seconds, for the end.
     :param reason: as for ``LiveStream.cancel``.
     :param allow: whether the client may; a refusal is answered with 404.
+    :param origins: of which other sites pages may do that, as ``https://example.org``: where
+        a browser adds cookies, those of others are answered with 403.
     """
-    return _response(cancel_in_thread(hub, session_id, wait=wait, reason=reason, allow=allow))
+    answer = cancel_in_thread(
+        hub,
+        session_id,
+        _asked(request),
+        wait=wait,
+        reason=reason,
+        allow=allow,
+        origins=origins,
+    )
+    return _response(answer)
 
 
 async def acancel_response(
@@ -152,9 +164,11 @@ async def acancel_response(
     *,
     wait: float | None = None,
     reason: str | None = None,
+    origins: Collection[str] = (),
 ) -> HttpResponse:
     """The same for an async view, with a ``streamhub.Hub``."""
-    return _response(await cancel(stream, wait=wait, reason=reason))
+    asked = _asked(request)
+    return _response(await cancel(stream, asked, wait=wait, reason=reason, origins=origins))
 
 
 class _Pieces(AsyncIterator[bytes]):

@@ -14,7 +14,7 @@ open response occupies a thread of the server.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Unpack
 
 try:
@@ -67,7 +67,7 @@ class StreamResponse(Response):  # type: ignore[misc] # it is not in every envir
         reply = ThreadReply.open(
             hub,
             session_id,
-            Question(request.headers.items(), request.query_string.decode("latin-1")),
+            _asked(),
             Settings(**options),
             wait=wait,
             allow=allow,
@@ -89,7 +89,20 @@ class CancelResponse(Response):  # type: ignore[misc] # it is not in every envir
         wait: float | None = None,
         reason: str | None = None,
         allow: Callable[[], bool] | None = None,
+        origins: Collection[str] = (),
     ) -> None:
-        answer = cancel_in_thread(hub, session_id, wait=wait, reason=reason, allow=allow)
+        answer = cancel_in_thread(
+            hub,
+            session_id,
+            _asked(),
+            wait=wait,
+            reason=reason,
+            allow=allow,
+            origins=origins,
+        )
         reply = Reply.whole(answer, Settings())
         super().__init__(reply.body, reply.status_code, reply.headers)
+
+
+def _asked() -> Question:
+    return Question(request.headers.items(), request.query_string.decode("latin-1"))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Unpack
@@ -24,6 +24,7 @@ from .serving.asked import Question
 from .serving.cancelling import cancel_in_thread
 from .serving.faces import Face, ui_message_face
 from .serving.lifespan import SIGNALS, both
+from .serving.origins import check_origins
 from .serving.reply import BrokenOff, Reply
 from .serving.settings import Options, Settings
 from .serving.threaded import ThreadReply
@@ -108,18 +109,28 @@ class CancelResponse:
         wait: float | None = None,
         reason: str | None = None,
         allow: Callable[[], bool] | None = None,
+        origins: Collection[str] = (),
     ) -> None:
         """
         :param wait: for so many seconds, for the end.
         :param reason: as for ``LiveStream.cancel``.
         :param allow: whether the client may; a refusal is answered with 404.
+        :param origins: of which other sites pages may do that, as ``https://example.org``: where
+            a browser adds cookies, those of others are answered with 403.
         """
+        check_origins(origins)
         self._cancel = partial(
-            cancel_in_thread, hub, session_id, wait=wait, reason=reason, allow=allow
+            cancel_in_thread,
+            hub,
+            session_id,
+            wait=wait,
+            reason=reason,
+            allow=allow,
+            origins=origins,
         )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        reply = Reply.whole(self._cancel(), Settings())
+        reply = Reply.whole(self._cancel(Question.of_environ(environ)), Settings())
         start_response(_status(reply.status_code), reply.headers)
         return [reply.body or b""]
 

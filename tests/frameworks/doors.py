@@ -123,14 +123,17 @@ class Door:
         before: str = "",
         after: str = "",
         chooses: bool = True,
+        guarded: bool = True,
     ) -> None:
         """
         :param title: of the section of the page.
+        :param guarded: whether its stop keeps pages of other sites out.
         :param chooses: whether a client chooses the format, and gets an answer of ours to errors.
         """
         self.title = title
         self._before, self._after = _BEFORE + before, after + server
         self.chooses = chooses
+        self.guarded = guarded
 
     async def start(self, url: str, listening: int, errors: Path) -> Served:
         # A page may be there before the worker; here nothing comes.
@@ -184,7 +187,7 @@ DOORS = {
     "asgi-uvicorn": Door("ASGI", _UVICORN),
     "asgi-hypercorn": Door("ASGI", _HYPERCORN),
     "litestar": Door("Litestar", _UVICORN),
-    "quart": Door("Quart", _HYPERCORN),
-    "sanic": Door("Sanic", _SANIC),
-    "fastapi": Door("FastAPI's own `EventSourceResponse`", _UVICORN, chooses=False),
+    "quart": Door("Quart", _HYPERCORN, guarded=False),
+    "sanic": Door("Sanic", _SANIC, guarded=False),
+    "fastapi": Door("FastAPI's own `EventSourceResponse`", _UVICORN, chooses=False, guarded=False),
 }

@@ -87,6 +87,8 @@ async def test_a_reader_is_cut_off_and_comes_again(stage: Stage) -> None:
     client = stage.client
     missing = await client.get("/answers/1/events")
     unstoppable = await client.post("/answers/1/stop")
+    elsewhere = {"origin": "https://example.org", "cookie": "a=b"}
+    kept_out = await client.post("/answers/1/stop", headers=elsewhere)
     stream = await stage.produce("1", "a", "b\nc")
     malformed = await client.get("/answers/1/events", params={"after": "x"})
     async with follow(client, "/answers/1/events") as first:
@@ -102,6 +104,7 @@ async def test_a_reader_is_cut_off_and_comes_again(stage: Stage) -> None:
     anew = await client.get("/answers/1/events", headers={"last-event-id": three.id})
 
     assert [404, 404, 400] == [one.status_code for one in (missing, unstoppable, malformed)]
+    assert (403 if stage.door.guarded else 404) == kept_out.status_code
     assert "text/event-stream; charset=utf-8" == first.response.headers["content-type"]
     assert "no-cache" in first.response.headers["cache-control"]
     assert [("a", "message"), ("b\nc", "message"), ("d", "tool")] == [

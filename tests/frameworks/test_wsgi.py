@@ -29,11 +29,17 @@ class Asked:
     """A response as a server has it: it iterates, and closes at last."""
 
     def __init__(
-        self, app: Any, query: str = "", method: str = "GET", on: socket.socket | None = None
+        self,
+        app: Any,
+        query: str = "",
+        method: str = "GET",
+        on: socket.socket | None = None,
+        environ: dict[str, str] | None = None,
     ) -> None:
         self.status = ""
         self.headers: dict[str, str] = {}
         given: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": "/", "QUERY_STRING": query}
+        given |= environ or {}
         if on is not None:
             given["gunicorn.socket"] = on
         self.body = app(given, self._start)
@@ -109,6 +115,19 @@ def test_a_stop_says_what_has_become_of_the_session(hub: Hub) -> None:
     assert [{"session_id": "1", "status": "active"}, {"session_id": "2", "status": "finished"}] == [
         json.loads(answer.read()) for answer in (first, second)
     ]
+
+
+def test_pages_of_other_sites_stop_nothing(hub: Hub) -> None:
+    """Where a browser adds cookies; but those that are named."""
+    hub.register("1")
+    sent = {"HTTP_COOKIE": "a=b", "HTTP_ORIGIN": "https://example.org", "HTTP_HOST": "here"}
+    refused = Asked(CancelResponse(hub, "1"), environ=sent)
+    allowed = Asked(CancelResponse(hub, "1", origins=["https://example.org"]), environ=sent)
+
+    assert ("403 Forbidden", "forbidden") == (refused.status, json.loads(refused.read())["code"])
+    assert "202 Accepted" == allowed.status
+    with pytest.raises(ValueError, match="an origin is written as"):
+        CancelResponse(hub, "1", origins=["example.org"])
 
 
 def test_a_store_that_is_away_and_a_hub_that_is_closed(hub: Hub) -> None:

@@ -26,12 +26,12 @@ from ..formats.info_json import info_json
 from ..hub import Hub
 from ..serving.cancelling import answer_of
 from ..serving.disconnects import ClientGone, unless_gone
+from ..serving.origins import check_origins, refuse_from_elsewhere
 from ..serving.queries import count_of, held_cursor, seconds_of, status_of
 from ..stream import LiveStream
 from .authorization import Action, Authorize, OwnedBy, is_allowed
 from .listing import ListingResponse
 from .messages import sent_message
-from .origins import check_origins, refuse_from_elsewhere
 from .problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of, response_of
 from .responses import StreamResponse
 

@@ -18,11 +18,11 @@ from ...ids import check_session_id
 from ...producing.ending import OnEnd
 from ...serving.disconnects import ClientGone
 from ...serving.faces import Face
+from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...stream import LiveStream
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
 from ..chat.answering import Answer, Answering, Call
 from ..late_hub import HubOf, hub_of
-from ..origins import check_origins, refuse_from_elsewhere
 from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
 from ..responses import StreamResponse
 from .asked import Asked, after_of, asked_of, lines_of, run_of

@@ -21,11 +21,11 @@ from ...parts import ToolApprovalResponse, message_id_of
 from ...producing.ending import OnEnd
 from ...serving.disconnects import ClientGone, unless_gone
 from ...serving.faces import Face, ui_message_face
+from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...stream import LiveStream
 from ...supervisor import Resume, Supervisor
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
 from ..late_hub import HubOf, hub_of
-from ..origins import check_origins, refuse_from_elsewhere
 from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
 from ..responses import StreamResponse
 from .answering import Answer, Answering, Call

@@ -20,12 +20,12 @@ from ...ids import check_session_id, new_generation
 from ...producing.ending import OnEnd
 from ...serving.asked import Asked as Question
 from ...serving.faces import Face
+from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...serving.queries import count_of, cursor_of, flag_of, held_cursor
 from ...stream import LiveStream
 from ..authorization import Action, Authorize, UserOf
 from ..json_bodies import json_object, raw_body, short
 from ..late_hub import HubOf, hub_of
-from ..origins import check_origins, refuse_from_elsewhere
 from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
 from ..responses import StreamResponse
 from .asked import Asked, asked_of, checkpoint_of, modes_of, unsupported

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from starlette.requests import HTTPConnection
-
-from .problems import BadRequest, Problem
+from .answers import bad_request
+from .asked import Asked
 
 __all__ = ["check_origins", "refuse_from_elsewhere"]
 
@@ -29,7 +28,7 @@ def check_origins(origins: Collection[str]) -> frozenset[str]:
     return frozenset(origins)
 
 
-def comes_from_elsewhere(request: HTTPConnection, origins: frozenset[str]) -> bool:
+def comes_from_elsewhere(request: Asked, origins: frozenset[str]) -> bool:
     """Whether a page of another site sends this with what authorises a user of ours.
 
     A request without cookies (nor a password that the browser keeps) proves by itself who sends
@@ -48,11 +47,11 @@ def comes_from_elsewhere(request: HTTPConnection, origins: frozenset[str]) -> bo
     return origin is not None and _host_of(origin) not in request.headers.getlist("host")
 
 
-def refuse_from_elsewhere(request: HTTPConnection, origins: frozenset[str]) -> None:
+def refuse_from_elsewhere(request: Asked, origins: frozenset[str]) -> None:
     """:raises BadRequest: a page of another site sends it."""
     if comes_from_elsewhere(request, origins):
         detail = "pages of other sites may not ask, stop or send here"
-        raise BadRequest(Problem(403, "forbidden", detail))
+        raise bad_request("forbidden", detail, 403)
 
 
 def _host_of(origin: str) -> str | None:
@@ -63,6 +62,6 @@ def _host_of(origin: str) -> str | None:
         return None
 
 
-def _carries_what_browsers_add(request: HTTPConnection) -> bool:
-    scheme = request.headers.get("authorization", "").partition(" ")[0].lower()
-    return "cookie" in request.headers or scheme in _BY_ITSELF
+def _carries_what_browsers_add(request: Asked) -> bool:
+    scheme = (request.headers.get("authorization") or "").partition(" ")[0].lower()
+    return request.headers.get("cookie") is not None or scheme in _BY_ITSELF
