@@ -35,6 +35,8 @@ for one, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, 
         signal.signal(one, usual)
 
 
+#: At the top of a module of which each test needs the packages of others.
+_ALL_CONNECTED = re.compile(r"^pytestmark = (?:\[[^\]]*|.*)mark\.integrations", re.MULTILINE)
 _SOURCE_FAILED = re.compile(r"the source of session .* failed\nTraceback")
 
 
@@ -66,6 +68,18 @@ class Serve(Protocol):
 def pytest_xdist_auto_num_workers() -> int:
     """Tests wait more than they compute, so that three share one processor well."""
     return min(12, 3 * (os.cpu_count() or 1))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module of which nothing runs: to import all that streamhub is connected with takes
+    longer than to collect all other tests."""
+    wanted = config.option.markexpr
+    if "integrations" not in wanted or not collection_path.match("test_*.py"):
+        return None
+    source = collection_path.read_text()
+    if "not integrations" in wanted:
+        return bool(_ALL_CONNECTED.search(source)) or None
+    return "mark.integrations" not in source or None
 
 
 def pytest_sessionstart() -> None:
