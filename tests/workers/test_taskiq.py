@@ -62,7 +62,7 @@ async def nothing(chat):
 async def ready(_):
     print("ready")
 
-start_listen(WorkerArgs(broker=broker, modules=[], wait_tasks_timeout=0.1))
+start_listen(WorkerArgs(broker="__main__:broker", modules=[], wait_tasks_timeout=0.1))
 """
 
 
