@@ -192,27 +192,12 @@ class Engine:
         self._productions[production] = None
         return production
 
-    def run_source(
-        self,
-        work: Coroutine[Any, Any, None],
-        production: Production,
-        unused: Callable[[], Coroutine[Any, Any, None]] | None = None,
-    ) -> None:
-        """Run a source; closing the hub cancels it and then lets its lease go.
-
-        :param unused: what is to be done where that is so early that the source never began.
-        """
+    def run_source(self, work: Coroutine[Any, Any, None], production: Production) -> None:
+        """Run a source; closing the hub cancels it and then lets its lease go."""
         production.owned = True
-        name = f"run {production.producer.claim.session_id}"
-        task = self.spawn(work, name)
+        task = self.spawn(work, f"run {production.producer.claim.session_id}")
         self._sources[task] = production
-
-        def done(task: asyncio.Task[None]) -> None:
-            del self._sources[task]
-            if unused is not None and not production.entered:
-                self.spawn_last(unused(), name)
-
-        task.add_done_callback(done)
+        task.add_done_callback(lambda task: self._sources.pop(task, None))
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run something that ends with the hub at the latest; its error is logged."""

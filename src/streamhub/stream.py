@@ -29,7 +29,7 @@ from .producing.measure import check_message, plain
 from .producing.phase import Stopping
 from .producing.production import Production
 from .producing.receiving import Inbox, Receiver
-from .producing.sources import Source, close_unused, produce
+from .producing.sources import Source, produce
 from .reading.only import Only
 from .reading.replay import parse_start
 from .reading.session_view import SessionView
@@ -222,7 +222,7 @@ class LiveStream:
     def spawn_body(self, source: Source[LiveStream]) -> None:
         """Publish all of ``source`` in a task that the hub owns. For ``Hub.run``."""
         production = self._producing("run a source")
-        self._engine.run_source(produce(source, self), production, lambda: close_unused(source))
+        self._engine.run_source(produce(source, self), production)
 
     def _producing(self, action: str) -> Production:
         if self._production is None:

@@ -19,7 +19,8 @@ from ..support.provider_use import drawn, failure, hung_up, stalled, told
 pytestmark = pytest.mark.integrations
 anthropic = pytest.importorskip("anthropic")
 
-KEY = "sk-ant-a-secret-of-ours"
+#: One that does not look like any.
+KEY = "a-secret-of-ours"
 
 
 class Clients:

@@ -65,8 +65,6 @@ class Production:
         self.cancelling = False
         #: Whether the hub runs the body, and may stop it when there is nobody to produce for.
         self.owned = False
-        #: Whether a body has begun.
-        self.entered = False
         self._on_cancel = on_cancel
         self._on_end = on_end
         self._store = store
@@ -93,7 +91,6 @@ class Production:
 
     def enter(self) -> None:
         """The current task produces, in its ``async with stream``: a cancel may interrupt it."""
-        self.entered = True
         self._body = asyncio.current_task()
         if self.cancelling and self._on_cancel is None:
             self._interrupt()
