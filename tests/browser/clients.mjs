@@ -3,17 +3,22 @@
 
 import { createInterface } from "node:readline";
 import { WorkflowChatTransport } from "@ai-sdk/workflow/client";
+import { HttpAgent } from "@ag-ui/client";
+import { ChatClient, fetchHttpStream, fetchServerSentEvents, webSocket } from "@tanstack/ai-client";
 import {
-  AbstractAgent,
-  HttpAgent,
-} from "@ag-ui/client";
-import { ChatClient, StreamProcessor, fetchHttpStream, fetchServerSentEvents, webSocket } from "@tanstack/ai-client";
-import { AbstractChat, WebSocketChatTransport, parseJsonEventStream, uiMessageChunkSchema } from "ai";
-import { Observable } from "rxjs";
+  AbstractChat,
+  DefaultChatTransport,
+  WebSocketChatTransport,
+  lastAssistantMessageIsCompleteWithApprovalResponses,
+  parseJsonEventStream,
+  uiMessageChunkSchema,
+} from "ai";
 
 const warnings = [];
 console.warn = (...words) => warnings.push(words.join(" "));
 console.error = (...words) => warnings.push(words.join(" "));
+// What an application would see in its console.
+process.on("unhandledRejection", (error) => warnings.push(`unhandled: ${error?.stack ?? error}`));
 
 // What a page keeps: useChat of any framework hands it to AbstractChat.
 class Kept {
@@ -34,7 +39,103 @@ class Chat extends AbstractChat {
   }
 }
 
+const TRANSPORTS = {
+  default: (url) => new DefaultChatTransport({ api: `${url}/api/chat` }),
+  websocket: (url) => new WebSocketChatTransport({ url: `${url}/api/chat` }),
+  workflow: (url) => new WorkflowChatTransport({ api: `${url}/api/chat` }),
+};
+const ADAPTERS = {
+  "tanstack-sse": (url) => fetchServerSentEvents(`${url}/api/agent`, { reconnect: { delayMs: 20 } }),
+  "tanstack-ndjson": (url) =>
+    fetchHttpStream(`${url}/api/agent?format=ndjson`, { reconnect: { delayMs: 20 } }),
+  "tanstack-websocket": (url) =>
+    webSocket(`${url.replace("http", "ws")}/api/agent`, { reconnect: { delayMs: 20 } }),
+};
+const opened = {};
+
+// Each has: messages(), resume(), stop(), and `over`, a promise of its first response's end.
+const KINDS = {
+  chat(kind, name, url) {
+    const chat = new Chat({
+      id: name,
+      transport: TRANSPORTS[kind](url),
+      sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
+    });
+    return {
+      chat,
+      over: chat.sendMessage({ text: name }),
+      messages: () => chat.messages.slice(1),
+      error: () => chat.error?.message,
+      stop: () => chat.stop(),
+      resume: () => chat.resumeStream(),
+      broken: () => chat.status === "error",
+      approve: (id, approved) => chat.addToolApprovalResponse({ id, approved }),
+      close: () => chat.dispose(),
+    };
+  },
+  tanstack(kind, name, url) {
+    const client = new ChatClient({ connection: ADAPTERS[kind](url), threadId: name });
+    return {
+      over: client.sendMessage(name),
+      messages: () => client.getMessages().slice(1),
+      error: () => client.getError()?.message,
+      stop: async () => client.stop(),
+      close: async () => client.dispose?.(),
+    };
+  },
+  agui(kind, name, url) {
+    const agent = new HttpAgent({ url: `${url}/api/agent`, threadId: name });
+    agent.addMessage({ id: "1", role: "user", content: name });
+    let error;
+    return {
+      over: agent.runAgent().catch((raised) => (error = raised.message)),
+      messages: () => agent.messages.slice(1),
+      error: () => error,
+      close: async () => {},
+    };
+  },
+};
+
+async function until(seen) {
+  while (!seen()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
 const calls = {
+  // A client on a real server.
+  async open({ kind, name, url }) {
+    const family = kind in TRANSPORTS ? "chat" : kind.split("-")[0];
+    opened[name] = KINDS[family](kind, name, url);
+    opened[name].over.catch(() => {});
+  },
+  async shown({ name, text }) {
+    await until(() => JSON.stringify(opened[name].messages()).includes(text));
+  },
+  // As an application resumes a chat that has lost its connection.
+  async resume({ name }) {
+    await until(() => opened[name].broken());
+    opened[name].over = opened[name].resume();
+  },
+  async stop({ name }) {
+    await opened[name].stop();
+  },
+  async approve({ name, approval, approved }) {
+    await opened[name].approve(approval, approved);
+  },
+  async over({ name }) {
+    await opened[name].over;
+    return { messages: opened[name].messages(), error: opened[name].error() };
+  },
+  async close({ name }) {
+    await opened[name].close();
+    delete opened[name];
+  },
+  // The connections that were cut are not in the pool any more.
+  async reach({ url }) {
+    while (!(await fetch(url).catch(() => null))) await new Promise((done) => setTimeout(done, 5));
+  },
+  async warnings() {
+    return warnings.splice(0);
+  },
   // The law: what a parser makes of the events of `pieces`, each of which is a response.
   async "ui/parsed"({ pieces, message }) {
     // Each response is a replay: the last one counts.

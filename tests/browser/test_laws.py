@@ -182,7 +182,8 @@ def test_agui_is_opened_again(clients: NodeClients, seed: int) -> None:
     expected, *found = clients.each("agui/parsed", cases)
 
     assert len(set(ids(events))) == len(events)
-    assert expected["messages"]
+    assistants = [one for one in expected["messages"] if one["role"] == "assistant"]
+    assert texts(log) == "".join(one.get("content", "") for one in assistants)
     assert ([], None) == (expected["warnings"], expected.get("error"))
     assert [expected["messages"]] * len(found) == [one["messages"] for one in found]
     assert [] == [one for one in found if one.get("error") or one["warnings"]]
@@ -207,11 +208,27 @@ def test_tanstack_goes_on(clients: NodeClients, seed: int, lines: bool) -> None:
         cases.append({"pieces": [told(None, cut), told(last, None)], "lines": lines})
     expected, *found = clients.each("tanstack/parsed", cases)
 
-    assert expected["messages"][0]["parts"]
+    every = [part for message in expected["messages"] for part in message["parts"]]
+    assert texts(log) == "".join(one["content"] for one in every if one["type"] == "text")
     assert [[None, name] for name in names[:-1]] == [one.pop("asked") for one in found]
     expected.pop("asked")
     assert [expected] * len(found) == found
     assert [] == expected["warnings"]
+
+
+def texts(log: list[Chunk]) -> str:
+    """All that is said in it."""
+    said = []
+    for chunk in log:
+        part = chunk.data if chunk.event is None else parts.decode(chunk.data)
+        said.append(
+            part
+            if isinstance(part, str)
+            else part.delta
+            if isinstance(part, parts.TextDelta)
+            else ""
+        )
+    return "".join(said)
 
 
 def ids(events: list[bytes]) -> list[str]:

@@ -175,7 +175,7 @@ async def test_every_event_is_one_of_the_protocol(agent: Agent, client: AsyncCli
     assert [*dict.fromkeys(starts)] == [
         starts[0],
         f"{starts[0]}-step-2",
-        f"{starts[0]}-step-2-again-1",
+        f"{starts[0]}-step-2-2",
     ]
 
 

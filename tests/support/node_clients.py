@@ -58,6 +58,8 @@ class NodeClients:
         answer: Future[Any] = Future()
         self._waiting[number] = answer
         assert self._process.stdin is not None
+        if not self._reader.is_alive():
+            raise RuntimeError("the clients' process has ended")
         with self._lock:
             self._process.stdin.write(json.dumps({"id": number, "call": call, **given}) + "\n")
             self._process.stdin.flush()
@@ -80,9 +82,12 @@ class NodeClients:
         for line in self._process.stdout:
             answer = json.loads(line)
             waiting = self._waiting.pop(answer["id"])
+            if not waiting.set_running_or_notify_cancel():
+                continue
             if "error" in answer:
                 waiting.set_exception(RuntimeError(answer["error"]))
             else:
                 waiting.set_result(answer.get("value"))
         for waiting in self._waiting.values():
-            waiting.set_exception(RuntimeError("the clients' process has ended"))
+            if waiting.set_running_or_notify_cancel():
+                waiting.set_exception(RuntimeError("the clients' process has ended"))

@@ -1,7 +1,7 @@
 """The parts of a UI message stream as events of AG-UI (protocol 1.0).
 
-One step of the message is one message of AG-UI: its text, and the tool calls in it. What AG-UI has
-no event for becomes a ``CUSTOM`` one, under the name of its kind.
+One step of the message is one message of AG-UI, its text and the tool calls in it, or several if it
+thinks in between. What AG-UI has no event for becomes a ``CUSTOM`` one, under the name of its kind.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class AGUIEvents:
         #: How many steps have begun, and whether one is open.
         self._steps = 0
         self._in_step = False
-        #: How many messages there are in this step: a reset begins another one.
-        self._attempts = 0
+        #: How many messages of this step are over, and whether the present one has text.
+        self._before = 0
+        self._spoken = False
         #: The texts that are open; they are one message.
         self._texts: dict[str, None] = {}
         #: The id of each thought that is open, as AG-UI has it, by its own.
@@ -97,7 +98,8 @@ class AGUIEvents:
                 yield from self._told(part.get("messageMetadata"))
             case "start-step":
                 yield from self._end_step()
-                self._steps, self._in_step, self._attempts = self._steps + 1, True, 0
+                self._steps, self._in_step = self._steps + 1, True
+                self._before, self._spoken = 0, False
                 yield self._step("STEP_STARTED")
             case "finish-step":
                 yield from self._end_step()
@@ -108,7 +110,7 @@ class AGUIEvents:
                     "name": "reset-step",
                     "value": {"messageId": self._message},
                 }
-                self._attempts += 1
+                self._next_message()
             case "text-start" | "text-delta" | "text-end" as kind:
                 yield from self._written(kind, part)
             case "reasoning-start" | "reasoning-delta" | "reasoning-end" as kind:
@@ -150,6 +152,7 @@ class AGUIEvents:
         if opens:
             yield self._text("TEXT_MESSAGE_START", role="assistant")
         if kind == "text-delta" and part["delta"]:
+            self._spoken = True
             yield self._text("TEXT_MESSAGE_CONTENT", delta=part["delta"])
 
     def _thought(self, kind: str, part: Part) -> Iterator[Event]:
@@ -159,6 +162,13 @@ class AGUIEvents:
                 yield from _thought_ends(self._thoughts.pop(name))
             return
         if name not in self._thoughts:
+            if self._spoken:
+                # What is said after a thought is a message of its own: TanStack AI would say what
+                # came before it once more.
+                if self._texts:
+                    self._texts.clear()
+                    yield self._text("TEXT_MESSAGE_END")
+                self._next_message()
             self._thought_of += 1
             self._thoughts[name] = f"{self._message_id}-reasoning-{self._thought_of}"
             yield from _thought_starts(self._thoughts[name])
@@ -270,9 +280,12 @@ class AGUIEvents:
 
     @property
     def _message(self) -> str:
-        """The message that this step, or this attempt at it, is."""
+        """The message that is being said."""
         name = self._message_id if self._steps < 2 else f"{self._message_id}-step-{self._steps}"
-        return f"{name}-again-{self._attempts}" if self._attempts else name
+        return f"{name}-{self._before + 1}" if self._before else name
+
+    def _next_message(self) -> None:
+        self._before, self._spoken = self._before + 1, False
 
     def _text(self, kind: str, **more: Any) -> Event:
         return {"type": kind, "messageId": self._message, **more}
