@@ -16,8 +16,9 @@ from streamhub.errors import FailureKind
 from streamhub.http import chat_routes
 from streamhub.sync import Hub as SyncHub
 
+from ..support.certificates import Certificates
 from ..support.page_source import names_of
-from ..support.provider_server import CUT, STALL, ProviderServer, event
+from ..support.provider_server import CUT, STALL, ProviderServer, event, provider_server
 from ..support.provider_use import drawn, failure, hung_up, stalled, told
 
 pytestmark = pytest.mark.integrations
@@ -368,6 +369,22 @@ async def test_a_cancel_hangs_up(
         asked = await stalled(provider)
         assert Status.CANCELLED is await stream.cancel(wait=20)
         assert await hung_up(asked)
+
+
+@pytest.mark.parametrize("way", ["async", "called"])
+async def test_a_cancel_hangs_up_over_tls(
+    certificates: Certificates, session_id: str, way: str
+) -> None:
+    """As with every real provider."""
+    with provider_server(certificates) as provider:
+        clients = Clients(provider)
+        provider.answers(chunk({"content": "Hi"}), STALL)
+        async with Hub() as hub, clients.aclient:
+            stream = await hub.run(session_id, chat(clients, way))
+            asked = await stalled(provider)
+            assert Status.CANCELLED is await stream.cancel(wait=20)
+            assert await hung_up(asked)
+        clients.client.close()
 
 
 @pytest.mark.parametrize("way", ["async", "sync"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from .certificates import Certificates
 
 __all__ = ["CUT", "STALL", "Asked", "ProviderServer", "event", "provider_server"]
 
@@ -130,13 +133,19 @@ class ProviderServer:
 
 
 @contextmanager
-def provider_server() -> Iterator[ProviderServer]:
-    """One that is running, on a free port of this machine."""
+def provider_server(certificates: Certificates | None = None) -> Iterator[ProviderServer]:
+    """One that is running, on a free port of this machine; with certificates, over TLS."""
     server, loop = ProviderServer(), asyncio.new_event_loop()
 
+    context = None
+    if certificates is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates.certificate, certificates.key)
+
     async def start() -> asyncio.Server:
-        started = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-        server.url = f"http://127.0.0.1:{started.sockets[0].getsockname()[1]}"
+        started = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
+        scheme = "http" if context is None else "https"
+        server.url = f"{scheme}://127.0.0.1:{started.sockets[0].getsockname()[1]}"
         return started
 
     thread = threading.Thread(target=loop.run_forever, name="provider", daemon=True)
