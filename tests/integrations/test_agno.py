@@ -250,7 +250,7 @@ async def test_a_client_of_agent_os_resumes() -> None:
 
     page = (Path(__file__).parents[2] / "docs" / "frameworks.md").read_text()
     code = page.split("## agno")[1].split("```python\n")[1].split("```")[0]
-    async with served(model_app(pace=500)) as model_url:
+    async with served(model_app(pace=20_000)) as model_url:
         model = OpenAIChat(id="a-few-texts", base_url=f"{model_url}/v1", api_key="none")
         agent = Agent(id="lamp", model=model, db=InMemoryDb(), telemetry=False)
         names: dict[str, Any] = {"agent": agent, "AgentOS": agno_os.AgentOS}
