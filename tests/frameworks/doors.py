@@ -14,7 +14,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "web-frameworks.md"
 
 # Before the application. The process tells on request what its hub holds.
 _BEFORE = """
-import socket, sys, threading
+import socket, sys
+from _thread import start_new_thread as start_thread
 number = int(sys.argv.pop())
 listening = socket.socket(fileno=number)
 
@@ -22,7 +23,7 @@ def answer_questions():
     def answer():
         for _ in sys.stdin:
             print("followed", hub.statistics().sessions_followed, flush=True)
-    threading.Thread(target=answer, daemon=True).start()
+    start_thread(answer, ())
 """
 _SETTINGS = """
 from django.conf import settings
@@ -61,6 +62,12 @@ class Server(BaseApplication):
 
 Server().run()
 """
+# It replaces threads before anything else is imported.
+_PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+"""
+_GEVENT = _GUNICORN.replace("gthread", "gevent")
 _WAITRESS = """
 import waitress
 answer_questions()
@@ -167,6 +174,7 @@ def section(title: str) -> str:
 
 DOORS = {
     "wsgi-gunicorn": Door("WSGI", _GUNICORN),
+    "wsgi-gevent": Door("WSGI", _GEVENT, before=_PATCHED),
     "wsgi-waitress": Door("WSGI", _WAITRESS),
     "flask-werkzeug": Door("Flask", _WERKZEUG, before=_MODEL),
     "flask-gunicorn": Door("Flask", _GUNICORN, before=_MODEL),

@@ -175,6 +175,7 @@ async def test_a_chat_in_another_framework(stage: Stage) -> None:
     "stage",
     [
         "flask-gunicorn",
+        "wsgi-gevent",
         "django-uvicorn",
         "django-async-uvicorn",
         "aiohttp",
