@@ -53,6 +53,7 @@ class Server(BaseApplication):
         options = dict(
             bind=f"fd://{number}", worker_class="gthread", threads=6, preload_app=True,
             post_worker_init=post_worker_init, loglevel="warning", graceful_timeout=60,
+            control_socket_disable=True,
         )
         for name, value in options.items():
             self.cfg.set(name, value)
