@@ -85,7 +85,7 @@ class Cursor(msgspec.Struct, frozen=True, gc=False):
         return f"{self.term}-{self.offset}"
 
 
-class Terms(msgspec.Struct, frozen=True):
+class Terms(msgspec.Struct, frozen=True, gc=False):
     """Which term wrote which chunks of a log, and so which cursors the log has.
 
     Every claim is a term. One that continues a log writes after what it finds there; one that wrote

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -70,6 +71,19 @@ class Engine:
         self._tellings: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self._draining = False
+        # What all productions share is made once: the garbage collector goes through whatever each
+        # of a thousand has of its own.
+        self._mark, self._check_place = self.writer.mark, self.check_place
+        self._production = partial(
+            Production,
+            store=store,
+            leases=self.leases,
+            spawn=self.spawn,
+            spawn_last=self.spawn_last,
+            is_ending=lambda: self.ending,
+            is_draining=lambda: self._draining,
+            on_done=self._productions.pop,
+        )
         self._services = {
             self._serve(run, name)
             for name, run in (
@@ -175,20 +189,8 @@ class Engine:
         self, producer: Producer, on_cancel: OnCancel | None, on_end: OnEnd | None
     ) -> Production:
         """Put a producer to work, until it is done."""
-        producer.on_work = self.writer.mark
-        producer.check_place = self.check_place
-        production = Production(
-            producer,
-            on_cancel,
-            on_end,
-            store=self.store,
-            leases=self.leases,
-            spawn=self.spawn,
-            spawn_last=self.spawn_last,
-            is_ending=lambda: self.ending,
-            is_draining=lambda: self._draining,
-            on_done=self._productions.pop,
-        )
+        producer.on_work, producer.check_place = self._mark, self._check_place
+        production = self._production(producer, on_cancel, on_end)
         self._productions[production] = None
         return production
 

@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -56,6 +57,15 @@ class Watcher:
         self.closing = False
         #: Whether this process was forked from the one that the hub belongs to.
         self.left = False
+        # What all views share is made once: the garbage collector goes through what each has.
+        self._view = partial(
+            SessionView,
+            store=store,
+            config=config,
+            spawn=self._spawn,
+            schedule=self._schedule,
+            is_closing=lambda: self.closing,
+        )
 
     def attach(self, session_id: str, *, buffer: int = 1) -> SessionView:
         """The session's view, for one more user; each gives it back with ``detach``.
@@ -67,14 +77,7 @@ class Watcher:
             raise HubClosed
         view = self._views.get(session_id)
         if view is None or view.standing.failure is not None:
-            view = SessionView(
-                session_id,
-                self._store,
-                self.config,
-                spawn=self._spawn,
-                schedule=self._schedule,
-                is_closing=lambda: self.closing,
-            )
+            view = self._view(session_id)
             self._views[session_id] = view
             self._schedule(view)
         view.references += 1

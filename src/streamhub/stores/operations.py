@@ -41,7 +41,7 @@ Takeover = Literal["restart", "continue"]
 StoreTakeover = Literal["restart", "continue", "resume"]
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """One generation's ownership of a session, with all that is needed to put it back."""
 
     session_id: str
