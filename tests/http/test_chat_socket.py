@@ -161,6 +161,28 @@ async def test_an_abort_stops_the_producer(hub: Hub, socket: Socket, kind: str) 
     assert (Status.CANCELLED, "three") == await ended(hub)
 
 
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+async def test_a_question_waits_for_the_stop_before_it(hub: Hub, model: Model) -> None:
+    """However long that takes: it is not asked before, and not told that another one is written."""
+    done: list[str] = []
+
+    async def authorize(request: Request, session_id: str, action: str) -> bool:
+        if action == "cancel":
+            for _ in range(100):
+                await asyncio.sleep(0)
+        done.append(action)
+        return True
+
+    async with opened(Starlette(routes=chat_routes(hub, model, authorize=authorize))) as socket:
+        await socket.ask("r1", "one")
+        await socket.until_text("one")
+        await socket.say("abort", "r1")
+        await socket.ask("r2", "two")
+        await socket.until_text("two")
+
+    assert ["produce", "cancel", "produce"] == done
+
+
 async def test_an_abort_that_comes_first_stops_what_begins(
     hub: Hub, model: Model, socket: Socket
 ) -> None:
