@@ -151,6 +151,38 @@ async def test_what_a_model_wants_to_see_again(provider: ProviderServer, ask: As
     ] == items[:-1]
 
 
+@pytest.mark.parametrize("way", ["async", "called"])
+async def test_a_response(litellm: Any, provider: ProviderServer, ask: Ask, way: str) -> None:
+    """Of the Responses API, by ``aresponses`` and by ``responses``."""
+
+    def says(kind: str, **facts: Any) -> str:
+        return event({"type": f"response.{kind}", "sequence_number": 0, **facts})
+
+    whole = {"id": "r1", "object": "response", "created_at": 0, "model": "a-model", "output": [],
+             "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}  # fmt: skip
+    place = {"item_id": "m1", "output_index": 0, "content_index": 0}
+    provider.answers(
+        says("created", response={**whole, "status": "in_progress"}),
+        says("output_text.delta", **place, delta="Hi"),
+        says("completed", response={**whole, "status": "completed"}),
+    )
+    # Of a model that it does not know, it streams nothing.
+    asked: Any = {"model": "openai/gpt-5", "input": "Hi", "stream": True,
+                  "api_base": provider.url, "api_key": KEY}  # fmt: skip
+    ways: dict[str, Callable[[], Any]] = {
+        "async": lambda: litellm.aresponses(**asked),
+        "called": lambda: lambda: litellm.responses(**asked),
+    }
+
+    items = await drawn(sources.litellm(ways[way]()))
+
+    # It counts the tokens itself, where the provider has not.
+    *said, finished = items
+    assert [parts.StartStep(), "Hi", parts.FinishStep()] == said
+    assert isinstance(finished, parts.MessageMetadata)
+    assert "stop" == finished.message_metadata["finishReason"]
+
+
 REFUSALS: list[tuple[int, dict[str, Any], FailureKind]] = [
     (429, {"code": "rate_limit_exceeded"}, "rate_limit"),
     (401, {"code": "invalid_api_key", "message": f"Incorrect API key: {KEY}"}, "authentication"),
