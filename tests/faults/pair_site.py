@@ -14,7 +14,7 @@ from typing import Self
 import redis.asyncio
 
 from streamhub import Cursor, Hub
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import patience, until
 
 from ..support.redis_server import RedisServer
 from . import record
@@ -29,7 +29,7 @@ SECONDS = ("nothing", "claimed anew", "continued", "ended", "cancelled", "remove
 #: Of a reader, so that it is soon far behind.
 _BUFFER = 4
 _FAR = 8 * _BUFFER
-_PACE = 0.04
+_PACE = patience(0.04)
 #: However slow the machine is, in seconds.
 _BEGINS_WITHIN = 60.0
 
@@ -157,13 +157,13 @@ class PairSite(Site):
         self._act(begin(), name)
 
     async def _take_up(self, session: str) -> None:
-        patience = 3 * LEASE
+        soon = 3 * LEASE
         match self._second[session]:
             case "claimed anew":
                 self.record.add(record.RestartAsked(session=session))
-                await self._elsewhere.take_over(session, "restart", patience)
+                await self._elsewhere.take_over(session, "restart", soon)
             case "continued":
-                await self._elsewhere.take_over(session, "continue", patience)
+                await self._elsewhere.take_over(session, "continue", soon)
             case "ended":
                 self._producers.ending.add(session)
             case "cancelled":

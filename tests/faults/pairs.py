@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import patience, until
 
 from ..support.redis_server import RedisServer
 from . import record
@@ -133,11 +133,11 @@ async def pair(one: Pair) -> list[Violation]:
             elif one.again:
                 await _strike(site, one.first, fault, random)
             await site.heard()
-            patience = _PATIENCE * site.slowness
+            allowed = patience(_PATIENCE) * site.slowness
             try:
-                return violations(await site.finish(), LEASE, patience=patience)
+                return violations(await site.finish(), LEASE, patience=allowed)
             except TimeoutError:
-                found = violations(site.recorded(), LEASE, patience=patience)
+                found = violations(site.recorded(), LEASE, patience=allowed)
                 if not found:
                     raise
                 return found

@@ -33,7 +33,7 @@ __all__ = ["BOUND", "LEASE", "RETRY", "Child", "Site"]
 LEASE = patience(1.0)
 #: Within which everything on a site goes on or ends, unless it hangs.
 BOUND = 20.0
-_PACE = 0.01
+_PACE = patience(0.01)
 #: How long a server may be silent before a hub connects anew.
 _TIMEOUT = 1.0
 _LOOK_EVERY = 0.2
