@@ -89,7 +89,7 @@ class PairSite(Site):
 
     async def move_to(self, server: RedisServer) -> None:
         """All go on at another server."""
-        client = redis.asyncio.Redis.from_url(server.url, retry=RETRY)
+        client = redis.asyncio.Redis.from_url(server.url, retry=RETRY, socket_timeout=patience())
         self.server, self.client = server, await self._stack.enter_async_context(client)
         for proxy in (self.writing, self.reading):
             proxy.lead_to(server.port)

@@ -91,7 +91,10 @@ class Site:
 
     async def __aenter__(self) -> Self:
         enter = self._stack.enter_async_context
-        self.client: Any = await enter(redis.asyncio.Redis.from_url(self.server.url, retry=RETRY))
+        client = redis.asyncio.Redis.from_url(
+            self.server.url, retry=RETRY, socket_timeout=patience()
+        )
+        self.client: Any = await enter(client)
         self.writing = await enter(FaultyProxy(self.server.port))
         self.reading = await enter(FaultyProxy(self.server.port))
         self._producers = Cast(self._hub(self.writing), self.record, process=READERS, pace=_PACE)

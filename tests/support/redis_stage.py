@@ -48,7 +48,7 @@ class Stage:
         return await self._stack.enter_async_context(FaultyProxy(self.server.port))
 
     async def __aenter__(self) -> Self:
-        client = redis.asyncio.Redis.from_url(self.server.url)
+        client = redis.asyncio.Redis.from_url(self.server.url, socket_timeout=patience())
         self.client: Any = await self._stack.enter_async_context(client)
         return self
 
