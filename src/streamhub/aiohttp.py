@@ -124,4 +124,5 @@ def setup(app: web.Application, hub: Hub, *, drain: float = 0.0) -> None:
 
 
 def _asked(request: web.BaseRequest) -> Question:
-    return Question(request.headers.items(), request.query_string)
+    # As it came: what aiohttp calls the query string is decoded once, and would be a second time.
+    return Question(request.headers.items(), request.rel_url.raw_query_string)
