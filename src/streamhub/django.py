@@ -94,12 +94,9 @@ def stream_response(
         allow=allow,
         environ=request.META,
     )
-    if reply.body is not None:
+    if reply.body is not None or request.method == "HEAD":
         reply.close()
-        return _whole(reply)
-    if request.method == "HEAD":
-        reply.close()
-        return _headers(HttpResponse(), reply)
+        return _answered(request, reply)
     return _streamed(_PiecesOfThread(reply) if isinstance(request, ASGIRequest) else reply, reply)
 
 
@@ -123,7 +120,7 @@ async def astream_response(
     reply = await Reply.open(stream, _asked(request), Settings(**options))
     if reply.body is not None or request.method == "HEAD":
         await reply.aclose()
-        return _whole(reply) if request.method != "HEAD" else _headers(HttpResponse(), reply)
+        return _answered(request, reply)
     return _streamed(_Pieces(reply), reply)
 
 
@@ -227,8 +224,9 @@ def _asked(request: HttpRequest) -> Question:
     return Question(request.headers.items(), request.META.get("QUERY_STRING", ""))
 
 
-def _whole(reply: Reply | ThreadReply) -> HttpResponse:
-    return _headers(HttpResponse(reply.body), reply)
+def _answered(request: HttpRequest, reply: Reply | ThreadReply) -> HttpResponse:
+    # Some servers send what they are given, though nobody asked for it.
+    return _headers(HttpResponse(b"" if request.method == "HEAD" else reply.body), reply)
 
 
 def _streamed(pieces: Any, reply: Reply | ThreadReply) -> StreamingHttpResponse:
@@ -246,7 +244,8 @@ def _headers(response: Any, reply: Reply | ThreadReply) -> Any:
 
 
 def _response(answer: Answered) -> HttpResponse:
-    return _whole(Reply.whole(answer, Settings()))
+    reply = Reply.whole(answer, Settings())
+    return _headers(HttpResponse(reply.body), reply)
 
 
 def _in_any_thread(allow: Callable[[], bool]) -> Callable[[], bool]:

@@ -42,7 +42,8 @@ def test_a_view_may_be_asked_for_the_head_alone(factories: tuple[Any, Any]) -> N
     with sync.Hub() as hub:
         hub.register("1")
         head = stream_response(factories[0].head("/"), hub, "1")
-        assert b"" == head.content
+        missing = stream_response(factories[0].head("/"), hub, "2")
+        assert (b"", 404, b"") == (head.content, missing.status_code, missing.content)
         assert 0 == hub.statistics().sessions_followed
         for factory in factories:
             dropped = stream_response(factory.get("/"), hub, "1")
