@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from streamhub import Hub, HubConfig, ProducerFailed, Status, parts
+from streamhub import Hub, HubConfig, LiveStream, ProducerFailed, Status, parts
 from streamhub.testing.waiting import until, within
 
 from ..conftest import RunPython
@@ -307,41 +307,43 @@ async def _kick(url: str, task: str, chat: str) -> None:
     await broker.shutdown()
 
 
-@pytest.mark.parametrize(
-    ("task", "stopped", "rest"),
-    [
-        pytest.param("scripted", signal.SIGKILL, "<after \"<after ''>\">", id="killed"),
-        pytest.param("patient", signal.SIGTERM, "begun", id="shut down"),
-    ],
-)
-async def test_another_worker_goes_on(
-    redis_url: str, run_python: RunPython, task: str, stopped: signal.Signals, rest: str
-) -> None:
+async def test_another_worker_goes_on(redis_url: str, run_python: RunPython) -> None:
     """After a SIGKILL, as soon as the broker delivers the task again and the lease has lapsed;
     after a SIGTERM, at once."""
-    script = Script(redis.asyncio.Redis.from_url(redis_url, socket_timeout=None), uuid.uuid4().hex)
-    first, second = await asyncio.gather(
-        run_python(WORKER, redis_url), run_python(WORKER, redis_url)
-    )
-    second.signal(signal.SIGSTOP)
-    assert "ready" == await within(first.line())
-    await _kick(redis_url, task, script.chat)
-    async with Hub.from_url(redis_url, config=HubConfig(lease=2.0)) as hub, script.client:
-        stream = await within(hub.get(script.session_id, wait=20.0))
-        assert stream is not None
-        await within(anext(stream.subscribe()))
-        first.signal(stopped)
-        await within(first.wait())
-        second.signal(signal.SIGCONT)
-        await script.send("b", "end")
-        await script.client.set(f"go:{script.chat}", 1)
+    client = redis.asyncio.Redis.from_url(redis_url, socket_timeout=None)
+    killed, told, last = await asyncio.gather(*(run_python(WORKER, redis_url) for _ in range(3)))
+    told.signal(signal.SIGSTOP)
+    last.signal(signal.SIGSTOP)
+    assert "ready" == await within(killed.line())
+    async with Hub.from_url(redis_url, config=HubConfig(lease=2.0)) as hub, client:
 
-        async def finished() -> bool:
-            # The broker looks for what a killed worker has left after each new message.
-            await _kick(redis_url, "nothing", script.chat)
-            return (await stream.info()).status is Status.FINISHED
+        async def begun(task: str, script: Script) -> LiveStream:
+            await _kick(redis_url, task, script.chat)
+            stream = await within(hub.get(script.session_id, wait=20.0))
+            assert stream is not None
+            await within(anext(stream.subscribe()))
+            return stream
 
-        await until(finished)
-        told = [chunk.data async for chunk in stream.subscribe()]
-        assert rest in told
-        assert 2 <= len(told)
+        async def said(stream: LiveStream) -> list[str]:
+            async def finished() -> bool:
+                # The broker looks for what a killed worker has left after each new message.
+                await _kick(redis_url, "nothing", "")
+                return (await stream.info()).status is Status.FINISHED
+
+            await until(finished)
+            return [chunk.data async for chunk in stream.subscribe()]
+
+        scripted = Script(client, uuid.uuid4().hex)
+        stream = await begun("scripted", scripted)
+        await killed.kill()
+        told.signal(signal.SIGCONT)
+        await scripted.send("b", "end")
+        assert ["<after ''>", "<after \"<after ''>\">", "b"] == await said(stream)
+
+        patient = Script(client, uuid.uuid4().hex)
+        stream = await begun("patient", patient)
+        told.signal(signal.SIGTERM)
+        await within(told.wait())
+        last.signal(signal.SIGCONT)
+        await client.set(f"go:{patient.chat}", 1)
+        assert ["begun", "begun"] == await said(stream)
