@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -194,3 +195,64 @@ def test_a_message_is_written_as_a_ui_message() -> None:
 def test_what_is_sure_of_a_tools_input(text: str, value: Any) -> None:
     """While it is still being written, or breaks off."""
     assert value == partial_json(text)
+
+
+def test_a_long_string_of_a_tools_input_is_read_in_little_memory() -> None:
+    """It is a file that is being written, say: what is remembered of it is no more than its size,
+    a few times."""
+    size = 1_000_000
+    text = '{"a": "' + "\\n" * (size // 2)
+    tracemalloc.start()
+    try:
+        value = partial_json(text)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert {"a": "\n" * (size // 2)} == value
+    assert peak < 10 * size
+
+
+def test_a_message_of_many_calls_is_folded_once_through() -> None:
+    """Its parts are not searched for each word on a call: that would take minutes here, in which
+    the process renews no lease."""
+    count = 8_000
+    log: list[parts.AnyPart] = [parts.StartStep()]
+    for number in range(count):
+        call = f"call-{number}"
+        log += [
+            parts.ToolInputAvailable(call, "look", {}),
+            parts.ToolApprovalRequest(f"approval-{number}", call),
+            parts.ToolApprovalResponse(f"approval-{number}", True),
+            parts.ToolOutputAvailable(call, number),
+            parts.Data("place", number, id=call),
+        ]
+    folded = parts.fold([(parts.encode(part), parts.PART_EVENT) for part in log])
+
+    calls = [part for part in folded.parts if part["type"] == "tool-look"]
+    assert [*range(count)] == [part["output"] for part in calls]
+    assert {"output-available"} == {part["state"] for part in calls}
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        [None, "text", 3, [], {}, {"type": 3}, {"text": "no type"}],
+        [{"type": "text"}, {"type": "text", "text": None}, {"type": "reasoning", "text": 3}],
+        [{"type": "tool-look"}, {"type": "dynamic-tool", "toolCallId": 3}],
+        "parts",
+        None,
+    ],
+)
+def test_an_answer_goes_on_in_whatever_message_a_page_has_posted(held: Any) -> None:
+    """What is no part is left out of it, and all else can be folded: an end is told of it."""
+    text = {"type": "text", "text": "Hi ", "toolCallId": "c"}
+    whole = [*held, text] if isinstance(held, list) else held
+    begins = (json.dumps({"id": "m", "parts": whole}), parts.MESSAGE_EVENT)
+    result = (parts.encode(parts.ToolOutputAvailable("c", 1)), parts.PART_EVENT)
+    folded = parts.fold([begins, result, "there"], status="finished")
+
+    kept = [text] if isinstance(held, list) else []
+    said = [{"type": "step-start"}, {"type": "text", "text": "there", "state": "done"}]
+    assert [*kept, *said] == folded.to_dict()["parts"]
+    assert folded.text.endswith("there")

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from .calls import Calls, is_call
 from .partial_json import partial_json
 
 __all__ = ["Message", "MessageReader"]
@@ -55,12 +56,31 @@ class MessageReader:
         self._written: dict[tuple[str, str], tuple[Value, list[str]]] = {}
         #: Of each call whose input is being written, how it began, and what there is of it.
         self._inputs: dict[str, tuple[Value, list[str]]] = {}
+        #: The call whose input was added to last, while nothing else is told of any call.
+        self._adding_to: str | None = None
+        #: Where the parts of the current step begin.
+        self._step_begins = 0
+        self._calls = Calls()
+        #: The data that has an id, by that and its kind.
+        self._named: dict[tuple[str, str], Value] = {}
 
     def go_on(self, message: Value) -> None:
-        """Begin with ``message``, which was there before."""
+        """Begin with ``message``, which was there before; its parts are parts."""
         self._id, self._metadata = message["id"], message.get("metadata")
-        parts = message.get("parts")
-        self._parts = [dict(part) for part in parts] if isinstance(parts, list) else []
+        for part in message["parts"]:
+            self._add(dict(part))
+
+    def _add(self, part: Value) -> None:
+        """Put a new part behind those that there are."""
+        self._parts.append(part)
+        if part["type"] == "step-start":
+            self._step_begins = len(self._parts)
+            self._adding_to = None
+            self._calls.next_step()
+        elif is_call(part):
+            self._calls.add(part)
+        elif part["type"].startswith("data-") and isinstance(name := part.get("id"), str):
+            self._named.setdefault((part["type"], name), part)
 
     def read(self, part: Value) -> None:
         """Add one part of the stream."""
@@ -111,22 +131,21 @@ class MessageReader:
         if "providerMetadata" in part:
             made["providerMetadata"] = part["providerMetadata"]
 
-    def _step(self, part: Value) -> None:
-        self._parts.append({"type": "step-start"})
+    def _step(self, _: Value) -> None:
+        self._add({"type": "step-start"})
 
-    def _reset(self, part: Value) -> None:
+    def _reset(self, _: Value) -> None:
         # What an earlier step began stays.
         self._write_down()
         self._written.clear()
         self._inputs.clear()
-        del self._parts[self._step_begins() :]
-
-    def _step_begins(self) -> int:
-        """Where the parts of the current step begin."""
-        for index in range(len(self._parts), 0, -1):
-            if self._parts[index - 1]["type"] == "step-start":
-                return index
-        return 0
+        self._adding_to = None
+        self._calls.reset_step()
+        for part in self._parts[self._step_begins :]:
+            name = part.get("id")
+            if isinstance(name, str) and self._named.get((part["type"], name)) is part:
+                del self._named[part["type"], name]
+        del self._parts[self._step_begins :]
 
     def _plain(self, part: Value, *names: str) -> None:
         fields = {name: part.get(name, _NOTHING) for name in names}
@@ -139,39 +158,44 @@ class MessageReader:
         if part.get("transient"):
             return
         if "id" in part:
-            for known in self._parts:
-                if known["type"] == part["type"] and known.get("id") == part["id"]:
-                    known["data"] = part.get("data", _NOTHING)
-                    return
-        self._parts.append({**_some(part, "type", "id", "data", "transient"), **part})
+            known = self._named.get((part["type"], part["id"]))
+            if known is not None:
+                known["data"] = part.get("data", _NOTHING)
+                return
+        self._add({**_some(part, "type", "id", "data", "transient"), **part})
 
     def _input_start(self, part: Value) -> None:
         dynamic = bool(part.get("dynamic"))
-        known = self._call_in_step(part["toolCallId"], dynamic)
+        known = self._calls.in_step(part["toolCallId"], dynamic)
         encoding = _some(part, "inputEncoding")
         self._inputs[part["toolCallId"]] = (part, [])
         self._say(known, dynamic, part, "input-streaming", **encoding)
 
     def _input_more(self, part: Value) -> None:
-        start, pieces = self._inputs[part["toolCallId"]]
+        call = part["toolCallId"]
+        start, pieces = self._inputs[call]
         pieces.append(part["inputTextDelta"])
+        if self._adding_to == call:
+            # Its part says all of it already.
+            return
         dynamic = bool(start.get("dynamic"))
-        known = self._call_in_step(part["toolCallId"], dynamic)
+        known = self._calls.in_step(call, dynamic)
         told = {
             **_some(start, "toolCallId", "toolName", "title", "toolMetadata"),
             "rawInput": _Unread(pieces),
         }
         encoding = _some(start, "inputEncoding")
         self._say(known, dynamic, told, "input-streaming", **encoding)
+        self._adding_to = call
 
     def _input(self, part: Value) -> None:
         dynamic = bool(part.get("dynamic"))
-        known = self._call_in_step(part["toolCallId"], dynamic)
+        known = self._calls.in_step(part["toolCallId"], dynamic)
         self._say(known, dynamic, part, "input-available", input=part.get("input", _NOTHING))
 
     def _input_error(self, part: Value) -> None:
         call = part["toolCallId"]
-        known = self._call_in_step(call, True) or self._call_in_step(call, False)
+        known = self._calls.in_step(call, True) or self._calls.in_step(call, False)
         dynamic = known["type"] == "dynamic-tool" if known else bool(part.get("dynamic"))
         told = {name: value for name, value in part.items() if name != "title"}
         more = {"input": part.get("input", _NOTHING), "errorText": part["errorText"]}
@@ -186,7 +210,7 @@ class MessageReader:
 
     def _result(self, part: Value, state: str, **more: Any) -> None:
         """What came of a call, in its part."""
-        made = self._call(part["toolCallId"])
+        made = self._calls.named(part["toolCallId"])
         made.update(_shown(made))
         dynamic = made["type"] == "dynamic-tool"
         told = {
@@ -198,7 +222,8 @@ class MessageReader:
         self._say(made, dynamic, told, state, input=made.get("input", _NOTHING), **more)
 
     def _approval_asked(self, part: Value) -> None:
-        made = self._call(part["toolCallId"])
+        made = self._calls.named(part["toolCallId"])
+        self._adding_to = None
         made["state"] = "approval-requested"
         approval = {"id": part["approvalId"]}
         if part.get("approvalDescriptor") is not None:
@@ -209,34 +234,23 @@ class MessageReader:
         if part.get("isAutomatic") is True:
             approval["isAutomatic"] = True
         made["approval"] = {**approval, **_some(part, "signature")}
+        self._calls.asks(made)
 
     def _approval_given(self, part: Value) -> None:
-        for made in self._parts:
-            approval = made.get("approval") if _is_call(made) else None
-            if isinstance(approval, dict) and approval.get("id") == part["approvalId"]:
-                made["state"] = "approval-responded"
-                made["approval"] = {**approval, "approved": part["approved"]}
-                made["approval"] |= _some(part, "reason")
-                made.update(_some(part, "providerExecuted"))
-                if "providerMetadata" in part:
-                    made["callProviderMetadata"] = part["providerMetadata"]
-                return
+        made = self._calls.that_asked(part["approvalId"])
+        if made is None:
+            return
+        self._adding_to = None
+        made["state"] = "approval-responded"
+        made["approval"] = {**made["approval"], "approved": part["approved"]}
+        made["approval"] |= _some(part, "reason")
+        made.update(_some(part, "providerExecuted"))
+        if "providerMetadata" in part:
+            made["callProviderMetadata"] = part["providerMetadata"]
 
     def _denied(self, part: Value) -> None:
-        self._call(part["toolCallId"])["state"] = "output-denied"
-
-    def _call(self, call: str) -> Value:
-        """The part of a call: the first of this step, or else the last of all."""
-        step = self._step_begins()
-        in_step = [part for part in self._parts[step:] if _is_call(part, call)]
-        before = [part for part in self._parts[:step] if _is_call(part, call)]
-        return in_step[0] if in_step else before[-1]
-
-    def _call_in_step(self, call: str, dynamic: bool) -> Value | None:
-        for part in self._parts[self._step_begins() :]:
-            if _is_call(part, call) and (part["type"] == "dynamic-tool") == dynamic:
-                return part
-        return None
+        self._adding_to = None
+        self._calls.named(part["toolCallId"])["state"] = "output-denied"
 
     def _say(self, made: Value | None, dynamic: bool, told: Value, state: str, **more: Any) -> None:
         """Write what was told of a call into its part, or make one; what is not told is void.
@@ -244,6 +258,7 @@ class MessageReader:
         :param told: what the part of the stream says of the call itself.
         :param more: what belongs to the state.
         """
+        self._adding_to = None
         kind = "dynamic-tool" if dynamic else f"tool-{told['toolName']}"
         fields = {name: more.get(name, _NOTHING) for name in ("input", "output", "errorText")}
         raw = told.get("rawInput", _NOTHING)
@@ -278,7 +293,7 @@ class MessageReader:
             made = {"type": kind, "toolCallId": call, "state": state, "title": title, **facts}
             made |= {**read, "output": fields["output"], "rawInput": raw, "errorText": error}
             made |= {"providerExecuted": executed, "preliminary": preliminary, **provider}
-        self._parts.append(made)
+        self._add(made)
 
 
 class _Unread:
@@ -330,14 +345,6 @@ def _shown(part: Value) -> Value:
         value = text if part.get("inputEncoding") == "text" else partial_json(text)
         part = {**part, "input": value, "rawInput": text}
     return {name: value for name, value in part.items() if value is not _NOTHING}
-
-
-def _is_call(part: Value, call: str | None = None) -> bool:
-    """Whether it is the part of a tool's call; of that one, if it is named."""
-    kind = part["type"]
-    if kind != "dynamic-tool" and not kind.startswith("tool-"):
-        return False
-    return call is None or part.get("toolCallId") == call
 
 
 def _some(part: Value, *names: str) -> Value:

@@ -11,11 +11,13 @@ import msgspec
 __all__ = ["partial_json"]
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive: else what a string of megabytes may give back takes a gigabyte to remember.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _LITERALS = ("true", "false", "null")
-# At the end of what is there: an escape of which more is to come.
-_HALF_AN_ESCAPE = re.compile(r"(?:[^\\]|\\.)*?(\\(?:u[0-9a-fA-F]{0,3})?)\Z", re.DOTALL)
+# At the end of what is there: what follows the backslash of an escape of which more is to come.
+_HALF_AN_ESCAPE = re.compile(r"(?:u[0-9a-fA-F]{0,3})?\Z")
+_LONGEST_HALF = 4
 
 
 def partial_json(text: str) -> Any:
@@ -91,8 +93,7 @@ def _scalar(text: str, at: int) -> tuple[str, int]:
     if text[at] == '"':
         if whole := _STRING.match(text, at):
             return whole[0], whole.end()
-        half = _HALF_AN_ESCAPE.match(text, at)
-        return (text[at : half.start(1)] if half else text[at:]) + '"', len(text)
+        return text[at : _end_of_whole(text, at)] + '"', len(text)
     if number := _NUMBER.match(text, at):
         return number[0], number.end()
     rest = text[at : at + 5]
@@ -102,3 +103,13 @@ def _scalar(text: str, at: int) -> tuple[str, int]:
         if literal.startswith(rest) and at + len(rest) == len(text):
             return literal, len(text)
     return "", at
+
+
+def _end_of_whole(text: str, at: int) -> int:
+    """Where what is whole ends of the string that begins at ``at``, and does not end."""
+    half = _HALF_AN_ESCAPE.search(text, max(at + 1, len(text) - _LONGEST_HALF))
+    assert half is not None
+    end = begin = half.start()
+    while text[begin - 1] == "\\":
+        begin -= 1
+    return end - 1 if (end - begin) % 2 else len(text)

@@ -143,14 +143,16 @@ class UIStream:
         """The beginning of an answer that goes on in ``message``."""
         if not isinstance(message, dict) or not isinstance(message.get("id"), str):
             return []
-        self.message_id, self.continued, self._started = message["id"], message, True
-        for part in message["parts"] if isinstance(message.get("parts"), list) else []:
-            if not isinstance(part, dict):
-                continue
-            if part.get("type") == "step-start":
+        # A page may have posted anything.
+        held = message["parts"] if isinstance(message.get("parts"), list) else []
+        parts = [part for part in held if _is_of_message(part)]
+        self.message_id, self._started = message["id"], True
+        self.continued = {**message, "parts": parts}
+        for part in parts:
+            if part["type"] == "step-start":
                 self._next_step()
-            elif isinstance(call := part.get("toolCallId"), str):
-                self._calls.ids.add(call)
+            elif part["type"] == "dynamic-tool" or part["type"].startswith("tool-"):
+                self._calls.ids.add(part["toolCallId"])
                 if isinstance(approval := part.get("approval"), dict):
                     self._calls.approvals.add(str(approval.get("id")))
         return [Emitted({"type": "start", "messageId": self.message_id})]
@@ -306,6 +308,17 @@ class UIStream:
     def _close_step(self) -> list[Emitted]:
         in_step, self._in_step = self._in_step, False
         return [Emitted({"type": "finish-step"})] if in_step else []
+
+
+def _is_of_message(part: object) -> bool:
+    """Whether it is a part of a message that readers can go on with."""
+    if not isinstance(part, dict) or not isinstance(kind := part.get("type"), str):
+        return False
+    if kind in ("text", "reasoning"):
+        return isinstance(part.get("text"), str)
+    if kind == "dynamic-tool" or kind.startswith("tool-"):
+        return isinstance(part.get("toolCallId"), str)
+    return True
 
 
 def message_id_of(stream: SessionInfo) -> str:
