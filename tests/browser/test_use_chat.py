@@ -314,7 +314,7 @@ async def test_g8_a_killed_server_is_an_error_and_the_next_one_goes_on(
 
 
 @pytest.mark.parametrize("site", ["ai 7"], indirect=True)
-@pytest.mark.parametrize("lease", [LEASE])
+@pytest.mark.parametrize("lease", [LEASE], ids=["short"])
 async def test_what_is_saved_is_what_the_page_shows(
     chat: Chat,
     pages: Pages,
