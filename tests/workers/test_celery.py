@@ -7,6 +7,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,15 @@ async def test_who_waits_hears_of_a_task_that_was_revoked(site: Site) -> None:
         await within(reading)
 
 
+async def test_who_waits_hears_of_a_task_that_has_expired(site: Site) -> None:
+    """One that came too late leaves a session that has failed."""
+    script = site.script()
+    site.send("plain", script, expires=datetime.now(UTC) - timedelta(seconds=60))
+
+    with pytest.raises(ProducerFailed, match="the task has expired"):
+        await site.read(script)
+
+
 async def test_a_revocation_cancels_what_runs(site: Site) -> None:
     """With ``terminate``, what was said is stored, and the end is a cancel."""
     script = site.script()
@@ -391,24 +401,42 @@ async def test_a_task_that_is_not_delivered_again_ends_as_failed(
     assert reason in ((await site.info(script)).error or "")
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
-async def test_a_worker_that_shuts_down_hands_over(site: Site, pool: str) -> None:
-    """After ``drain``, the function is stopped at its next word, and another worker goes on."""
-    script, queue = site.script(), f"leaving-{pool}"
-    leaving = await site.work(queue, "-P", pool, "-c", "1")
-    site.send("handed_over", await script.send("a"), queue=queue)
-    await site.wait_said(script, "a")
-    leaving.signal(signal.SIGTERM)
-    await until(lambda: site.is_leaving(script))
+async def test_a_worker_that_shuts_down_hands_over(site: Site) -> None:
+    """After ``drain``, the function is stopped at its next word, and another worker goes on; so it
+    does, with ``acks_late``, where a worker shuts down at once. The session is released at once."""
 
-    assert 0 == await within(leaving.wait())
-    info = await site.info(script)
-    assert (Status.LOST, None) == (info.status, info.error), leaving.stderr
-    await asyncio.to_thread(site.app.control.add_consumer, queue, reply=True)
-    await script.send("end")
-    await site.wait_status(script, Status.FINISHED)
-    said = await site.read(script)
-    assert ["a"] + ["b"] * (len(said) - 1) == said
+    async def hand_over(pool: str) -> None:
+        script, queue = site.script(), f"leaving-{pool}"
+        leaving = await site.work(queue, "-P", pool, "-c", "1")
+        site.send("handed_over", await script.send("a"), queue=queue)
+        await site.wait_said(script, "a")
+        leaving.signal(signal.SIGTERM)
+        await until(lambda: site.is_leaving(script))
+
+        assert 0 == await within(leaving.wait())
+        info = await site.info(script)
+        assert (Status.LOST, None) == (info.status, info.error), leaving.stderr
+        await asyncio.to_thread(site.app.control.add_consumer, queue, reply=True)
+        await script.send("end")
+        await site.wait_status(script, Status.FINISHED)
+        said = await site.read(script)
+        assert ["a"] + ["b"] * (len(said) - 1) == said
+
+    async def leave() -> None:
+        script, queue = site.script(), "cold"
+        leaving = await site.work(queue, "-P", "prefork", "-c", "1")
+        result = site.send("late", await script.send("a"), queue=queue)
+        await site.wait_said(script, "<after ''>a")
+        leaving.signal(signal.SIGQUIT)
+        await within(leaving.wait())
+        info = await site.info(script)
+        assert (Status.LOST, 0.0) == (info.status, info.lease), leaving.stderr
+        await asyncio.to_thread(site.app.control.add_consumer, queue, reply=True)
+        await script.send("b", "end")
+        assert "finished" == (await _result(result))["status"]
+        assert ["<after ''>", "a", "<after \"<after ''>a\">", "b"] == await site.read(script)
+
+    await asyncio.gather(hand_over("prefork"), hand_over("threads"), leave())
 
 
 async def test_the_page_on_workers_streams(site: Site) -> None:
