@@ -234,6 +234,20 @@ def test_a_message_of_many_calls_is_folded_once_through() -> None:
     assert {"output-available"} == {part["state"] for part in calls}
 
 
+def test_facts_are_merged_however_deep_they_are() -> None:
+    """Deeper than functions may call each other."""
+    depth = 700
+    facts = [
+        (f'{{"type": "message-metadata", "messageMetadata": {begins}}}', parts.PART_EVENT)
+        for begins in ('{"a":' * depth + f'{{"{name}": 1}}' + "}" * depth for name in "xy")
+    ]
+    found = parts.fold(facts).metadata
+    for _ in range(depth):
+        found = found["a"]
+
+    assert {"x": 1, "y": 1} == found
+
+
 @pytest.mark.parametrize(
     "held",
     [

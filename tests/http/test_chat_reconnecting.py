@@ -174,6 +174,28 @@ async def test_only_who_may_read_it_follows(hub: Hub, open_client: Open) -> None
     assert [{"type": "finish"}] == sent(by_chat)
 
 
+@pytest.mark.parametrize("more", [0, 1, 1000])
+async def test_an_answer_that_waits_for_approval_is_a_finish(
+    hub: Hub, open_client: Open, more: int
+) -> None:
+    """To who asks for more than there is, too: the client would ask again and again."""
+
+    async def waiting(stream: LiveStream) -> None:
+        await stream.publish(parts.ToolInputAvailable("t", "mail", {}))
+        await stream.publish(parts.ToolApprovalRequest("a", "t"))
+        await stream.publish(parts.FinishStep())
+        async for message in stream.inbox():
+            message.done()
+
+    client = await open_client(Starlette(routes=chat_routes(hub, lambda body: waiting)))
+    asked = await client.post("/api/chat", json=question("mail"))
+    first = sent(asked)
+    place = len(first) - 1 + more
+    again = await client.get(path_of(asked.headers[RUN]), params={"startIndex": place})
+
+    assert [{"type": "finish", "finishReason": "tool-calls"}] == first[-1:] == sent(again)
+
+
 def test_what_is_over_is_not_begun_again() -> None:
     """A text that has ended, a call with its output, and what a reset has made void."""
     stream: list[dict[str, Any]] = [

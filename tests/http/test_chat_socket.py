@@ -304,6 +304,43 @@ async def test_too_much_is_an_error(
 
 
 @pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+async def test_what_is_aborted_is_under_way_until_it_stops(
+    hub: Hub, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who aborts each request at once does not get any number of them."""
+    monkeypatch.setattr(socket_module, "_MOST_REQUESTS", 2)
+    asked: list[str] = []
+    may_answer = asyncio.Event()
+
+    async def answer(body: dict[str, Any]) -> list[str]:
+        asked.append(body["id"])
+        await may_answer.wait()
+        return []
+
+    async with opened(Starlette(routes=chat_routes(hub, answer))) as socket:
+        for chat in ("a", "b"):
+            await socket.ask(chat, "hi", chat=chat)
+
+            async def is_asked(chat: str = chat) -> bool:
+                return chat in asked
+
+            await until(is_asked)
+            await socket.say("abort", chat)
+        await socket.ask("r3", "hi", chat="c")
+        (refused,) = await socket.until("error")
+        may_answer.set()
+
+        async def gets_in() -> bool:
+            await socket.ask("r4", "hi", chat="d")
+            return str((await socket.next())["type"]) == "start"
+
+        await until(gets_in)
+
+    assert ("r3", True) == (refused["requestId"], "at most 2" in refused["errorText"])
+    assert ["a", "b", "d"] == sorted(asked)
+
+
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
 async def test_who_says_nothing_is_let_go(
     hub: Hub, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

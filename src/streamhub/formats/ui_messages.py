@@ -92,7 +92,7 @@ class UIMessages:
             for number, part in enumerate(parts, 1):
                 if self._waits(part.value):
                     self.over = True
-                    return _frames(self._unseen([*parts[:number], _PAUSE])) + _DONE
+                    return self._said_at_last([*parts[:number], _PAUSE])
         elif self._pausing:
             for part in parts:
                 self._waits(part.value)
@@ -102,12 +102,7 @@ class UIMessages:
         return None
 
     def end(self, ending: Ending) -> bytes:
-        parts = self.last_parts(ending)
-        unseen = self._unseen(parts)
-        if self._finishing and not unseen:
-            # To who asks for more than there is.
-            unseen = [_FINISH]
-        return _frames(unseen) + _DONE
+        return self._said_at_last(self.last_parts(ending))
 
     def parts_of(self, chunk: Chunk) -> list[Emitted]:
         """What ``chunk`` adds, whether or not the client has it."""
@@ -142,6 +137,14 @@ class UIMessages:
             left = self._approvals.items()
             self._approvals = {one: call for one, call in left if call != part["toolCallId"]}
         return kind == "finish-step" and bool(self._approvals)
+
+    def _said_at_last(self, parts: list[Emitted]) -> bytes:
+        """The end of the response, with the last of its parts."""
+        unseen = self._unseen(parts)
+        if self._finishing and not unseen:
+            # To who asks for more than there is.
+            unseen = [parts[-1] if parts else _FINISH]
+        return _frames(unseen) + _DONE
 
     def _unseen(self, parts: list[Emitted]) -> list[Emitted]:
         if not (self._since or self._opens or self._skip):

@@ -366,4 +366,16 @@ def _merged(base: Any, more: Any) -> Any:
     """``base`` with ``more``, objects in objects too; what is no object is replaced."""
     if not isinstance(base, dict) or not isinstance(more, dict):
         return more
-    return {**base, **{name: _merged(base.get(name), value) for name, value in more.items()}}
+    merged = {**base}
+    # No recursion: JSON may be nested deeper than functions may call each other.
+    left = [(merged, more)]
+    while left:
+        into, more = left.pop()
+        for name, value in more.items():
+            known = into.get(name)
+            if isinstance(known, dict) and isinstance(value, dict):
+                into[name] = {**known}
+                left.append((into[name], value))
+            else:
+                into[name] = value
+    return merged

@@ -91,9 +91,9 @@ class Search:
             return
         # What never began begins with its first chunk, and what that cuts in two, earlier.
         self.taken = self._found
-        parts = [*self._parts, *self._open.values()]
-        while cut := [oldest for newest, oldest in parts if newest <= self.taken < oldest]:
-            self.taken = max(cut)
+        for newest, oldest in sorted([*self._parts, *self._open.values()]):
+            if newest <= self.taken < oldest:
+                self.taken = oldest
 
     def _take_part(self, data: str, wanted: bool) -> None:
         head = head_of(data)

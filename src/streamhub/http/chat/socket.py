@@ -147,7 +147,9 @@ class ChatSocket:
         if request_id in self._requests:
             detail = f"requestId {request_id[:80]!r} is in use"
             return await self.say(request_id, "error", errorText=detail)
-        if len(self._requests) >= _MOST_REQUESTS:
+        # One that was aborted is under way until it is stopped.
+        aborted = sum(map(len, self._aborted.values()))
+        if len(self._requests) + aborted >= _MOST_REQUESTS:
             detail = f"at most {_MOST_REQUESTS} requests may be under way on one socket"
             return await self.say(request_id, "error", errorText=detail)
         # No other one of a frame: a proxy that sets or removes headers has not seen these.
