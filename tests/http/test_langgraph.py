@@ -270,6 +270,25 @@ async def test_one_run_of_a_thread_goes_on_at_a_time(
     ]
 
 
+async def test_runs_that_begin_at_once_take_each_others_place(
+    client: httpx.AsyncClient, thread: str
+) -> None:
+    """Though one that has its thread has not begun yet: all but the last are interrupted, soon."""
+
+    async def one() -> str:
+        body = asked(waits=True, multitask_strategy="interrupt")
+        async with client.stream("POST", f"/threads/{thread}/runs/stream", json=body) as answer:
+            assert 200 == answer.status_code
+            return data(await Followed(answer).next())["run_id"]  # type: ignore[no-any-return]
+
+    begun = await within(asyncio.gather(*(one() for _ in range(4))))
+
+    listed = (await client.get(f"/threads/{thread}/runs")).json()
+    assert {*begun} == {one["run_id"] for one in listed}
+    assert ["interrupted"] * 3 + ["running"] == sorted(one["status"] for one in listed)
+    await client.post(f"/threads/{thread}/runs/{listed[0]['run_id']}/cancel?wait=1")
+
+
 @pytest.mark.parametrize("stated", ["cancel", "continue"])
 async def test_a_client_that_leaves_stops_what_it_said_it_would(
     hub: Hub, client: httpx.AsyncClient, thread: str, graph: Graph, stated: str
@@ -333,6 +352,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"on_disconnect": "perhaps"}, "on_disconnect may be continue or cancel, not 'perhaps'"),
     ({"assistant_id": 7}, "assistant_id may be some text, not 7"),
     ({"config": []}, "config"),
+    ({"config": {"configurable": []}}, "configurable may be a JSON object, not []"),
+    ({"config": {"configurable": {"checkpoint_id": 7}}}, "checkpoint_id may be some text, not 7"),
+    ({"config": {"tags": 7}}, "tags may be a list of texts"),
+    ({"config": {"recursion_limit": "9"}}, "recursion_limit may be a whole number from 1 on"),
+    ({"checkpoint": {"checkpoint_map": {"a": 7}}}, "checkpoint_map may be an object of ids"),
     ({"command": {"resume": 1}}, "input may be nothing where there is a command"),
     ({"input": None, "command": {"goto": [{"input": 1}]}}, "goto may be a node, or an object"),
     ({"interrupt_before": [1]}, "interrupt_before"),
@@ -350,6 +374,46 @@ async def test_what_is_not_done_is_refused(client: httpx.AsyncClient, thread: st
     assert 404 == (await client.get(f"/threads/{thread}")).status_code
     garbage = await client.post(f"/threads/{thread}/runs/stream", content=b"[")
     assert (400, "invalid_body") == (garbage.status_code, garbage.json()["code"])
+
+
+async def test_what_is_asked_of_the_past_may_be_garbage(
+    client: httpx.AsyncClient, thread: str
+) -> None:
+    """It is refused by name, as all else is."""
+    await ran(client, thread, asked())
+    for body in (
+        {"before": 7},
+        {"before": {"configurable": {"checkpoint_id": []}}},
+        {"metadata": "x"},
+        {"checkpoint": {"checkpoint_ns": 7}},
+        {"limit": 0},
+    ):
+        answer = await client.post(f"/threads/{thread}/history", json=body)
+        assert 422 == answer.status_code, body
+
+
+async def test_a_state_that_cannot_be_read_is_no_end_of_a_thread(hub: Hub, thread: str) -> None:
+    """What a client has put in may be something that the graph can make no state of, and what a
+    graph stores something that JSON cannot hold. Both are said; the next run mends it."""
+
+    class Held(State, total=False):
+        held: Any
+
+    async def hold(state: Held) -> Held:
+        return {"held": {None: 1}} if state.get("asks") else {"held": 1}
+
+    graph = StateGraph(Held).add_node("hold", hold).add_edge(START, "hold")
+    compiled = graph.compile(checkpointer=InMemorySaver())
+    transport = httpx.ASGITransport(Starlette(routes=langgraph_routes(hub, compiled)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for broken in ({**asked(), "input": {"messages": 7}}, asked(asks=True)):
+            assert "error" == (await ran(client, thread, broken))[-1].event
+            answer = await client.get(f"/threads/{thread}/state")
+            assert (409, "unreadable_state") == (answer.status_code, answer.json()["code"])
+            past = await client.post(f"/threads/{thread}/history", json={})
+            assert past.status_code in (200, 409)
+            assert "end" == (await ran(client, thread, asked("updates")))[-1].event
+            assert 200 == (await client.get(f"/threads/{thread}/state")).status_code
 
 
 async def test_a_thread_is_its_owners(

@@ -11,7 +11,15 @@ from starlette.requests import Request
 from ..json_bodies import json_object, raw_body, short
 from ..problems import BadRequest, Problem
 
-__all__ = ["MODES", "Asked", "asked_of", "checkpoint_of", "modes_of", "unsupported"]
+__all__ = [
+    "MODES",
+    "Asked",
+    "asked_of",
+    "checkpoint_of",
+    "modes_of",
+    "object_of",
+    "unsupported",
+]
 
 Strategy = Literal["reject", "interrupt"]
 
@@ -79,7 +87,7 @@ async def asked_of(request: Request) -> Asked:
         modes=modes_of(body.get("stream_mode") or "values"),
         subgraphs=_flag(body, "stream_subgraphs"),
         checkpoint=_checkpoint(body),
-        config=_object(body, "config"),
+        config=_config(body),
         metadata=_metadata(body),
         options=_options(body),
         strategy=_strategy(body.get("multitask_strategy")),
@@ -109,7 +117,7 @@ def unsupported(name: str, value: object, allowed: str) -> NoReturn:
 
 
 def _command(body: dict[str, Any]) -> dict[str, Any] | None:
-    command = _object(body, "command")
+    command = object_of(body, "command")
     goto = command.get("goto")
     for place in goto if isinstance(goto, list) else [goto]:
         named = isinstance(place, dict) and isinstance(place.get("node"), str)
@@ -136,7 +144,7 @@ def _options(body: dict[str, Any]) -> dict[str, Any]:
         elif nodes is not None:
             unsupported(name, nodes, "a list of nodes, or *")
     if body.get("context") is not None:
-        options["context"] = _object(body, "context")
+        options["context"] = object_of(body, "context")
     durability = body.get("durability")
     if durability is None and isinstance(body.get("checkpoint_during"), bool):
         durability = "async" if body["checkpoint_during"] else "exit"
@@ -148,20 +156,43 @@ def _options(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def checkpoint_of(stated: dict[str, Any]) -> dict[str, Any]:
-    """What there is in it that names a checkpoint of a thread."""
+    """What there is in it that names a checkpoint of a thread.
+
+    :raises BadRequest: no checkpoint can be named so.
+    """
+    for name in ("checkpoint_id", "checkpoint_ns"):
+        if not isinstance(stated.get(name), str | None):
+            unsupported(name, stated[name], "some text")
+    within = object_of(stated, "checkpoint_map")
+    if not all(isinstance(one, str) for one in within.values()):
+        unsupported("checkpoint_map", within, "an object of ids")
     names = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
     return {name: stated[name] for name in names if stated.get(name) is not None}
 
 
 def _checkpoint(body: dict[str, Any]) -> dict[str, Any]:
-    stated = _object(body, "checkpoint")
+    stated = object_of(body, "checkpoint")
     if body.get("checkpoint_id") is not None:
         stated = {**stated, "checkpoint_id": _text(body, "checkpoint_id")}
     return checkpoint_of(stated)
 
 
+def _config(body: dict[str, Any]) -> dict[str, Any]:
+    stated = object_of(body, "config")
+    checkpoint_of(object_of(stated, "configurable"))
+    object_of(stated, "metadata")
+    tags, limit = stated.get("tags"), stated.get("recursion_limit")
+    if tags is not None and not (
+        isinstance(tags, list) and all(isinstance(one, str) for one in tags)
+    ):
+        unsupported("tags", tags, "a list of texts")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        unsupported("recursion_limit", limit, "a whole number from 1 on")
+    return {name: value for name, value in stated.items() if value is not None}
+
+
 def _metadata(body: dict[str, Any]) -> dict[str, Any]:
-    stated = _object(body, "metadata")
+    stated = object_of(body, "metadata")
     if len(msgspec.json.encode(stated)) > _MOST_METADATA:
         unsupported("metadata", stated, f"at most {_MOST_METADATA:,} bytes of JSON")
     return stated
@@ -177,7 +208,8 @@ def _choice(body: dict[str, Any], name: str, *allowed: str) -> str:
     return value
 
 
-def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
+def object_of(body: dict[str, Any], name: str) -> dict[str, Any]:
+    """:raises BadRequest: it is none."""
     value = body.get(name)
     if value is None:
         return {}

@@ -17,6 +17,8 @@ __all__ = ["claimed", "run_session", "runs_of"]
 
 # Of a thread, how many runs are remembered.
 _MOST_RUNS = 20
+# In seconds, when to look again for the session of a run that has only its thread so far.
+_BEGINNING = 0.05
 
 
 async def claimed(
@@ -52,8 +54,10 @@ async def claimed(
             if not interrupts or left <= 0:
                 raise BadRequest(_busy(info))
             other = await hub.get(run_session(run.thread_id, info.request or ""))
-            if other is not None:
-                await other.cancel(reason=f"interrupted by run {run.run_id}")
+            if other is None:  # it has the thread, and is about to begin: there is nothing to stop
+                await thread.wait(min(left, _BEGINNING))
+                continue
+            await other.cancel(reason=f"interrupted by run {run.run_id}")
             await thread.wait(left)
         except SessionNotFound:
             continue  # removed, or forgotten, meanwhile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -41,10 +42,9 @@ class Owning:
         if self.alone and info.owner != owner:
             raise BadRequest(not_found())
 
-    def check_state(self, state: Any | None, owner: str | None) -> None:
+    def check_stored(self, metadata: Mapping[str, Any] | None, owner: str | None) -> None:
         """The same of what a checkpointer has: it keeps that for longer than a hub its sessions."""
-        stored = state is not None and state.metadata is not None
-        if self.alone and stored and state.metadata.get(OWNER) != owner:  # type: ignore[union-attr]
+        if self.alone and metadata is not None and metadata.get(OWNER) != owner:
             raise BadRequest(not_found())
 
 

@@ -9,15 +9,22 @@ from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
 from ...formats.langgraph import run_status
-from ..problems import NOT_STORED
+from ..problems import NOT_STORED, BadRequest, Problem
 from .dumping import dumped
 
 __all__ = ["answered", "run_json", "state_json", "thread_json"]
 
 
 def answered(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """:raises BadRequest: it holds what JSON cannot."""
+    try:
+        body = dumped(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRequest(
+            Problem(409, "unreadable_state", f"JSON cannot hold it: {error}")
+        ) from None
     return Response(
-        dumped(value),
+        body,
         status_code=status,
         headers={**NOT_STORED, **(headers or {})},
         media_type="application/json",

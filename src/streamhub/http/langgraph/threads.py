@@ -28,7 +28,8 @@ from ..json_bodies import json_object, raw_body, short
 from ..late_hub import HubOf, hub_of
 from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
 from ..responses import StreamResponse
-from .asked import Asked, asked_of, checkpoint_of, modes_of, unsupported
+from .asked import Asked, asked_of, modes_of, unsupported
+from .checkpoints import history_of, metadata_of, state_of
 from .claiming import claimed, run_session, runs_of
 from .owning import Owning, info_of
 from .running import Run, Running
@@ -72,12 +73,12 @@ class Thread(NamedTuple):
     owner: str | None
     #: Of its session; None where it had no run of late.
     info: SessionInfo | None
-    #: None where the graph keeps none.
-    state: Any | None
+    #: Of its last checkpoint; None where there is none.
+    metadata: Mapping[str, Any] | None
 
     @property
     def is_stored(self) -> bool:
-        return self.info is not None or (self.state is not None and self.state.metadata is not None)
+        return self.info is not None or self.metadata is not None
 
 
 class Threads:
@@ -207,27 +208,23 @@ class Threads:
             raise BadRequest(Problem(409, "exists", f"there is a thread {short(thread_id)}"))
         metadata = body.get("metadata")
         stated = metadata if isinstance(metadata, dict) else None
-        return answered(thread_json(thread_id, thread.info, thread.state, stated))
+        state = await self._readable(thread)
+        return answered(thread_json(thread_id, thread.info, state, stated))
 
     @_answers
     async def thread(self, request: Request) -> Response:
         thread = await self._thread(request)
         if not thread.is_stored:
             raise BadRequest(not_found())
-        return answered(thread_json(thread.id, thread.info, thread.state))
+        return answered(thread_json(thread.id, thread.info, await self._readable(thread)))
 
     @_answers
     async def state(self, request: Request) -> Response:
         """What the checkpointer has of a thread; an empty state where it has nothing."""
         thread = await self._thread(request)
-        state = thread.state
-        if state is None:
-            raise BadRequest(Problem(409, "no_state", "the graph has no checkpointer"))
         checkpoint = request.path_params.get("checkpoint")
         subgraphs = flag_of(request, "subgraphs")
-        if checkpoint is not None or subgraphs:
-            config = _config(thread.id, checkpoint)
-            state = await thread.graph.aget_state(config, subgraphs=subgraphs)
+        state = await state_of(thread.graph, thread.id, checkpoint, subgraphs=subgraphs)
         return answered(state_json(state))
 
     @_answers
@@ -239,18 +236,8 @@ class Threads:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= _MOST_STATES:
             unsupported("limit", limit, f"a whole number from 1 to {_MOST_STATES}")
         thread = await self._thread(request)
-        if thread.state is None:
-            return answered([])
-        before = body.get("before")
-        if isinstance(before, dict):
-            before = before.get("configurable", before)
-        states = thread.graph.aget_state_history(
-            _config(thread.id, body.get("checkpoint")),
-            filter=body.get("metadata") or None,
-            before=None if before is None else _config(thread.id, before),
-            limit=limit,
-        )
-        return answered([state_json(one) async for one in states])
+        states = await history_of(thread.graph, thread.id, body, limit=limit)
+        return answered([state_json(one) for one in states])
 
     async def _begun(self, request: Request) -> tuple[Asked, Run, LiveStream]:
         refuse_from_elsewhere(request, self._origins)
@@ -330,23 +317,23 @@ class Threads:
         if info is not None:
             self._owning.check_stream(info, owner)
         graph = await self._graph_of(thread_id) if graph is None else graph
-        state = await self._state_in(graph, thread_id)
-        self._owning.check_state(state, owner)
-        return Thread(thread_id, graph, owner, info, state)
+        metadata = await metadata_of(graph, thread_id)
+        self._owning.check_stored(metadata, owner)
+        return Thread(thread_id, graph, owner, info, metadata)
 
-    async def _state_in(self, graph: Any, thread_id: str) -> Any | None:
-        """None where the graph keeps none."""
-        if not getattr(graph, "checkpointer", None):
-            return None
-        return await graph.aget_state(_config(thread_id))
+    async def _readable(self, thread: Thread) -> Any | None:
+        """The thread's state; None where there is none that can be read."""
+        with suppress(BadRequest):
+            return await state_of(thread.graph, thread.id)
+        return None
 
     async def _graph_of(self, thread_id: str) -> Any:
         """That of the assistant whose run was the thread's last one; the first one where none
         was."""
         for graph in self._graphs.values():
-            state = await self._state_in(graph, thread_id)
-            if state is not None and state.metadata is not None:
-                return self._graphs.get(state.metadata.get("assistant_id"), graph)
+            metadata = await metadata_of(graph, thread_id)
+            if metadata is not None:
+                return self._graphs.get(metadata.get("assistant_id"), graph)
         return next(iter(self._graphs.values()))
 
     async def _run(self, request: Request, action: Action) -> LiveStream:
@@ -367,15 +354,6 @@ class Threads:
 
 def _place(thread_id: str, run_id: str) -> str:
     return f"/threads/{quote(thread_id, safe='')}/runs/{quote(run_id, safe='')}"
-
-
-def _config(thread_id: str, checkpoint: object = None) -> dict[str, Any]:
-    """
-    :param checkpoint: which one of the thread: its id, or what a state says of it.
-    """
-    stated = checkpoint if isinstance(checkpoint, dict) else {"checkpoint_id": checkpoint}
-    place = checkpoint_of(stated)
-    return {"configurable": {**place, "thread_id": thread_id}}
 
 
 def _after(request: Question) -> str | None:
