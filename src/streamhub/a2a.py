@@ -55,7 +55,8 @@ class HubTaskEventStream(TaskEventStream):  # type: ignore[misc]
     A task is a session, ``a2a:<task id>``. The replica that publishes first produces it, until the
     task is done or waits for input; events of others, such as the cancel of a task that runs
     elsewhere, go through its inbox. Where it was killed, its subscribers get ``ProducerLost`` once
-    its lease has lapsed, and whoever publishes next goes on.
+    its lease has lapsed, and whoever publishes next goes on. A cancel of the session ends it at
+    once, and fails the task with the agent's next event.
 
     :param prefix: what stands before the task's id in the session's.
     """
@@ -72,6 +73,7 @@ class HubTaskEventStream(TaskEventStream):  # type: ignore[misc]
     async def publish(self, task_id: str, event: VersionedEvent) -> None:
         """Have ``event`` stored, or sent to the replica that produces the task's session.
 
+        :raises StreamClosed: somebody has cancelled the session: by this the task fails.
         :raises StreamHubError: it could be neither.
         """
         text = _written(event)
@@ -131,7 +133,9 @@ class HubTaskEventStream(TaskEventStream):  # type: ignore[misc]
             except (ProducerFenced, StreamClosed, StreamReplaced, SessionNotFound) as error:
                 # It has ended, or belongs to another replica, since it was looked at.
                 last = error
-                self._produced.pop(task_id, None)
+                if self._produced.pop(task_id, None) is not None and _is_cancel(error):
+                    # Whoever runs the task is to hear of it.
+                    raise
                 continue
             with suppress(SessionNotFound):
                 if (await stream.info()).status is not Status.LOST:
@@ -146,13 +150,21 @@ class HubTaskEventStream(TaskEventStream):  # type: ignore[misc]
         """The stream of the task: produced here, if nobody else does."""
         session_id = self._prefix + task_id
         found = await self._hub.get(session_id)
+
+        async def on_cancel() -> None:
+            # It is kept: what is published next raises.
+            if (produced := self._produced.get(task_id)) is not None:
+                await produced.close()
+
         with suppress(SessionNotFound):
             lost = found is not None and (await found.info()).status is Status.LOST
             stream, created = await self._hub.register(
-                session_id, takeover="continue" if lost else "restart"
+                session_id, on_cancel, takeover="continue" if lost else "restart"
             )
             if created:
                 self._produced[task_id] = stream
+                if stream.stopping == "cancelled":
+                    await stream.close()
                 forwarding = asyncio.create_task(self._forward(task_id, stream))
                 self._forwarding.add(forwarding)
                 forwarding.add_done_callback(self._forwarding.discard)
@@ -179,6 +191,10 @@ class HubTaskEventStream(TaskEventStream):  # type: ignore[misc]
         if stream is not None:
             with suppress(ProducerFenced):
                 await stream.close()
+
+
+def _is_cancel(error: Exception) -> bool:
+    return isinstance(error, StreamClosed) and error.status is Status.CANCELLED
 
 
 def _ends_leg(event: VersionedEvent) -> bool:

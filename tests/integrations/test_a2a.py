@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from streamhub import Hub, HubConfig, ProducerLost, SessionNotFound
-from streamhub.testing.waiting import within
+from streamhub import Hub, HubConfig, ProducerLost, SessionNotFound, Status
+from streamhub.testing.waiting import until, within
 
 from ..conftest import MakeHub, RunPython
 from ..http.serving import served
@@ -200,6 +200,29 @@ async def test_a_cancel_on_another_replica_reaches_who_follows(replicas: Replica
     await within(cancelling.cancel_task(types.CancelTaskRequest(id=task_id)))
 
     assert ["canceled"] == [_told(one) async for one in following]
+
+
+async def test_a_cancel_of_the_session_fails_the_task(
+    replicas: Replicas, make_hub: MakeHub
+) -> None:
+    """With the agent's next event, after which nothing of it is heard."""
+    client = await replicas.client()
+    task_id, _ = await _begin(replicas, client)
+    stream = await make_hub().get(f"a2a:{task_id}")
+    assert stream is not None
+    assert Status.CANCELLED == await stream.cancel(wait=20.0)
+    ended = await stream.info()
+
+    replicas.agent.words.put_nowait("so")
+
+    async def failed() -> bool:
+        task = await client.get_task(types.GetTaskRequest(id=task_id))
+        return bool(task.status.state == types.TaskState.TASK_STATE_FAILED)
+
+    await until(failed)
+    replicas.agent.words.put_nowait("on")
+    replicas.agent.words.put_nowait(None)
+    assert ended == await stream.info()
 
 
 async def test_a_task_that_waited_for_input_goes_on_elsewhere(
