@@ -381,13 +381,14 @@ async def test_what_is_asked_of_the_past_may_be_garbage(
 ) -> None:
     """It is refused by name, as all else is."""
     await ran(client, thread, asked())
-    for body in (
+    bodies: list[dict[str, Any]] = [
         {"before": 7},
         {"before": {"configurable": {"checkpoint_id": []}}},
         {"metadata": "x"},
         {"checkpoint": {"checkpoint_ns": 7}},
         {"limit": 0},
-    ):
+    ]
+    for body in bodies:
         answer = await client.post(f"/threads/{thread}/history", json=body)
         assert 422 == answer.status_code, body
 

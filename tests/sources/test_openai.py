@@ -11,9 +11,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from streamhub import Hub, Status, parts, sources
+from streamhub import Hub, ProviderFailed, Status, parts, sources
 from streamhub.errors import FailureKind
 from streamhub.http import chat_routes
+from streamhub.sources.chat_completions import ChatCompletions
 from streamhub.sync import Hub as SyncHub
 
 from ..support.certificates import Certificates
@@ -344,6 +345,33 @@ async def test_a_client_that_waits_no_longer(
     _, failed = await failure(sources.openai(clients.aclient.chat.completions.create(**asked)))
 
     assert "connection" == failed.kind
+
+
+@pytest.mark.parametrize("api", ["completion", "response"])
+async def test_what_is_of_neither_api_is_passed_over(
+    provider: ProviderServer, clients: Clients, api: str
+) -> None:
+    """A sign of life may come before anything else, and what no client knows yet at any time."""
+    unknown = event({"type": "keepalive", "sequence_number": 0})
+    asked: Any = {"model": "a-model", "stream": True}
+    if api == "completion":
+        provider.answers(unknown, chunk({"content": "Hi"}), unknown, *DONE)
+        answer = clients.aclient.chat.completions.create(**asked, messages=[])
+    else:
+        provider.answers(unknown, of("output_text.delta", delta="Hi"), unknown, COMPLETED)
+        answer = clients.aclient.responses.create(**asked, input="Hi")
+
+    items = await drawn(sources.openai(answer))
+
+    assert [parts.StartStep(), "Hi", parts.FinishStep()] == items[:-1]
+
+
+def test_an_error_in_the_place_of_a_chunk_has_a_kind() -> None:
+    """Some clients hand it on as it came."""
+    said = {"error": {"code": 429, "message": "busy"}}
+    with pytest.raises(ProviderFailed) as failed:
+        [*ChatCompletions().translate(said)]
+    assert "rate_limit" == failed.value.kind
 
 
 async def test_nobody_there_is_a_connection() -> None:

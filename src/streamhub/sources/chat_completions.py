@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import ProviderFailed
 from ..parts import AnyPart, FinishReason
+from ..producing.provider_errors import kind_of
 from .step import Step, field
 
 __all__ = ["ChatCompletions", "finish_reason_of", "usage_of"]
@@ -38,7 +39,7 @@ class ChatCompletions:
         if field(event, "type") == "chunk":
             event = field(event, "chunk")
         if (failed := field(event, "error")) is not None:
-            yield from _fail(failed)
+            raise _failure(failed)
         self._model = self._model or field(event, "model")
         if (usage := field(event, "usage")) is not None:
             self._usage = usage_of(usage)
@@ -115,6 +116,9 @@ def finish_reason_of(reason: str) -> FinishReason:
     return _REASONS.get(reason, "other")
 
 
-def _fail(failed: Any) -> Iterator[AnyPart]:
-    raise ProviderFailed("provider", str(field(failed, "message") or failed))
-    yield
+def _failure(failed: Any) -> ProviderFailed:
+    """What stands in the place of a chunk."""
+    message, code = str(field(failed, "message") or failed), field(failed, "code")
+    words = [one for one in (code, field(failed, "type")) if isinstance(one, str)]
+    status = code if isinstance(code, int) else None
+    return ProviderFailed(kind_of(*words, status=status, message=message), message)

@@ -1,4 +1,4 @@
-"""What OpenAI's client streams: told by the first event, it is of the one or the other API."""
+"""What OpenAI's client streams: told by the first event that is of the one or the other API."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ class OpenAI:
     def translate(self, event: Any) -> Iterable[str | AnyPart]:
         if self._translator is None:
             kind = field(event, "type")
-            is_response = isinstance(kind, str) and (
-                kind.startswith("response.") or kind == "error"
-            )
-            self._translator = Responses() if is_response else ChatCompletions()
+            if isinstance(kind, str) and (kind.startswith("response.") or kind == "error"):
+                self._translator = Responses()
+            elif field(event, "choices") is not None or kind == "chunk" or field(event, "error"):
+                self._translator = ChatCompletions()
+            else:
+                return ()  # of neither, as a sign of life
         return self._translator.translate(event)
 
     def end(self) -> Iterable[str | AnyPart]:
