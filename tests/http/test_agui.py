@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamhub import Hub, LiveStream, Status, parts
 from streamhub.http import agui_routes
+from streamhub.http.agui import socket as socket_module
 from streamhub.testing.waiting import PATIENCE, within
 
 from .conftest import Open
@@ -414,6 +415,63 @@ async def test_a_socket_of_bad_frames(hub: Hub, agent: Agent) -> None:
         await socket.send('{"type": "abort", "runId": "never asked"}')
         agent.may_end.set()
         await until(socket, "RUN_FINISHED")
+
+
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+async def test_a_socket_has_so_much_under_way(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An abort waits until its run has begun: there is no end of them otherwise."""
+    monkeypatch.setattr(socket_module, "_MOST_FRAMES", 2)
+    begun = asyncio.Event()
+    may_answer = asyncio.Event()
+
+    async def slow(body: dict[str, Any]) -> list[str]:
+        begun.set()
+        await may_answer.wait()
+        return ["hi"]
+
+    async with served(Starlette(routes=agui_routes(hub, slow))) as url, opened(url) as socket:
+        await socket.send(json.dumps(asked("hi", run="one")))
+        await within(begun.wait())
+        for _ in range(2):
+            await socket.send('{"type": "abort", "runId": "one"}')
+        error = await received(socket)
+        may_answer.set()
+
+    assert ("RUN_ERROR", True) == (error["type"], "at most 2" in error["message"])
+
+
+async def test_a_call_that_is_begun_anew_has_a_name_of_its_own(
+    hub: Hub, client: AsyncClient
+) -> None:
+    """What was sent of its input is not taken back: a producer that goes on where another one died
+    in the middle of it, or a model that repeats ids, would make a jumble of both."""
+    start, result = parts.ToolInputStart("c", "t"), parts.ToolOutputAvailable("c", "yes")
+    source: list[str | parts.AnyPart] = [
+        start,
+        parts.ToolInputDelta("c", '{"at": "Ha'),
+        start,
+        start,
+        parts.ToolInputDelta("c", '{"at": 1}'),
+        parts.ToolInputAvailable("c", "t", {"at": 1}),
+        parts.ToolInputAvailable("c", "t", {"at": 1}),
+        result,
+        parts.ToolInputAvailable("c", "t", {"at": 2}),
+        result,
+    ]
+    await hub.run("run:anew", source)
+    found = told(await client.get("/api/agent", params={"runId": "anew"}))
+    calls: dict[str, str] = {}
+    for _, event in found:
+        if event["type"] in ("TOOL_CALL_ARGS", "TOOL_CALL_RESULT"):
+            name = event["toolCallId"]
+            said = event["delta"] if "delta" in event else f" {event['content']}"
+            calls[name] = calls.get(name, "") + said
+
+    assert {
+        "c": '{"at": "Ha',
+        "c-again-1": '{"at": 1} yes',
+        "c-again-2": '{"at":2} yes',
+    } == calls
 
 
 @pytest.mark.parametrize("new_hub", ["memory"], indirect=True)

@@ -47,6 +47,8 @@ class AGUIEvents:
         self._calls: dict[str, bool] = {}
         #: The name and input of each call of this run.
         self._called: dict[str, tuple[str, Any]] = {}
+        #: How often a call was begun anew, where it was.
+        self._anew: dict[str, int] = {}
         self._facts: dict[str, Any] = {}
         #: How the parts say that the message ends, if they do.
         self._error: str | None = None
@@ -184,34 +186,31 @@ class AGUIEvents:
         call_id = part.get("toolCallId", "")
         match part["type"]:
             case "tool-input-start":
-                if call_id not in self._called:
-                    self._calls[call_id] = False
-                    self._called[call_id] = (part["toolName"], None)
-                    yield self._call_starts(call_id)
+                yield from self._begin_call(call_id, part["toolName"])
             case "tool-input-delta":
                 if part["inputTextDelta"] and call_id in self._calls:
                     self._calls[call_id] = True
-                    yield _call_args(call_id, part["inputTextDelta"])
+                    yield self._call_args(call_id, part["inputTextDelta"])
             case "tool-input-available" | "tool-input-error" as kind:
                 yield from self._input(part)
                 if kind == "tool-input-error":
-                    yield _result(call_id, part.get("errorText", ""))
+                    yield self._result(call_id, part.get("errorText", ""))
             case "tool-output-available":
                 yield from self._end_call(call_id)
                 if part.get("preliminary"):
                     yield _custom("tool-output-preliminary", part)
                 else:
-                    yield _result(call_id, part.get("output"))
+                    yield self._result(call_id, part.get("output"))
             case "tool-output-error":
                 yield from self._end_call(call_id)
-                yield _result(call_id, part.get("errorText", ""))
+                yield self._result(call_id, part.get("errorText", ""))
             case "tool-output-denied":
                 yield from self._end_call(call_id)
-                yield _result(call_id, _DENIED)
+                yield self._result(call_id, _DENIED)
             case "tool-approval-request":
                 name, given = self._called.get(call_id, ("", None))
                 value = {
-                    "toolCallId": call_id,
+                    "toolCallId": self._name_of(call_id),
                     "toolName": name,
                     "input": given,
                     "approval": {"id": part.get("approvalId"), "needsApproval": True},
@@ -223,28 +222,55 @@ class AGUIEvents:
 
     def _input(self, part: Part) -> Iterator[Event]:
         """A call whose input is complete, whether or not it was streamed before."""
-        call_id, known = part["toolCallId"], part["toolCallId"] in self._called
-        self._called[call_id] = (part["toolName"], part.get("input"))
+        call_id, called = part["toolCallId"], (part["toolName"], part.get("input"))
         if call_id not in self._calls:
-            if known:
+            if self._called.get(call_id) == called:
                 return
-            self._calls[call_id] = False
-            yield self._call_starts(call_id)
+            yield from self._begin_call(call_id, part["toolName"])
+        self._called[call_id] = called
         if not self._calls[call_id]:
-            yield _call_args(call_id, encode(part.get("input")).decode())
+            yield self._call_args(call_id, encode(part.get("input")).decode())
         yield from self._end_call(call_id)
+
+    def _begin_call(self, call_id: str, tool: str) -> Iterator[Event]:
+        """Begin a call; anew, under another name, where what was sent of its input is not taken
+        back: it was begun by a producer that is dead, in a step that was reset, or in an earlier
+        one."""
+        if self._calls.get(call_id) is False:
+            return
+        yield from self._end_call(call_id)
+        if call_id in self._called:
+            self._anew[call_id] = self._anew.get(call_id, 0) + 1
+        self._calls[call_id] = False
+        self._called[call_id] = (tool, None)
+        yield {
+            "type": "TOOL_CALL_START",
+            "toolCallId": self._name_of(call_id),
+            "toolCallName": tool,
+            "parentMessageId": self._message,
+        }
+
+    def _call_args(self, call_id: str, delta: str) -> Event:
+        return {"type": "TOOL_CALL_ARGS", "toolCallId": self._name_of(call_id), "delta": delta}
 
     def _end_call(self, call_id: str) -> Iterator[Event]:
         if self._calls.pop(call_id, None) is not None:
-            yield {"type": "TOOL_CALL_END", "toolCallId": call_id}
+            yield {"type": "TOOL_CALL_END", "toolCallId": self._name_of(call_id)}
 
-    def _call_starts(self, call_id: str) -> Event:
+    def _result(self, call_id: str, output: Any) -> Event:
+        name = self._name_of(call_id)
         return {
-            "type": "TOOL_CALL_START",
-            "toolCallId": call_id,
-            "toolCallName": self._called[call_id][0],
-            "parentMessageId": self._message,
+            "type": "TOOL_CALL_RESULT",
+            "messageId": f"{name}-result",
+            "toolCallId": name,
+            "content": output if isinstance(output, str) else encode(output).decode(),
+            "role": "tool",
         }
+
+    def _name_of(self, call_id: str) -> str:
+        """What a call is called here."""
+        anew = self._anew.get(call_id)
+        return call_id if anew is None else f"{call_id}-again-{anew}"
 
     def _close(self) -> Iterator[Event]:
         """End what is open within the step."""
@@ -302,20 +328,6 @@ def _thought_starts(thought: str) -> Iterator[Event]:
 def _thought_ends(thought: str) -> Iterator[Event]:
     yield {"type": "REASONING_MESSAGE_END", "messageId": thought}
     yield {"type": "REASONING_END", "messageId": thought}
-
-
-def _call_args(call_id: str, delta: str) -> Event:
-    return {"type": "TOOL_CALL_ARGS", "toolCallId": call_id, "delta": delta}
-
-
-def _result(call_id: str, output: Any) -> Event:
-    return {
-        "type": "TOOL_CALL_RESULT",
-        "messageId": f"{call_id}-result",
-        "toolCallId": call_id,
-        "content": output if isinstance(output, str) else encode(output).decode(),
-        "role": "tool",
-    }
 
 
 def _custom(name: str, part: Part) -> Event:

@@ -24,6 +24,8 @@ __all__ = ["RunSocket"]
 
 _LONGEST_FRAME = 16 * 1024 * 1024
 _MOST_RUNS = 64
+# How many frames of one may be under way: with aborts, and runs that others have replaced.
+_MOST_FRAMES = 4 * _MOST_RUNS
 _PING = '{"type":"ping"}'
 _NOTHING_TO_FOLLOW = 1008
 _ASK_AGAIN = 1012
@@ -41,6 +43,7 @@ class RunSocket:
         self._sending = asyncio.Lock()
         self._open = True
         self._runs: dict[str, _Run] = {}
+        self._under_way = 0
 
     async def run(self) -> None:
         await self._websocket.accept()
@@ -100,8 +103,11 @@ class RunSocket:
         if not isinstance(run, str) or not run:
             detail = "a frame must be the input of a run, or an abort, and name it as runId"
             return await self._refuse("", detail)
+        if self._under_way >= _MOST_FRAMES:
+            return await self._refuse(run, f"at most {_MOST_FRAMES} frames may be under way")
         before = self._runs.get(run)
         if value.get("type") == "abort":
+            self._under_way += 1
             spawn(self._stop, run)
             return None
         if len(self._runs) >= _MOST_RUNS:
@@ -112,6 +118,7 @@ class RunSocket:
         body = data if isinstance(data, bytes) else data.encode(errors="replace")
         asked = _Run(self, run, "POST", body)
         self._runs[run] = asked
+        self._under_way += 1
         spawn(self._follow, asked)
         return None
 
@@ -121,6 +128,7 @@ class RunSocket:
             if detail is not None:
                 await self._refuse(run.name, detail)
         finally:
+            self._under_way -= 1
             if self._runs.get(run.name) is run:
                 del self._runs[run.name]
 
@@ -134,9 +142,12 @@ class RunSocket:
     async def _stop(self, run: str) -> None:
         # Of a run that was asked for a moment before there may be nothing yet.
         following = self._runs.get(run)
-        if following is not None:
-            await following.begun.wait()
-        await ask(self._websocket, Exchange("POST", f"/{run}/stop"))
+        try:
+            if following is not None:
+                await following.begun.wait()
+            await ask(self._websocket, Exchange("POST", f"/{run}/stop"))
+        finally:
+            self._under_way -= 1
 
     async def _refuse(self, run: str, detail: str) -> None:
         tanstack = {"tanstack": {"runId": run}} if run else {}
