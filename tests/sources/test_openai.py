@@ -366,12 +366,12 @@ async def test_what_is_of_neither_api_is_passed_over(
     assert [parts.StartStep(), "Hi", parts.FinishStep()] == items[:-1]
 
 
-def test_an_error_in_the_place_of_a_chunk_has_a_kind() -> None:
-    """Some clients hand it on as it came."""
-    said = {"error": {"code": 429, "message": "busy"}}
-    with pytest.raises(ProviderFailed) as failed:
+@pytest.mark.parametrize("told", [f"{KEY} is busy", "gsk_abcdefgh is busy", "http://u:p@h is busy"])
+def test_an_error_in_the_place_of_a_chunk_has_a_kind(told: str) -> None:
+    """Some clients hand it on as it came; what is secret in it is left out here, too."""
+    said = {"error": {"code": 429, "message": told}}
+    with pytest.raises(ProviderFailed, match=r"^rate_limit: (http://)?…(@h)? is busy$"):
         [*ChatCompletions().translate(said)]
-    assert "rate_limit" == failed.value.kind
 
 
 async def test_nobody_there_is_a_connection() -> None:

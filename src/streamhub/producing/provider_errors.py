@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import FailureKind, ProviderFailed
 
-__all__ = ["as_provider_failed", "kind_of", "provider_failed"]
+__all__ = ["as_provider_failed", "kind_of", "provider_failed", "said_to_fail"]
 
 # The packages whose errors are read so, wherever they are raised.
 _CLIENTS = ("anthropic.", "google.genai.", "groq.", "litellm.", "mistralai.", "openai.")
@@ -48,7 +48,8 @@ _STATUSES: Mapping[int, FailureKind] = {
     429: "rate_limit", 503: "overloaded", 529: "overloaded",
 }  # fmt: skip
 _SECRET = re.compile(
-    r"""\b(?:sk|pk|gsk|xai|rk)-[\w*.…-]+|\bAIza[\w-]+|\bBearer\s+\S+|(?<=key=)[^&\s'"]+""",
+    r"""\b(?:sk|pk|gsk|xai|rk)-[\w*.…-]+|\b(?:gsk|hf|r8)_\w{8,}|\bAIza[\w-]+|\bBearer\s+\S+"""
+    r"""|(?<=key=)[^&\s'"]+|(?<=://)[^\s/@]+(?=@)""",
     re.IGNORECASE,
 )
 
@@ -74,10 +75,14 @@ def provider_failed(error: Exception) -> ProviderFailed:
     kind = kind_of(*_words_of(error), status=_status_of(error), message=message)
     if kind == "provider" and _is_of_transport(error):
         kind = "connection"
-    if kind == "authentication":
-        # Of all messages, these quote what was given as the key.
-        message = "the provider refuses the key, or what it is used for"
-    return ProviderFailed(kind, _without_secrets(message, error), retry_after=_retry_after(error))
+    message = _without_secrets(message, error)
+    return ProviderFailed(kind, _told(kind, message), retry_after=_retry_after(error))
+
+
+def said_to_fail(*words: str | None, status: int | None = None, message: str) -> ProviderFailed:
+    """The failure that a provider tells of in the middle of its answer; see :func:`kind_of`."""
+    kind = kind_of(*words, status=status, message=message)
+    return ProviderFailed(kind, _told(kind, message))
 
 
 def kind_of(*words: str | None, status: int | None = None, message: str = "") -> FailureKind:
@@ -154,6 +159,13 @@ def _status_of(error: Exception) -> int | None:
     return None
 
 
+def _told(kind: FailureKind, message: str) -> str:
+    if kind == "authentication":
+        # Of all messages, these quote what was given as the key.
+        message = "the provider refuses the key, or what it is used for"
+    return _SECRET.sub("…", message)[:_LONGEST]
+
+
 def _without_secrets(message: str, error: Exception) -> str:
     """``message`` without the key that the request was sent with."""
     request = None
@@ -165,7 +177,7 @@ def _without_secrets(message: str, error: Exception) -> str:
             for secret in str(headers[name]).split():  # type: ignore[index]
                 if len(secret) >= 8:
                     message = message.replace(secret, "…")
-    return _SECRET.sub("…", message)[:_LONGEST]
+    return message
 
 
 def _retry_after(error: Exception) -> float | None:

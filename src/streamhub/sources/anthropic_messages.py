@@ -6,9 +6,8 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from .. import parts
-from ..errors import ProviderFailed
 from ..parts import AnyPart, FinishReason
-from ..producing.provider_errors import kind_of
+from ..producing.provider_errors import said_to_fail
 from .step import Step, field, plain
 
 __all__ = ["AnthropicMessages"]
@@ -63,7 +62,7 @@ class AnthropicMessages:
             case "error":
                 error = field(event, "error")
                 message = str(field(error, "message") or "the provider gave no reason")
-                raise ProviderFailed(kind_of(field(error, "type"), message=message), message)
+                raise said_to_fail(field(error, "type"), message=message)
 
     def end(self) -> Iterator[str | AnyPart]:
         reason = _REASONS.get(self._reason or "", "other") if self._ended else None

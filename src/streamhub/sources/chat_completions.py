@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ProviderFailed
 from ..parts import AnyPart, FinishReason
-from ..producing.provider_errors import kind_of
+from ..producing.provider_errors import said_to_fail
 from .step import Step, field
 
 __all__ = ["ChatCompletions", "finish_reason_of", "usage_of"]
@@ -121,4 +121,4 @@ def _failure(failed: Any) -> ProviderFailed:
     message, code = str(field(failed, "message") or failed), field(failed, "code")
     words = [one for one in (code, field(failed, "type")) if isinstance(one, str)]
     status = code if isinstance(code, int) else None
-    return ProviderFailed(kind_of(*words, status=status, message=message), message)
+    return said_to_fail(*words, status=status, message=message)

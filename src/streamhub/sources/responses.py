@@ -9,7 +9,7 @@ from typing import Any
 from .. import parts
 from ..errors import ProviderFailed
 from ..parts import AnyPart, FinishReason
-from ..producing.provider_errors import kind_of
+from ..producing.provider_errors import said_to_fail
 from .step import Step, field, plain
 
 __all__ = ["Responses"]
@@ -193,7 +193,7 @@ def _failure(error: Any) -> ProviderFailed:
     message = str(field(error, "message") or "the provider gave no reason")
     codes = (field(error, "code"), field(error, "type"))
     words = [one for one in codes if isinstance(one, str) and one != "error"]
-    return ProviderFailed(kind_of(*words, message=message), message)
+    return said_to_fail(*words, message=message)
 
 
 def _thought(event: Any) -> str:
