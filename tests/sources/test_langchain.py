@@ -4,6 +4,7 @@ LangChain's own for tests."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,7 +30,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
 pytestmark = pytest.mark.integrations
 
@@ -205,13 +206,49 @@ async def test_an_approval_is_asked_for(provider: ProviderServer, model: ChatOpe
     answered: Any = Command(resume={"decisions": [{"type": "approve"}]})
     resumed = await drawn(sources.langgraph(agent.astream(answered, config, stream_mode=modes)))
 
-    (interrupt,) = [one for one in told if isinstance(one, parts.Data)]
+    (asking,) = [one for one in told if isinstance(one, parts.Data)]
     (request,) = [one for one in told if isinstance(one, parts.ToolApprovalRequest)]
-    assert "interrupt" == interrupt.name
-    assert "weather" == interrupt.data["value"]["action_requests"][0]["name"]
-    assert ("c1", f"{interrupt.data['id']}:0") == (request.tool_call_id, request.approval_id)
+    assert "interrupt" == asking.name
+    assert "weather" == asking.data["value"]["action_requests"][0]["name"]
+    assert ("c1", f"{asking.data['id']}:0") == (request.tool_call_id, request.approval_id)
     assert "tool-calls" == told[-1].message_metadata["finishReason"]
     assert [GIVEN, parts.StartStep(), "Sun", "ny", parts.FinishStep(), done()] == resumed
+
+
+async def test_models_of_data_are_told_as_their_fields() -> None:
+    """By a writer and by an interrupt: LangGraph's own clients see no more of them."""
+
+    async def node(state: Any) -> Any:
+        get_stream_writer()({"said": AIMessage("so")})
+        return {"messages": [AIMessage(str(interrupt(AIMessage("sure?"))))]}
+
+    graph = StateGraph(MessagesState).add_node("node", node).add_edge(START, "node")
+    compiled = graph.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    modes: Any = ["custom", "updates"]
+
+    told = await drawn(sources.langgraph(compiled.astream(ASKED, config, stream_mode=modes)))
+
+    data = [json.loads(parts.encode(one))["data"] for one in told if isinstance(one, parts.Data)]
+    assert ["so", "sure?"] == [data[0]["said"]["content"], data[1]["value"]["content"]]
+
+
+async def test_a_broken_call_without_an_id_gets_one() -> None:
+    """No client takes a part that has none."""
+    broken: Any = {"id": None, "name": None, "args": "{", "error": None}
+    message = AIMessage("", invalid_tool_calls=[{**broken, "type": "invalid_tool_call"}])
+
+    async def said() -> AsyncIterator[AIMessage]:
+        yield message
+
+    (told,) = [
+        json.loads(parts.encode(one))
+        for one in await drawn(sources.langchain(said()))
+        if isinstance(one, parts.ToolInputError)
+    ]
+
+    assert told["toolCallId"].startswith("call_")
+    assert ("", "{") == (told["toolName"], told["input"])
 
 
 async def test_a_graph_that_says_no_mode_is_refused() -> None:

@@ -100,11 +100,12 @@ class Messages:
             given = opened.whole_call(call["id"], call["name"], call["args"])
             yield from self._called(given)
         for call in message.invalid_tool_calls:
-            told = call.get("error") or "the model's input is no JSON"
+            key, told = object(), call.get("error") or "the model's input is no JSON"
+            yield from opened.call(key, call.get("id"), call.get("name"))
             yield parts.ToolInputError(
-                tool_call_id=call["id"],
-                tool_name=call["name"],
-                input=call["args"],
+                tool_call_id=opened.call_id(key) or "",
+                tool_name=call.get("name") or "",
+                input=call.get("args"),
                 error_text=told,
             )
         self._messages[name] = None

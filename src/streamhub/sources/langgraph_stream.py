@@ -9,6 +9,7 @@ from typing import Any
 from .. import parts
 from ..parts import AnyPart
 from .langchain_messages import Messages
+from .step import plain
 from .steps import Items, Steps, provider_errors
 
 __all__ = ["langgraph"]
@@ -75,7 +76,7 @@ class _Graph:
             case "messages":
                 yield from self.messages.take(payload[0])
             case "custom":
-                yield payload if parts.is_part(payload) else parts.Data("custom", payload)
+                yield payload if parts.is_part(payload) else parts.Data("custom", plain(payload))
             case "updates" | "values":
                 if self._whole:
                     for update in payload.values():
@@ -100,7 +101,7 @@ class _Graph:
             self._interrupts.add(interrupt.id)
             yield from self.messages.end()
             yield parts.Data(
-                "interrupt", {"id": interrupt.id, "value": interrupt.value}, id=interrupt.id
+                "interrupt", {"id": interrupt.id, "value": plain(interrupt.value)}, id=interrupt.id
             )
             yield from self._approvals(interrupt)
 
