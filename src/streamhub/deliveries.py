@@ -124,12 +124,12 @@ async def begin(
                     await reader.wait()
                 continue
             takeover = delivery.takeover
-        stream, created = await _claim(hub, delivery, takeover, on_cancel)
-        if created:
-            return stream
         with suppress(SessionNotFound):
+            stream, created = await _claim(hub, delivery, takeover, info, on_cancel)
+            if created:
+                return stream
             info = await stream.info()
-            if info.request != delivery.task_id:
+            if info.status is Status.ACTIVE and info.request != delivery.task_id:
                 return info
 
 
@@ -155,10 +155,11 @@ async def fail(hub: Hub, delivery: Delivery, error: BaseException | str) -> None
                 with suppress(SessionNotFound):
                     await reader.wait()
                 continue
-        stream, created = await _claim(hub, delivery, takeover)
-        if created:
-            await stream.fail(error)
-            return
+        with suppress(SessionNotFound):
+            stream, created = await _claim(hub, delivery, takeover, info)
+            if created:
+                await stream.fail(error)
+                return
 
 
 async def revoke(hub: Hub, delivery: Delivery, reason: str) -> None:
@@ -191,8 +192,17 @@ async def _look(hub: Hub, session_id: str) -> tuple[LiveStream | None, SessionIn
 
 
 async def _claim(
-    hub: Hub, delivery: Delivery, takeover: Takeover, on_cancel: OnCancel | None = None
+    hub: Hub,
+    delivery: Delivery,
+    takeover: Takeover,
+    seen: SessionInfo | None,
+    on_cancel: OnCancel | None = None,
 ) -> tuple[LiveStream, bool]:
+    """Claim the session as it was ``seen``: what another delivery has claimed since is looked at
+    again.
+
+    :raises SessionNotFound: it is gone since.
+    """
     return await hub.register(
         delivery.session_id,
         on_cancel,
@@ -201,4 +211,5 @@ async def _claim(
         owner=delivery.owner,
         metadata=delivery.metadata,
         request=delivery.task_id,
+        replaces="" if seen is None else seen.generation,
     )

@@ -152,6 +152,7 @@ class Engine:
         metadata: str | None,
         request: str | None,
         same_owner: bool,
+        replaces: str | None = None,
     ) -> Production | Refused:
         """Carry a claim out to its end, whatever becomes of the caller: a session that was claimed
         for nobody is released."""
@@ -168,6 +169,7 @@ class Engine:
             metadata=metadata,
             request=request,
             same_owner=same_owner,
+            replaces=replaces,
         )
         task = self._loop.create_task(claiming, name="streamhub claim")
         self._claims.add(task)

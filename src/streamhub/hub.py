@@ -114,6 +114,7 @@ class Hub:
         metadata: object = None,
         request: str | None = None,
         same_owner: bool = False,
+        replaces: str | None = None,
     ) -> tuple[LiveStream, bool]:
         """Claim a session.
 
@@ -137,11 +138,14 @@ class Hub:
             another. It is kept beside the metadata, as ``info().request``: who is refused sees by
             it whether its own request is being served already.
         :param same_owner: never claim a session that has another owner, however it stands.
+        :param replaces: never claim a session that is at another generation than this, as
+            ``info().generation`` told it; ``""`` for one that is not there.
         :raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters.
         :raises InvalidMetadata: not JSON, nested more than 100 levels deep, or over
             ``max_chunk_bytes``.
         :raises ValueError: ``takeover`` is neither, or ``owner`` or ``request`` not text of at most
             512 bytes.
+        :raises SessionNotFound: ``replaces`` names a generation of what is not there.
         :raises StoreUnavailable: the store cannot be reached.
         :raises HubClosed: the hub is closed.
         :raises HubInOtherLoop: see :class:`Hub`, as of all its methods.
@@ -169,6 +173,7 @@ class Hub:
             metadata=encoded,
             request=request,
             same_owner=same_owner,
+            replaces=replaces,
         )
         if isinstance(answer, Refused):
             return _reader(engine, answer.info), False

@@ -36,6 +36,7 @@ async def claim(
     metadata: str | None,
     request: str | None,
     same_owner: bool,
+    replaces: str | None = None,
 ) -> T | Refused:
     """Claim a session and put its producer to work.
 
@@ -59,6 +60,7 @@ async def claim(
                 metadata=metadata,
                 request=request,
                 same_owner=same_owner,
+                replaces=replaces,
             )
         except _PastIsMissing as missing:
             last = missing
@@ -83,6 +85,7 @@ async def _claim_once(
     metadata: str | None,
     request: str | None,
     same_owner: bool,
+    replaces: str | None = None,
 ) -> T | Refused:
     """:raises _PastIsMissing: what was claimed went away before it was read."""
     generation = new_generation()
@@ -99,6 +102,7 @@ async def _claim_once(
             metadata=metadata,
             request=request,
             same_owner=same_owner,
+            replaces=replaces,
         )
         if isinstance(answer, Refused):
             return answer

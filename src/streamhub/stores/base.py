@@ -126,6 +126,7 @@ class Store(Protocol):
         metadata: str | None = None,
         request: str | None = None,
         same_owner: bool = False,
+        replaces: str | None = None,
     ) -> Granted | Refused:
         """Claim the session if it is unknown, ended or lost; never over a live lease.
 
@@ -135,15 +136,16 @@ class Store(Protocol):
         refused on a finished session, and begins a new epoch if the log is not whole. A lost
         session whose cancel was asked for is ended as ``CANCELLED`` instead of continued. With
         ``same_owner`` a session that has another owner than ``owner`` is refused, however it
-        stands, and stays as it is. Repeating a call that was granted is granted again. Of several
-        claims at once, one is granted.
+        stands, and stays as it is. With ``replaces`` so is one whose generation is another, ``""``
+        being that of none. Repeating a call that was granted is granted again. Of several claims
+        at once, one is granted.
 
         ``resume``, which a store without feeds is never asked for, is ``continue`` for a session
         that is lost. It counts: in ``resumes`` of the claim, and in ``handovers`` where the session
         was released before, and not ``in_vain``. Every other claim sets both to 0. Any other
         session is refused.
 
-        :raises SessionNotFound: there is none to resume.
+        :raises SessionNotFound: there is none to resume, or to replace.
         """
         ...
 
@@ -332,6 +334,7 @@ class BaseStore(ABC):
         metadata: str | None = None,
         request: str | None = None,
         same_owner: bool = False,
+        replaces: str | None = None,
     ) -> Granted | Refused: ...
 
     @abstractmethod

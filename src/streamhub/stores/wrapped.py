@@ -62,6 +62,7 @@ class WrappedStore(BaseStore):
         metadata: str | None = None,
         request: str | None = None,
         same_owner: bool = False,
+        replaces: str | None = None,
     ) -> Granted | Refused:
         return await self.store.claim(
             session_id,
@@ -73,6 +74,7 @@ class WrappedStore(BaseStore):
             metadata=metadata,
             request=request,
             same_owner=same_owner,
+            replaces=replaces,
         )
 
     def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:

@@ -95,6 +95,7 @@ class Hub:
         metadata: object = None,
         request: str | None = None,
         same_owner: bool = False,
+        replaces: str | None = None,
     ) -> tuple[LiveStream, bool]:
         """Claim a session: ``(producer's handle, True)``, or ``(reader's handle, False)``.
 
@@ -115,6 +116,7 @@ class Hub:
             metadata=metadata,
             request=request,
             same_owner=same_owner,
+            replaces=replaces,
         )
         return LiveStream(self.background, claimed), created
 

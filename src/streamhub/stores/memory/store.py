@@ -116,18 +116,21 @@ class MemoryStore(BaseStore):
         metadata: str | None = None,
         request: str | None = None,
         same_owner: bool = False,
+        replaces: str | None = None,
     ) -> Granted | Refused:
         now = self._clock()
         self._sweep(now)
         old = self._get(session_id, now)
         resumes = handovers = 0
-        if takeover == "resume" and old is None:
+        if old is None and (takeover == "resume" or replaces):
             raise SessionNotFound(session_id)
         if old is not None:
             if old.claim.generation == generation and old.status is Status.ACTIVE:
                 old.renew(now, old.claim)
                 return Granted(old.claim, old.bytes, old.metadata)
             standing = old.standing(now)
+            if replaces not in (None, old.claim.generation):
+                return Refused(old.info(now, metadata=False))
             if same_owner and old.claim.owner != owner:
                 return Refused(old.info(now, metadata=False))
             if takeover == "resume":

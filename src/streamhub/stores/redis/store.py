@@ -136,11 +136,12 @@ class RedisStore(BaseStore):
         metadata: str | None = None,
         request: str | None = None,
         same_owner: bool = False,
+        replaces: str | None = None,
     ) -> Granted | Refused:
         entry = Entry(session_id, owner, lease, retention, generation)
         claim = ClaimCall(
             entry, takeover, metadata=metadata, request=request, same_owner=same_owner,
-            host=self._calls.host,
+            replaces=replaces, host=self._calls.host,
         )  # fmt: skip
         while True:
             answer, known = await self._change(lambda: self._claim(claim))

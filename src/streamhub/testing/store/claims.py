@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from ...chunks import Cursor, Status
+from ...errors import SessionNotFound
 from ...stores.base import Fenced, Granted, Refused, Renew, SetMetadata, Store, Stored, Takeover
 from ..backend import Backend
 from ..scene import Scene, new_generation
@@ -189,6 +190,27 @@ class ClaimTests(Scene):
             )
         assert ["a"] == await texts(store, first)
         answer = await attempt(store, session, takeover=takeover, owner=owner, same_owner=True)
+        assert isinstance(answer, Granted)
+
+    @pytest.mark.parametrize("takeover", TAKEOVERS)
+    async def test_a_session_that_changed_hands_is_refused_to_who_looked_before(
+        self, store: Store, session: str, takeover: Takeover
+    ) -> None:
+        """Whoever names the generation that it replaces gets no other, and changes nothing of it;
+        what is gone is not found."""
+        with pytest.raises(SessionNotFound):
+            await attempt(store, session, takeover=takeover, replaces="none")
+        answer = await attempt(store, session, takeover=takeover, replaces="")
+        assert isinstance(answer, Granted)
+        first = answer.claim
+        await append(store, first, ["a"])
+        await lose(store, first)
+        for other in ("", "another"):
+            assert isinstance(
+                await attempt(store, session, takeover=takeover, replaces=other), Refused
+            )
+        assert ["a"] == await texts(store, first)
+        answer = await attempt(store, session, takeover=takeover, replaces=first.generation)
         assert isinstance(answer, Granted)
 
     async def test_a_session_removed_and_claimed_again_has_another_epoch(

@@ -47,6 +47,7 @@ async def attempt(
     metadata: str | None = None,
     request: str | None = None,
     same_owner: bool = False,
+    replaces: str | None = None,
 ) -> Granted | Refused:
     """Try to claim, with times so long that nothing lapses during a test."""
     return await store.claim(
@@ -59,6 +60,7 @@ async def attempt(
         metadata=metadata,
         request=request,
         same_owner=same_owner,
+        replaces=replaces,
     )
 
 

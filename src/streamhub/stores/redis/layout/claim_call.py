@@ -25,6 +25,7 @@ class ClaimCall(NamedTuple):
     metadata: str | None
     request: str | None
     same_owner: bool
+    replaces: str | None
     host: str
 
     def call(
@@ -52,6 +53,7 @@ class ClaimCall(NamedTuple):
             known.text,
             known.unsaved_ms,
             self.host,
+            given(self.replaces),
         )
         if index is not None:
             feeds = self.feeds(known)

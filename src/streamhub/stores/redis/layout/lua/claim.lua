@@ -4,7 +4,8 @@
 -- ARGV: generation, takeover, lease ms, retention ms, owner, metadata (each of these two preceded
 --       by '=' if given, else empty), live channel, request (as owner), '1' to refuse where the
 --       session has another owner, the feeds that are known, the most ms for which one of them
---       keeps ends, host; where there are keys of the index: the session's id, how many of them are
+--       keeps ends, host, the generation that is to be replaced (as owner, empty after '='
+--       for none); where there are keys of the index: the session's id, how many of them are
 --       schedules, ms for which the session stays in the index at least
 -- Answers: granted, epoch, terms, replaced ('' for none), owner ('=…'), created, bytes,
 --          metadata ('=…'), request ('=…'), resumes, handovers, '1' if something was set aside |
@@ -21,11 +22,11 @@ local ttl_ms = lease_ms + math.max(retention_ms, unsaved_ms)
 
 local now = now_ms()
 if KEYS[FIRST_OF_INDEX] then
-  local sets, schedules, known = shelves(FIRST_OF_INDEX, tonumber(ARGV[14]))
+  local sets, schedules, known = shelves(FIRST_OF_INDEX, tonumber(ARGV[15]))
   if known ~= feeds then
     return {'other feeds', known}
   end
-  enlist(now, sets, schedules, ARGV[13], gen, lease_ms, tonumber(ARGV[15]))
+  enlist(now, sets, schedules, ARGV[14], gen, lease_ms, tonumber(ARGV[16]))
 end
 -- Their names are all that the record needs.
 local names = string.gsub(feeds, '(%S+) %d+', '%1')
@@ -69,7 +70,7 @@ local function granted_again()
 end
 
 local resumes, handed_over
-if takeover == 'resume' and not old then
+if not old and (takeover == 'resume' or #ARGV[13] > 1) then
   return {'unknown'}
 end
 if old then
@@ -78,6 +79,9 @@ if old then
     extend(meta, chunks, lease_ms, ttl_ms)
     return granted_again()
   elseif not old.done and (not old.ours or old.lease and old.lease > now) then
+    return {'refused'}
+  end
+  if ARGV[13] ~= '' and ARGV[13] ~= '=' .. old.gen then
     return {'refused'}
   end
   if ARGV[9] == '1' then
