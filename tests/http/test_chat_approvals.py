@@ -131,6 +131,45 @@ async def test_what_is_said_twice_is_heard_once(hub: Hub, client: AsyncClient) -
     assert sent(first) == sent(again)
 
 
+async def test_what_is_said_again_after_the_end_calls_nothing_again(
+    hub: Hub, sender: Sender, client: AsyncClient
+) -> None:
+    """A tab that has not heard of it, or that lost its connection, gets the rest of the answer."""
+    await client.post("/api/chat", json=ASKED)
+    message = await message_of(hub)
+    await posted(client, message, "a", True)
+    once = await posted(client, message, "b", True)
+    stream = await hub.get("chat:c")
+    assert stream is not None
+    assert Status.FINISHED is await within(stream.wait())
+    again = await posted(client, message, "b", False)
+
+    assert "tool-output-available" in kinds(once)
+    assert sent(once) == sent(again)
+    assert 1 == len(sender.asked)
+
+
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+async def test_what_is_said_to_a_dead_producer_is_another_answer(
+    hub: Hub, sender: Sender, client: AsyncClient
+) -> None:
+    """Where nobody resumes it: its user would only hear, again and again, that it is lost."""
+    asked: list[str | parts.AnyPart] = [
+        parts.StartStep(),
+        parts.ToolInputAvailable("a", "send", {}),
+        parts.ToolApprovalRequest("ok-a", "a"),
+        parts.FinishStep(),
+    ]
+    stream, _ = await hub.register("chat:c")
+    for part in asked:
+        await stream.publish(part)
+    await stream.release()
+    answer = await posted(client, await message_of(hub), "a", True)
+
+    assert ["start", *PAUSED] == kinds(answer)
+    assert 1 == len(sender.asked)
+
+
 async def test_a_reload_after_a_pause_gets_all(hub: Hub, client: AsyncClient) -> None:
     """From the start of the message up to where the answer waits now, and not where it did."""
     await client.post("/api/chat", json=ASKED)
