@@ -11,7 +11,7 @@ from playwright.async_api import Page, Response
 
 from streamhub import Hub, LiveStream
 from streamhub.formats.endings import told_of
-from streamhub.testing.waiting import bounded, patience, until
+from streamhub.testing.waiting import bounded, unhurried, until
 
 from ..conftest import RunPython, Serve
 from ..support.chromium import Pages
@@ -22,7 +22,7 @@ from ..support.programs import PRODUCE
 pytestmark = pytest.mark.slow
 
 #: Of a producer that is killed, in seconds: a test waits until it lapses.
-LEASE = patience(2.0)
+LEASE = unhurried(2.0)
 BOUND = 40.0
 #: What the browser logs when a connection breaks in an answer, or before it.
 CUT = "net::ERR_(INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE|CONNECTION_RESET|CONNECTION_CLOSED)"

@@ -12,7 +12,7 @@ from playwright.async_api import Page, Response, expect
 
 from streamhub import Hub, HubConfig, Status
 from streamhub.formats.endings import told_of
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import bounded, patience, unhurried
 
 from ..conftest import RunPython, Serve
 from ..support.chromium import Pages
@@ -22,7 +22,7 @@ from .bundles import PACKAGES, bundle
 pytestmark = pytest.mark.slow
 
 #: Of a producer that is killed, in seconds: a test waits until it lapses.
-LEASE = patience(2.0)
+LEASE = unhurried(2.0)
 BOUND = 60.0
 
 #: The model is a list in Redis: what a test pushes is what the answer says next.

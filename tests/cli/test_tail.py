@@ -16,7 +16,7 @@ import redis.asyncio
 
 from streamhub import Cursor, Hub, HubConfig, LiveStream, Status, parts
 from streamhub.cli.output import Output
-from streamhub.testing.waiting import patience
+from streamhub.testing.waiting import patience, unhurried
 
 from ..support.cli_process import WAIT, CliProcess, cli, start_cli
 from ..support.redis_server import RedisServer
@@ -233,7 +233,7 @@ async def test_a_cancelled_stream(redis_url: str, session_id: str) -> None:
 
 async def test_a_lost_producer(redis_url: str, session_id: str) -> None:
     """A producer that goes away ends an open tail with exit code 4, and where to go on."""
-    async with Hub.from_url(redis_url, config=HubConfig(lease=patience(0.5))) as hub:
+    async with Hub.from_url(redis_url, config=HubConfig(lease=unhurried(0.5))) as hub:
         stream = await produce(hub, session_id, "half")
         cursor = (await stream.info()).last
         async with start_cli("tail", session_id, "--json", url=redis_url) as process:

@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 
 from streamhub import Hub, HubConfig, LiveStream, Subscription
-from streamhub.testing.waiting import patience, until, within
+from streamhub.testing.waiting import unhurried, until, within
 
 from ..conftest import MakeHub
 
-LEASE = patience(0.2)
+LEASE = unhurried(0.2)
 COUNTS = HubConfig(lease=LEASE, count_subscribers=True)
 
 pytestmark = pytest.mark.parametrize("new_hub", ["memory", "redis"], indirect=True)

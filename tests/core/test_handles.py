@@ -12,9 +12,9 @@ from streamhub.errors import SessionCorrupted, StoreUnavailable
 from streamhub.stores.base import Claimed
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import LosesEvents
-from streamhub.testing.waiting import patience, until, within
+from streamhub.testing.waiting import unhurried, until, within
 
-LEASE = patience(2.0)
+LEASE = unhurried(2.0)
 
 
 class ForgetsClaims(LosesEvents):

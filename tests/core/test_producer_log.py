@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from streamhub import HubConfig, LiveStream, ProducerFenced, SessionCorrupted, Status
-from streamhub.testing.waiting import bounded, patience, until, within
+from streamhub.testing.waiting import bounded, patience, unhurried, until, within
 
 from ..conftest import MakeHub
 from ..support.redis_server import RedisServer
@@ -64,7 +64,7 @@ async def test_the_life_of_a_stream_is_told(make_hub: MakeHub, session_id: str, 
 
 async def test_a_removal_is_told(make_hub: MakeHub, session_id: str, told: Told) -> None:
     """Nothing comes back: the producer learns of it when it tries to put its claim back."""
-    hub = make_hub(HubConfig(lease=patience(0.6)))
+    hub = make_hub(HubConfig(lease=unhurried(0.6)))
     stream, _ = await hub.register(session_id)
     assert await hub.remove(session_id)
     with pytest.raises(ProducerFenced):

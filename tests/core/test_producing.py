@@ -18,7 +18,7 @@ from streamhub import (
     StreamClosed,
     StreamTooLarge,
 )
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import bounded, unhurried
 
 from ..conftest import MakeHub
 
@@ -118,7 +118,7 @@ async def test_a_body_that_ignores_the_cancel_is_ended_for_it(
     make_hub: MakeHub, session_id: str
 ) -> None:
     """After a third of the lease the Stop button stops, whatever the callback did."""
-    config = HubConfig(lease=patience(0.6))
+    config = HubConfig(lease=unhurried(0.6))
     stream, _ = await make_hub(config).register(session_id, lambda: None)
 
     async def produce() -> None:
@@ -149,7 +149,7 @@ async def test_an_exception_in_on_cancel_is_logged_and_the_stream_still_cancelle
     async def coroutine() -> None:
         raise RuntimeError("callback is broken")
 
-    config = HubConfig(lease=patience(0.6))
+    config = HubConfig(lease=unhurried(0.6))
     callback = plain if kind == "plain" else coroutine
     stream, _ = await make_hub(config).register(session_id, callback)
 
@@ -313,7 +313,7 @@ async def test_a_removed_session_fences_its_producer_and_stops_its_source(
     make_hub: MakeHub, session_id: str
 ) -> None:
     """Nobody burns tokens for a session that is not there any more."""
-    hub = make_hub(HubConfig(lease=patience(0.6)))
+    hub = make_hub(HubConfig(lease=unhurried(0.6)))
     stopped = asyncio.Event()
     started = asyncio.Event()
 

@@ -9,7 +9,7 @@ import pytest
 
 from streamhub import Hub, HubClosed, HubConfig, LiveStream, Status
 from streamhub.stores.memory import MemoryStore
-from streamhub.testing.waiting import patience, until, within
+from streamhub.testing.waiting import unhurried, until, within
 
 #: What stops a stream of the first hub, from the second.
 Stop = Callable[[Hub, Hub, str], Awaitable[object]]
@@ -63,7 +63,7 @@ class Stopped:
 @pytest.fixture
 async def hubs() -> AsyncIterator[tuple[Hub, Hub]]:
     store = MemoryStore()
-    async with Hub(store, config=HubConfig(lease=patience(1.0))) as hub, Hub(store) as elsewhere:
+    async with Hub(store, config=HubConfig(lease=unhurried(1.0))) as hub, Hub(store) as elsewhere:
         yield hub, elsewhere
 
 

@@ -10,12 +10,12 @@ from streamhub import Hub, HubConfig, ProducerLost, Status, StoreUnavailable, St
 from streamhub.stores.base import Renew, WriteResult
 from streamhub.stores.feeds import Due, Later, Taken
 from streamhub.stores.wrapped import WrappedStore
-from streamhub.testing.waiting import patience, within
+from streamhub.testing.waiting import unhurried, within
 
 from ..conftest import MakeHub
 
 pytestmark = pytest.mark.parametrize("new_hub", ["memory", "redis"], indirect=True)
-CONFIG = HubConfig(lease=patience(0.2))
+CONFIG = HubConfig(lease=unhurried(0.2))
 
 
 class NeverRenews(WrappedStore):

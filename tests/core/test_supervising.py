@@ -25,12 +25,12 @@ from streamhub import (
 )
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.hub.stage import crash
-from streamhub.testing.waiting import patience, until, within
+from streamhub.testing.waiting import unhurried, until, within
 
 from ..conftest import MakeHub
 
 #: Short enough that a producer which is killed shows soon.
-SHORT = HubConfig(lease=patience(0.5))
+SHORT = HubConfig(lease=unhurried(0.5))
 #: So long that nothing happens because a lease has lapsed.
 CALM = HubConfig(lease=300.0)
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from random import Random
 
 from streamhub import Hub, HubConfig, InboxFull, LiveStream, StoreUnavailable
-from streamhub.testing.waiting import patience
+from streamhub.testing.waiting import unhurried
 
 from ..support.child_processes import PythonProcess
 
 __all__ = ["Figures", "send_through_kills"]
 
-LEASE = patience(0.5)
+LEASE = unhurried(0.5)
 
 #: Continues the session as soon as it can be had, and answers each message with a chunk.
 PRODUCER = """

@@ -14,7 +14,7 @@ from typing import Self
 import redis.asyncio
 
 from streamhub import Cursor, Hub
-from streamhub.testing.waiting import patience, until
+from streamhub.testing.waiting import patience, unhurried, until
 
 from ..support.redis_server import RedisServer
 from . import record
@@ -29,7 +29,7 @@ SECONDS = ("nothing", "claimed anew", "continued", "ended", "cancelled", "remove
 #: Of a reader, so that it is soon far behind.
 _BUFFER = 4
 _FAR = 8 * _BUFFER
-_PACE = patience(0.04)
+_PACE = unhurried(0.04)
 #: However slow the machine is, in seconds.
 _BEGINS_WITHIN = 60.0
 

@@ -31,15 +31,15 @@ from typing import NamedTuple
 import redis.asyncio
 
 from streamhub import EndFenced, Hub, HubConfig, StoreUnavailable, StreamHubError, TakenEnd
-from streamhub.testing.waiting import patience
+from streamhub.testing.waiting import unhurried
 
 from ..support.child_processes import PythonProcess
 from ..support.redis_server import RedisServer
 
 __all__ = ["Saved", "producer", "saver", "saving"]
 
-_CONFIG = HubConfig(lease=patience(1.0))
-_LEASE = patience(1.0)
+_CONFIG = HubConfig(lease=unhurried(1.0))
+_LEASE = unhurried(1.0)
 _LOST_AFTER = 1.0
 _FEED = "save"
 _PRODUCERS, _SAVERS = 4, 3

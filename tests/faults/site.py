@@ -17,7 +17,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 
 from streamhub import Hub, HubConfig
-from streamhub.testing.waiting import bounded, patience, until
+from streamhub.testing.waiting import bounded, patience, unhurried, until
 
 from ..support.child_processes import PythonProcess
 from ..support.faulty_proxy import FaultyProxy
@@ -30,10 +30,10 @@ from .record import Record, read
 
 __all__ = ["BOUND", "LEASE", "RETRY", "Child", "Site"]
 
-LEASE = patience(1.0)
+LEASE = unhurried(1.0)
 #: Within which everything on a site goes on or ends, unless it hangs.
 BOUND = 20.0
-_PACE = patience(0.01)
+_PACE = unhurried(0.01)
 #: How long a server may be silent before a hub connects anew.
 _TIMEOUT = 1.0
 _LOOK_EVERY = 0.2

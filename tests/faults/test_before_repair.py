@@ -20,7 +20,7 @@ from streamhub import (
     Subscription,
 )
 from streamhub.http import create_app
-from streamhub.testing.waiting import bounded, patience, until
+from streamhub.testing.waiting import bounded, patience, unhurried, until
 
 from ..http.conftest import Open, open_client
 from ..http.serving import follow, path_of
@@ -229,7 +229,7 @@ async def test_g4_a_cursor_of_what_nobody_puts_back_gets_a_verdict(
 ) -> None:
     """Its producer is gone, too: in Python ``SessionNotFound``, over HTTP the same, within lease
     and five seconds. Who comes without a cursor is told at once, as ever."""
-    config = HubConfig(lease=patience(1.0))
+    config = HubConfig(lease=unhurried(1.0))
     producing = stage.hub(config)
     producer = await claimed(producing, "chat")
     cursor = await producer.publish("1 ")

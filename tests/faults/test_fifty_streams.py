@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamhub.testing.waiting import patience
+from streamhub.testing.waiting import unhurried
 
 from ..support.redis_server import RedisServer
 from . import record
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 STREAMS = 50
 #: Longer than elsewhere: on a busy machine putting fifty streams back takes more than a second.
-LEASE = patience(2.0)
+LEASE = unhurried(2.0)
 
 
 async def test_g7_fifty_streams_survive_a_redis_killed_and_restarted_empty(

@@ -25,7 +25,7 @@ from streamhub import (
     StreamHubError,
     StreamReplaced,
 )
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import bounded, unhurried
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import BOUND, Stage, assert_whole, chunks, claimed, meta, opened, taken
@@ -54,7 +54,7 @@ async def stage(redis_server: RedisServer, redis_url: str) -> AsyncIterator[Stag
 
 async def test_chunks_of_every_shape_arrive_as_they_were(stage: Stage) -> None:
     """Live, replayed, as the text, and after a repair; with event types as odd as themselves."""
-    config = HubConfig(lease=patience(0.5), max_stream_bytes=16 * MiB)
+    config = HubConfig(lease=unhurried(0.5), max_stream_bytes=16 * MiB)
     stream = await claimed(stage.hub(config), "chat")
     live = await opened(stage.hub(config), "chat")
     events = [None if n % 3 else f"e{n} 🙂:" for n in range(len(SHAPES))]

@@ -18,7 +18,7 @@ from streamhub import Hub, HubConfig, LiveStream
 from streamhub.formats.endings import told_of
 from streamhub.http import UIMessageStreamResponse
 from streamhub.parts import MESSAGE_EVENT, message_id_of
-from streamhub.testing.waiting import patience, until
+from streamhub.testing.waiting import unhurried, until
 
 from ..conftest import MakeHub
 from .conftest import Open
@@ -263,7 +263,7 @@ async def test_a_lost_producer_and_then_a_continued_one(
 ) -> None:
     """An error that names no generation; resuming replays it, too. Once another has gone on it is
     one message, with the same id."""
-    config = HubConfig(lease=patience(0.5))
+    config = HubConfig(lease=unhurried(0.5))
     hub, first, second = make_hub(config), make_hub(config), make_hub(config)
     client = await open_client(app_of(hub))
     stream, _ = await first.register(session_id)

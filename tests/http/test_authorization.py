@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from streamhub import Hub, HubConfig
 from streamhub.http import Authorize, create_app, owned_by
-from streamhub.testing.waiting import patience, until, within
+from streamhub.testing.waiting import unhurried, until, within
 
 from ..conftest import MakeHub
 from .conftest import Open
@@ -63,7 +63,7 @@ async def test_refused_is_answered_like_unknown(
         return False
 
     # A cursor beyond the end is answered after a lease.
-    hub = make_hub(HubConfig(lease=patience(0.5)))
+    hub = make_hub(HubConfig(lease=unhurried(0.5)))
     await hub.register("there")
     client = await open_client(create_app(hub, authorize=refuse))
     refused = await client.request(method, path_of("there", more))

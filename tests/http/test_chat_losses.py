@@ -13,14 +13,14 @@ from streamhub import End, Hub, HubConfig, LostSession, Status
 from streamhub.http import chat_router, chat_routes
 from streamhub.ids import new_generation
 from streamhub.stores.memory import MemoryStore
-from streamhub.testing.waiting import patience, until, within
+from streamhub.testing.waiting import unhurried, until, within
 
 from ..conftest import RunPython
 from .chatting import Model, begun, question, text_of
 from .conftest import Open
 from .serving import nothing_is_held
 
-LEASE = patience(1.0)
+LEASE = unhurried(1.0)
 
 #: Claims the session, publishes, and stays.
 PRODUCER = f"""
@@ -146,7 +146,7 @@ async def test_a_question_takes_the_place_of_an_answer_that_is_lost(
 
 async def test_an_answer_that_is_written_is_not_taken(open_client: Open) -> None:
     """Its next sign of life ends the waiting, with the 409 that there is otherwise."""
-    async with Hub(config=HubConfig(lease=patience(0.6))) as hub:
+    async with Hub(config=HubConfig(lease=unhurried(0.6))) as hub:
         model = Model()
         client = await open_client(Starlette(routes=chat_routes(hub, model, restart_lost=True)))
         await begun(client, question("one"))

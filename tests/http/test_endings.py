@@ -16,7 +16,7 @@ from starlette.routing import Route
 from streamhub import Hub, HubConfig, LiveStream
 from streamhub.formats.endings import told_of
 from streamhub.http import StreamResponse, create_app
-from streamhub.testing.waiting import patience
+from streamhub.testing.waiting import unhurried
 
 from ..conftest import MakeHub
 from ..support.redis_stage import chunks
@@ -104,7 +104,7 @@ async def test_a_lost_producer(
     """An error that says so, to who follows and to who asks again from the end: it is no 204, for
     somebody may continue."""
     caplog.set_level("CRITICAL", "uvicorn.error")
-    hub, producing = (make_hub(HubConfig(lease=patience(0.5))) for _ in range(2))
+    hub, producing = (make_hub(HubConfig(lease=unhurried(0.5))) for _ in range(2))
     stream, _ = await producing.register(session_id)
     (one,) = await stored(stream, "a")
     client = await open_client(create_app(hub))
@@ -123,7 +123,7 @@ async def test_a_lost_producer(
 async def test_a_loss_is_told_once(make_hub: MakeHub, open_client: Open, session_id: str) -> None:
     """In words for users. An EventSource comes back with that event's id, slowly, and hears nothing
     more of it until somebody goes on; of the next loss it hears again."""
-    hub, producing, continuing = (make_hub(HubConfig(lease=patience(0.5))) for _ in range(3))
+    hub, producing, continuing = (make_hub(HubConfig(lease=unhurried(0.5))) for _ in range(3))
     client = await open_client(create_app(hub))
     stream, _ = await producing.register(session_id)
     await stored(stream, "a")

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from streamhub.formats.endings import told_of
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import bounded, unhurried
 
 from ..conftest import Serve
 from ..support.faulty_proxy import FaultyProxy
@@ -108,7 +108,7 @@ async def test_broken_connections_and_a_killed_process(
     """Both clients come again by themselves. They are told all, once, and then the end; of a run
     whose process is gone, an error, by another process: it never looks complete."""
     random = Random(7)
-    lease = str(patience(2.0))
+    lease = str(unhurried(2.0))
     first = await serve(APP, redis_url, lease, port=port)
     async with bounded(BOUND):
         finished = await asyncio.gather(*[cut_off(client, port, random) for client in CLIENTS])

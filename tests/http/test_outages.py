@@ -14,14 +14,14 @@ from starlette.routing import Route
 
 from streamhub import HubConfig
 from streamhub.http import SSEResponse, UIMessageStreamResponse, create_app
-from streamhub.testing.waiting import patience, until, within
+from streamhub.testing.waiting import unhurried, until, within
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import Stage, claimed
 from .conftest import Open
 from .serving import events, follow, lines, path_of, stored
 
-IMPATIENT = HubConfig(lease=patience(0.5), give_up_after=0.5)
+IMPATIENT = HubConfig(lease=unhurried(0.5), give_up_after=0.5)
 AWAY = "the store of the sessions cannot be used right now"
 
 pytestmark = pytest.mark.slow

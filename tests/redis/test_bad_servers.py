@@ -19,7 +19,7 @@ from streamhub import (
     StoreUnavailable,
     StoreUnsupported,
 )
-from streamhub.testing.waiting import bounded, patience, until
+from streamhub.testing.waiting import bounded, unhurried, until
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import BOUND, Stage, claimed
@@ -55,7 +55,7 @@ async def stage(make_redis: Callable[[], RedisServer]) -> AsyncIterator[Stage]:
 
 async def assert_refused(url: str, kind: type[StoreUnavailable]) -> None:
     """Every call raises exactly ``kind``, soon."""
-    async with Hub.from_url(url, config=HubConfig(lease=patience(1.0))) as hub:
+    async with Hub.from_url(url, config=HubConfig(lease=unhurried(1.0))) as hub:
         for call in (lambda: hub.register("chat"), lambda: hub.get("chat")):
             with pytest.raises(StoreUnavailable) as refused:
                 async with bounded(SOON):
@@ -182,7 +182,7 @@ async def test_a_stream_that_breaks_the_connection_each_time_harms_no_other(
 ) -> None:
     """Redis closes the connection on a chunk that is too large for it. The other streams of the
     hub, before and after it, are stored all the same; this one raises StoreUnavailable."""
-    config = HubConfig(lease=patience(0.5), give_up_after=8.0)
+    config = HubConfig(lease=unhurried(0.5), give_up_after=8.0)
     async with Stage(make_redis(arguments=("--proto-max-bulk-len", "1mb"))) as stage:
         hub = stage.hub(config)
         streams = [await claimed(hub, f"chat:{n}") for n in range(4)]

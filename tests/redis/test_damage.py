@@ -19,7 +19,7 @@ from streamhub import (
 from streamhub.chunks import Terms
 from streamhub.producing.producer import Producer
 from streamhub.stores.base import Claim, Granted, HasHoles, Restore, Restored, Stored
-from streamhub.testing.waiting import bounded, patience, until
+from streamhub.testing.waiting import bounded, patience, unhurried, until
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import (
@@ -82,7 +82,7 @@ async def test_g7_a_record_whose_terms_were_changed_is_mended(
 ) -> None:
     """Its producer goes on in its own term, whether the number is another or is only written in
     another way; its next renewal at the latest puts the record right."""
-    stream = await claimed(stage.hub(HubConfig(lease=patience(1.0))), "broken")
+    stream = await claimed(stage.hub(HubConfig(lease=unhurried(1.0))), "broken")
     cursor = await stream.publish("1 ")
     await stream.flush()
     right = await stage.client.hget(META, field)

@@ -26,7 +26,7 @@ from streamhub import (
 )
 from streamhub.http import create_app
 from streamhub.stores.base import Takeover
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import bounded, unhurried
 
 from ..support.cli_process import cli
 from ..support.redis_cluster import RedisCluster
@@ -36,7 +36,7 @@ from ..support.redis_stage import BOUND, Stage, channel, chunks, claimed, meta
 T = TypeVar("T")
 
 #: Of producers that are to do nothing by themselves while a test looks.
-QUIET = HubConfig(lease=patience(600.0))
+QUIET = HubConfig(lease=unhurried(600.0))
 
 DEEP = b"[" * 1_000 + b"]" * 1_000
 METADATA = [

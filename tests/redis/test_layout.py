@@ -13,13 +13,13 @@ import pytest
 
 from streamhub import Hub, HubConfig, InvalidSessionId, LiveStream, Status, StreamHubError
 from streamhub.stores.base import Granted, Release
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import bounded, patience, unhurried
 
 from ..conftest import MakeHub
 from ..support.feed_use import use_feeds
 from ..support.listening import listening_to
 
-CONFIG = HubConfig(lease=patience(0.5), retention=60.0)
+CONFIG = HubConfig(lease=unhurried(0.5), retention=60.0)
 BOUND = 10.0
 #: Legal ones, of every odd kind.
 ODD_IDS = [

@@ -12,14 +12,14 @@ import pytest
 import redis.asyncio
 
 from streamhub import Hub, HubConfig, LiveStream, Status, StoreReadOnly
-from streamhub.testing.waiting import bounded, patience, until
+from streamhub.testing.waiting import bounded, unhurried, until
 
 from ..support.faulty_proxy import FaultyProxy
 from ..support.redis_cluster import RedisCluster, slot_of
 from ..support.redis_server import HOST, RedisServer, free_port
 from ..support.redis_stage import BOUND, assert_whole, claimed, opened, taken
 
-CONFIG = HubConfig(lease=patience(1.0), give_up_after=BOUND)
+CONFIG = HubConfig(lease=unhurried(1.0), give_up_after=BOUND)
 #: Nothing here happens because a lease has lapsed, or a renewal was due.
 QUIET = HubConfig(lease=120.0)
 

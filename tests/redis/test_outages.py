@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamhub import Chunk, HubConfig, Status, StoreUnavailable, Subscription
-from streamhub.testing.waiting import bounded, patience, until
+from streamhub.testing.waiting import bounded, patience, unhurried, until
 
 from ..support.redis_server import RedisServer
 from ..support.redis_stage import (
@@ -172,7 +172,7 @@ async def _is_listened_to(stage: Stage, session_id: str) -> bool:
 
 async def test_g5_chunks_that_are_refused_for_good_are_reported(stage: Stage) -> None:
     """Where appends fail for give_up_after while renewals succeed, flush() raises."""
-    hub = stage.hub(HubConfig(lease=patience(0.5), give_up_after=1.0))
+    hub = stage.hub(HubConfig(lease=unhurried(0.5), give_up_after=1.0))
     stream = await claimed(hub, "chat")
     await stream.publish("stored")
     await stream.flush()
@@ -281,7 +281,7 @@ async def test_g5_writes_that_are_refused_for_a_while_are_made_up_for(
 async def test_g5_a_redis_without_memory_holds_chunks_up_and_nothing_else(stage: Stage) -> None:
     """While it takes no more data, publish() fills its buffer, flush() waits, leases are renewed
     and streams that have all their chunks stored end; once memory is free, all goes on."""
-    config = HubConfig(lease=patience(0.5), max_pending_bytes=1_000)
+    config = HubConfig(lease=unhurried(0.5), max_pending_bytes=1_000)
     hub, reading = stage.hub(config), stage.hub(config)
     full, idle, ending = [await claimed(hub, name) for name in ("full", "idle", "ending")]
     for stream in (full, idle, ending):

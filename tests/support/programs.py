@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from streamhub.testing.waiting import patience
+from streamhub.testing.waiting import unhurried
 
 __all__ = ["LEASE", "PRODUCE", "SUBSCRIBE"]
 
 #: Of every producer here, in seconds: short, because tests wait until it lapses.
-LEASE = patience(0.5)
+LEASE = unhurried(0.5)
 
 _PREAMBLE = f"""
 import asyncio, signal, sys, time

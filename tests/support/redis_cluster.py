@@ -13,14 +13,14 @@ from typing import Any, Self
 import redis
 from redis.crc import key_slot
 
-from streamhub.testing.waiting import patience
+from streamhub.testing.waiting import patience, unhurried
 
 from .certificates import Certificates
 from .redis_server import HOST, RedisServer, free_port, program
 
 SLOTS = 16384
 #: After which a node that is silent is taken for dead, in milliseconds.
-NODE_TIMEOUT = round(patience(1000))
+NODE_TIMEOUT = round(unhurried(1000))
 _BOUND = 60.0
 #: Apart from those of servers, which are told of a port that is taken, and pick another.
 _BUS_PORTS = range(10_000, 20_000)

@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from streamhub.testing.waiting import patience
+from streamhub.testing.waiting import patience, unhurried
 
 from .certificates import Certificates
 from .redis_cluster import until
@@ -19,7 +19,7 @@ from .redis_server import HOST, RedisServer, program
 
 SERVICE = "mymaster"
 #: After which a master that is silent is taken for dead, in milliseconds.
-DOWN_AFTER = round(patience(1000))
+DOWN_AFTER = round(unhurried(1000))
 
 
 class Sentinel(RedisServer):

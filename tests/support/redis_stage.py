@@ -9,7 +9,7 @@ from typing import Any, Self
 import redis.asyncio
 
 from streamhub import Chunk, Hub, HubConfig, LiveStream, Subscription
-from streamhub.testing.waiting import patience
+from streamhub.testing.waiting import patience, unhurried
 
 from .faulty_proxy import FaultyProxy
 from .redis_server import RedisServer
@@ -27,7 +27,7 @@ __all__ = [
     "taken",
 ]
 
-CONFIG = HubConfig(lease=patience(0.5))
+CONFIG = HubConfig(lease=unhurried(0.5))
 #: Within which everything on a stage ends, unless it hangs.
 BOUND = 20.0
 

@@ -15,12 +15,23 @@ from typing import TypeVar
 
 from ..stores.base import LiveEvent
 
-__all__ = ["PATIENCE", "Recorder", "bounded", "patience", "slowness", "until", "within"]
+__all__ = [
+    "PATIENCE",
+    "Recorder",
+    "bounded",
+    "patience",
+    "slowness",
+    "unhurried",
+    "until",
+    "within",
+]
 
 #: Seconds after which a wait has failed on a quiet machine: far beyond what any test needs there.
 PATIENCE = 20.0
 #: How long the reference step takes on a quiet machine, in seconds.
 _QUIET = 0.05
+#: How many times longer it takes while the tests themselves keep the machine busy.
+_BUSY = 3.0
 
 T = TypeVar("T")
 E = TypeVar("E", bound=LiveEvent)
@@ -58,6 +69,12 @@ def slowness() -> float:
 def patience(seconds: float = PATIENCE) -> float:
     """The seconds that take the place of so many on a quiet machine, as far as is known."""
     return seconds * _machine.slowness
+
+
+def unhurried(seconds: float) -> float:
+    """A lease, or another time that tests wait for to pass: the seconds that are not too few for
+    what has to be done within. Those of a quiet machine are enough while tests keep it busy."""
+    return seconds * max(1.0, _machine.slowness / _BUSY)
 
 
 @asynccontextmanager

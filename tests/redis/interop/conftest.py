@@ -8,11 +8,11 @@ import pytest
 import redis.asyncio
 
 from streamhub import Hub, HubConfig, LiveStream
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import bounded, unhurried
 
 from ...support.go_session import GENERATIONS, GoSession
 
-CONFIG = HubConfig(lease=patience(0.5))
+CONFIG = HubConfig(lease=unhurried(0.5))
 BOUND = 10.0
 
 
