@@ -148,6 +148,24 @@ async def test_what_a_model_thinks(provider: ProviderServer, clients: Clients) -
     ] == await drawn(chat(clients))
 
 
+async def test_content_in_blocks(provider: ProviderServer, clients: Clients) -> None:
+    """As Mistral's models stream it that think: thoughts and text in lists."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Let me see"}]}
+    provider.answers(
+        chunk({"content": [thought]}), chunk({"content": [{"type": "text", "text": "Hi"}]}), *DONE
+    )
+
+    assert [
+        parts.StartStep(),
+        parts.ReasoningStart("reasoning"),
+        parts.ReasoningDelta("reasoning", "Let me see"),
+        parts.ReasoningEnd("reasoning"),
+        "Hi",
+        parts.FinishStep(),
+        FINISHED,
+    ] == await drawn(chat(clients))
+
+
 async def test_tool_calls(provider: ProviderServer, clients: Clients) -> None:
     """Two at once, written in turns; each is complete when the model stops."""
     provider.answers(

@@ -65,7 +65,11 @@ class ChatCompletions:
         if isinstance(thought, str) and thought:
             yield from self._step.reasoning(_REASONING, thought)
         yield from self._signed(field(delta, "thinking_blocks"))
-        yield from self._step.text(field(delta, "content"))
+        content = field(delta, "content")
+        if isinstance(content, list):
+            yield from self._listed(content)
+        else:
+            yield from self._step.text(content)
         yield from self._step.text(field(delta, "refusal"))
         yield from self._step.text(field(delta, "audio", "transcript"))
         for call in field(delta, "tool_calls") or ():
@@ -77,6 +81,14 @@ class ChatCompletions:
         for note in field(delta, "annotations") or ():
             if (cited := field(note, "url_citation")) is not None:
                 yield from self._step.source_url(field(cited, "url"), field(cited, "title"))
+
+    def _listed(self, blocks: list[Any]) -> Iterator[str | AnyPart]:
+        """Content in blocks, as Mistral's models that think stream it."""
+        for block in blocks:
+            for thought in field(block, "thinking") or ():
+                if text := field(thought, "text"):
+                    yield from self._step.reasoning(_REASONING, text)
+            yield from self._step.text(field(block, "text"))
 
     def _called(self, index: object, call_id: object, function: Any) -> Iterator[AnyPart]:
         name = field(function, "name")
