@@ -28,7 +28,7 @@ test: install-integrations redis-server ## everything: lint, types, all tests ag
 	@$(MAKE) --no-print-directory -j2 TOGETHER=yes web-clients lint
 	@# The packages of others take each worker ten seconds to import, so fewer of them do.
 	@status=0; \
-	$(PYTEST) -n 3 -m integrations $(ARGS) || test $$? = 5 || status=$$?; \
+	$(PYTEST) -n 4 -m integrations $(ARGS) || test $$? = 5 || status=$$?; \
 	$(PYTEST) -m "not integrations" $(ARGS) || test $$? = 5 || status=$$?; \
 	exit $$status
 

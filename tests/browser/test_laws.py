@@ -24,7 +24,7 @@ from ..support.node_clients import NodeClients
 pytestmark = pytest.mark.slow
 
 EPOCH = 1000
-SEEDS = range(4)
+SEEDS = range(3)
 
 
 @pytest.fixture(scope="module")

@@ -202,7 +202,7 @@ def _cut(text: str, cuts: list[int]) -> list[str]:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(published=CHUNKS, status=st.sampled_from(["active", "finished", "cancelled", "failed"]))
 def test_a_message_is_what_the_client_makes_of_it(
@@ -233,7 +233,7 @@ def test_a_message_is_what_the_client_makes_of_it(
 INFO = SessionInfo("s", Status.ACTIVE, "g", None, Cursor(1, 0))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(before=USUAL, published=USUAL)
 def test_a_message_that_is_gone_on_with_is_whole_in_a_resumed_page(
     read: Read, before: list[Published], published: list[Published]

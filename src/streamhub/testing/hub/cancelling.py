@@ -16,7 +16,7 @@ from ...stores.base import CancelRequested, Store
 from ...stream import LiveStream
 from ..backend import Backend
 from ..faults import LosesEvents
-from ..waiting import patience, until, within
+from ..waiting import patience, unhurried, until, within
 from .stage import Hubs, Stage, crash, drain, joined, produce, reader, stall
 
 __all__ = ["CancellingTests"]
@@ -121,7 +121,7 @@ class CancellingTests(Stage):
         async def later() -> None:
             raise RuntimeError("on_cancel broke")
 
-        hub = hubs.open(HubConfig(lease=0.6))
+        hub = hubs.open(HubConfig(lease=unhurried(0.6)))
         stream, _ = await hub.register(session, plain if kind == "plain" else later)
         await stream.publish("a")
         await within(stream.flush())
@@ -135,7 +135,7 @@ class CancellingTests(Stage):
         self, hubs: Hubs, elsewhere: Hub, session: str
     ) -> None:
         """A third of the lease after the cancel the stream ends, whatever its body does."""
-        hub = hubs.open(HubConfig(lease=0.6))
+        hub = hubs.open(HubConfig(lease=unhurried(0.6)))
         stream, _ = await hub.register(session, lambda: None)
         body = asyncio.create_task(_until_stopped(stream, asyncio.Event()))
         other = await reader(elsewhere, session)
@@ -289,7 +289,7 @@ class CancellingTests(Stage):
     ) -> None:
         """A producer that never hears the message finds the cancel in the store."""
         deaf = hubs.open(
-            HubConfig(lease=0.6),
+            HubConfig(lease=unhurried(0.6)),
             through=lambda store: LosesEvents(
                 store, lambda event: isinstance(event, CancelRequested)
             ),

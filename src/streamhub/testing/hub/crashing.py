@@ -12,7 +12,7 @@ from ...errors import ProducerLost
 from ...hub import Hub
 from ...stores.base import Store, Takeover
 from ..backend import Backend
-from ..waiting import within
+from ..waiting import unhurried, within
 from .stage import CALM, Hubs, Stage, crash, drain, joined, produce, reader, stall, until_error
 
 __all__ = ["CrashingTests"]
@@ -24,7 +24,7 @@ class CrashingTests(Stage):
     ) -> None:
         """Who waits, who comes later and who just asks all learn that the producer is lost, after
         all that it had stored."""
-        config = HubConfig(lease=0.5)
+        config = HubConfig(lease=unhurried(0.5))
         claimed = await crash(store, session, ["a", "b"], lease=0.5)
         handles = [await reader(hubs.open(config), session) for _ in range(2)]
         waiting = [handle.subscribe() for handle in handles]
@@ -53,12 +53,12 @@ class CrashingTests(Stage):
     async def test_g8_a_living_producer_is_not_taken_for_lost(
         self, hubs: Hubs, session: str
     ) -> None:
-        """A producer that publishes nothing for many leases is active all the time."""
-        config = HubConfig(lease=0.3)
+        """A producer that publishes nothing for some leases is active all the time."""
+        config = HubConfig(lease=unhurried(1.0))
         stream = await produce(hubs.open(config), session, ["a"])
         other = await reader(hubs.open(config), session)
         reading = asyncio.create_task(drain(other.subscribe()))
-        assert Status.ACTIVE is await other.wait(1.0)
+        assert Status.ACTIVE is await other.wait(2.5 * config.lease)
         await stream.publish("b")
         await within(stream.close())
         assert "ab" == joined(await reading)
@@ -141,7 +141,7 @@ class CrashingTests(Stage):
     ) -> None:
         """The cursor of ProducerLost is where the reader goes on when the stream does."""
         await crash(store, session, ["a", "b"], lease=0.3)
-        other = await reader(hubs.open(HubConfig(lease=0.3)), session)
+        other = await reader(hubs.open(HubConfig(lease=unhurried(0.3))), session)
         await backend.advance(0.3)
         with pytest.raises(ProducerLost) as caught:
             await drain(other.subscribe())

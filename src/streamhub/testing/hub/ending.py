@@ -18,7 +18,7 @@ from ...errors import (
 from ...hub import Hub
 from ...stores.base import Removed, Store
 from ..faults import LosesEvents
-from ..waiting import patience, within
+from ..waiting import patience, unhurried, within
 from .stage import CALM, Hubs, Stage, drain, joined, produce, reader, stall, until_error
 
 __all__ = ["EndingTests"]
@@ -107,7 +107,7 @@ class EndingTests(Stage):
     ) -> None:
         """A reader that never hears of the removal notices it by itself, and so does who waits for
         the end: within the lease in which a producer might put back what was lost."""
-        config = HubConfig(lease=0.8)
+        config = HubConfig(lease=unhurried(0.8))
         hub = hubs.open(config)
         deaf = hubs.open(
             config,

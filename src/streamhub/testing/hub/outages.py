@@ -13,13 +13,13 @@ from ...errors import StoreUnavailable
 from ...hub import Hub
 from ...stores.base import Appended, LiveEvent, Store
 from ..faults import Fails, LosesEvents
-from ..waiting import within
+from ..waiting import unhurried, within
 from .stage import Hubs, Stage, drain, produce, reader, until_error
 
 __all__ = ["OutageTests"]
 
-BRISK = HubConfig(lease=0.6, retention=60.0)
-IMPATIENT = HubConfig(lease=0.6, retention=60.0, give_up_after=0.2)
+BRISK = HubConfig(lease=unhurried(0.6), retention=60.0)
+IMPATIENT = HubConfig(lease=unhurried(0.6), retention=60.0, give_up_after=0.2)
 
 
 class OutageTests(Stage):
@@ -91,7 +91,7 @@ class OutageTests(Stage):
 
     async def test_g5_publish_does_not_wait_for_ever(self, hubs: Hubs, session: str) -> None:
         """A publish that waits for room is told that the store stays away."""
-        config = HubConfig(lease=0.6, give_up_after=0.2, max_pending_bytes=10)
+        config = HubConfig(lease=unhurried(0.6), give_up_after=0.2, max_pending_bytes=10)
         failing, hub = _failing(hubs, config)
         stream = await produce(hub, session, ["a"])
         failing.failing = True

@@ -24,13 +24,13 @@ from ...stream import LiveStream
 from ..backend import Backend
 from ..faults import Fails, LosesAnswers, LosesEvents
 from ..store.steps import look
-from ..waiting import bounded, patience, until, within
+from ..waiting import bounded, patience, unhurried, until, within
 from .stage import Hubs, Stage, produce, reader, stall
 
 __all__ = ["InboxRepairTests", "ReceivingTests"]
 
 #: Looks around several times a second.
-BRISK = HubConfig(lease=0.6, retention=60.0)
+BRISK = HubConfig(lease=unhurried(0.6), retention=60.0)
 
 
 class ReceivingTests(Stage):
