@@ -73,8 +73,11 @@ def patience(seconds: float = PATIENCE) -> float:
 
 def unhurried(seconds: float) -> float:
     """A lease, or another time that tests wait for to pass: the seconds that are not too few for
-    what has to be done within. Those of a quiet machine are enough while tests keep it busy."""
-    return seconds * max(1.0, _machine.slowness / _BUSY)
+    what has to be done within. Those of a quiet machine are enough while tests keep it busy.
+
+    In hundredths: stores count milliseconds, and tests compare what they have counted.
+    """
+    return round(seconds * max(1.0, _machine.slowness / _BUSY), 2)
 
 
 @asynccontextmanager
