@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, cast
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ..errors import StreamHubError
 from ..serving import answers
 from ..serving.answers import NOT_STORED, Answered, BadRequest
+from ..serving.disconnects import ClientGone
 
 __all__ = [
     "NOT_STORED",
     "BadRequest",
     "Problem",
+    "answers_errors",
     "not_found",
     "nothing",
     "problem_of",
     "response_of",
 ]
+
+
+H = TypeVar("H", bound=Callable[..., Awaitable[Response]])
 
 
 class Problem(Response):
@@ -48,3 +56,20 @@ def not_found() -> Response:
 
 def nothing() -> Response:
     return response_of(answers.nothing())
+
+
+def answers_errors(handle: H) -> H:
+    """A method that answers a request, and the errors of the request and of the store too."""
+
+    @functools.wraps(handle)
+    async def handled(*args: Any, **given: Any) -> Response:
+        try:
+            return await handle(*args, **given)
+        except (ClientDisconnect, ClientGone):
+            return nothing()
+        except BadRequest as error:
+            return response_of(error.problem)
+        except StreamHubError as error:
+            return problem_of(error)
+
+    return cast("H", handled)

@@ -6,24 +6,23 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from ...chunks import Status
-from ...errors import SessionNotFound, StreamHubError
+from ...errors import SessionNotFound
 from ...formats.agui import AGUI, EventId
 from ...hub import Hub
 from ...ids import check_session_id
 from ...producing.ending import OnEnd
-from ...serving.disconnects import ClientGone
 from ...serving.faces import Face
 from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...stream import LiveStream
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
 from ..chat.answering import Answer, Answering, Call
 from ..late_hub import HubOf, hub_of
-from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
+from ..problems import BadRequest, Problem, answers_errors, not_found, nothing
 from ..responses import StreamResponse
 from .asked import Asked, after_of, asked_of, lines_of, run_of
 from .socket import RunSocket
@@ -63,66 +62,52 @@ class Runs:
         self._origins = check_origins(origins)
         self._on_end = on_end
 
+    @answers_errors
     async def run(self, request: Request) -> Response:
         """Begin a run and follow it; or follow it only, from where the client stands.
 
         :raises Exception: what ``agent`` raises before it has said what to draw from.
         """
-        try:
-            refuse_from_elsewhere(request, self._origins)
-            after = after_of(request)
-            asked = await asked_of(request)
-            session_id = self._session_id(asked.run)
-            check_session_id(session_id)
-            action: Action = "produce" if after is None else "read"
-            if not await is_allowed(self._authorize, request, session_id, action):
-                return not_found()
-            hub = self._hub_of(request)
-            if after is None:
-                begun = await self._begun(hub, request, session_id, asked)
-            else:
-                # Whoever has an event knows that there is a run: it is never begun anew.
-                begun = await hub.get(session_id, after=after.cursor) or not_found()
-            if isinstance(begun, Response):
-                return begun
-            return self._response(request, begun, asked.run, asked.thread, after)
-        except (ClientDisconnect, ClientGone):
-            return nothing()
-        except BadRequest as error:
-            return response_of(error.problem)
-        except StreamHubError as error:
-            return problem_of(error)
+        refuse_from_elsewhere(request, self._origins)
+        after = after_of(request)
+        asked = await asked_of(request)
+        session_id = self._session_id(asked.run)
+        check_session_id(session_id)
+        action: Action = "produce" if after is None else "read"
+        if not await is_allowed(self._authorize, request, session_id, action):
+            return not_found()
+        hub = self._hub_of(request)
+        if after is None:
+            begun = await self._begun(hub, request, session_id, asked)
+        else:
+            # Whoever has an event knows that there is a run: it is never begun anew.
+            begun = await hub.get(session_id, after=after.cursor) or not_found()
+        if isinstance(begun, Response):
+            return begun
+        return self._response(request, begun, asked.run, asked.thread, after)
 
+    @answers_errors
     async def follow(self, request: Request) -> Response:
-        try:
-            run, after = run_of(request), after_of(request)
-            session_id = self._session_id(run)
-            cursor = None if after is None else after.cursor
-            # In this order: what is not there all may look for, and is somebody's a moment later.
-            stream = await self._hub_of(request).get(session_id, after=cursor)
-            allowed = await is_allowed(self._authorize, request, session_id, "read")
-            if stream is None or not allowed:
-                return not_found()
-            return self._response(request, stream, run, request.query_params.get("threadId"), after)
-        except BadRequest as error:
-            return response_of(error.problem)
-        except StreamHubError as error:
-            return problem_of(error)
+        run, after = run_of(request), after_of(request)
+        session_id = self._session_id(run)
+        cursor = None if after is None else after.cursor
+        # In this order: what is not there all may look for, and is somebody's a moment later.
+        stream = await self._hub_of(request).get(session_id, after=cursor)
+        allowed = await is_allowed(self._authorize, request, session_id, "read")
+        if stream is None or not allowed:
+            return not_found()
+        return self._response(request, stream, run, request.query_params.get("threadId"), after)
 
+    @answers_errors
     async def stop(self, request: Request) -> Response:
         session_id = self._session_id(request.path_params["run"])
-        try:
-            refuse_from_elsewhere(request, self._origins)
-            if not await is_allowed(self._authorize, request, session_id, "cancel"):
-                return not_found()
-            stream = await self._hub_of(request).get(session_id)
-            if stream is None:
-                return not_found()
-            await stream.cancel()
-        except BadRequest as error:
-            return response_of(error.problem)
-        except StreamHubError as error:
-            return problem_of(error)
+        refuse_from_elsewhere(request, self._origins)
+        if not await is_allowed(self._authorize, request, session_id, "cancel"):
+            return not_found()
+        stream = await self._hub_of(request).get(session_id)
+        if stream is None:
+            return not_found()
+        await stream.cancel()
         return nothing()
 
     async def connect(self, websocket: WebSocket) -> None:

@@ -9,24 +9,24 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from ...chunks import SessionInfo, Status
-from ...errors import HubClosed, SessionNotFound, StoreUnsupported, StreamHubError
+from ...errors import HubClosed, SessionNotFound, StoreUnsupported
 from ...hub import Hub
 from ...ids import check_session_id
 from ...parts import ToolApprovalResponse, message_id_of
 from ...producing.ending import OnEnd
-from ...serving.disconnects import ClientGone, unless_gone
+from ...serving.disconnects import unless_gone
 from ...serving.faces import Face, ui_message_face
 from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...stream import LiveStream
 from ...supervisor import Resume, Supervisor
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
 from ..late_hub import HubOf, hub_of
-from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
+from ..problems import BadRequest, Problem, answers_errors, not_found, nothing
 from ..responses import StreamResponse
 from .answering import Answer, Answering, Call
 from .approving import approvals_in, approved
@@ -102,32 +102,26 @@ class Chats:
                 raise RuntimeError(f"resume cannot be used here: {error}") from error
             self._supervisors[hub] = supervisor
 
+    @answers_errors
     async def ask(self, request: Request, **given: Any) -> Response:
         """Begin an answer.
 
         :param given: what ``answer`` gets by name.
         :raises Exception: what ``answer`` raises before it has said what to draw from.
         """
-        try:
-            self._check_origin(request)
-            question = await question_of(request)
-            session_id = self._session_id(question.chat)
-            check_session_id(session_id)
-            if not await self._is_allowed(question.request, session_id, "produce"):
-                return not_found()
-            approvals = approvals_in(question.message)
-            since = 0
-            begun: LiveStream | Response | None = None
-            if approvals:
-                begun, since = await self._approved(question, session_id, approvals)
-            if begun is None:
-                begun = await self._begun(request, session_id, question, given)
-        except (ClientDisconnect, ClientGone):
-            return nothing()
-        except BadRequest as error:
-            return response_of(error.problem)
-        except StreamHubError as error:
-            return problem_of(error)
+        self._check_origin(request)
+        question = await question_of(request)
+        session_id = self._session_id(question.chat)
+        check_session_id(session_id)
+        if not await self._is_allowed(question.request, session_id, "produce"):
+            return not_found()
+        approvals = approvals_in(question.message)
+        since = 0
+        begun: LiveStream | Response | None = None
+        if approvals:
+            begun, since = await self._approved(question, session_id, approvals)
+        if begun is None:
+            begun = await self._begun(request, session_id, question, given)
         if isinstance(begun, Response):
             return begun
         return self._followed(
@@ -188,28 +182,24 @@ class Chats:
                         return stream, since
         return None, 0
 
+    @answers_errors
     async def _reconnected(self, request: Request, name: str) -> Response:
         chat, mark, since = named_by(name)
-        try:
-            place = place_of(request)
-            assert place is not None
-            stream = await self._readable(request, self._session_id(chat))
-            if mark is not None and (stream is None or not is_run_of(stream, mark)):
-                return not_found()
-            if stream is None:
+        place = place_of(request)
+        assert place is not None
+        stream = await self._readable(request, self._session_id(chat))
+        if mark is not None and (stream is None or not is_run_of(stream, mark)):
+            return not_found()
+        if stream is None:
+            return nothing_more()
+        if mark is None and place == 0 and not self._replay_ended:
+            info = await stream.info()
+            if info.status not in (Status.ACTIVE, Status.LOST):
                 return nothing_more()
-            if mark is None and place == 0 and not self._replay_ended:
-                info = await stream.info()
-                if info.status not in (Status.ACTIVE, Status.LOST):
-                    return nothing_more()
-            # Who knows the answer's name has asked for it, and has what its message held before.
-            reconnecting = Reconnecting(self._error_text, replay=mark is None, since=since)
-            run_id = run_id_of(stream, chat, since)
-            return await reconnecting.response(stream, run_id, place)
-        except BadRequest as error:
-            return response_of(error.problem)
-        except StreamHubError as error:
-            return problem_of(error)
+        # Who knows the answer's name has asked for it, and has what its message held before.
+        reconnecting = Reconnecting(self._error_text, replay=mark is None, since=since)
+        run_id = run_id_of(stream, chat, since)
+        return await reconnecting.response(stream, run_id, place)
 
     async def connect(self, websocket: WebSocket) -> None:
         """Serve many chats on one connection."""
@@ -221,28 +211,22 @@ class Chats:
             return
         await ChatSocket(websocket, idle=_IDLE).run()
 
+    @answers_errors
     async def stop(self, request: Request) -> Response:
         chat, mark, _ = named_by(request.path_params["chat"])
         session_id = self._session_id(chat)
-        try:
-            self._check_origin(request)
-            if not await self._is_allowed(request, session_id, "cancel"):
-                return not_found()
-            named = (await stated_in(request)).get("activeStreamId")
-            stream = await self._hub(request).get(session_id)
-            if stream is None:
-                return not_found()
-            # A page that does not know yet that a new answer has begun must not stop that.
-            if mark is not None and not is_run_of(stream, mark):
-                return nothing()
-            if named is None or _is_named(await stream.info(), named):
-                await stream.cancel()
-        except (ClientDisconnect, ClientGone):
+        self._check_origin(request)
+        if not await self._is_allowed(request, session_id, "cancel"):
+            return not_found()
+        named = (await stated_in(request)).get("activeStreamId")
+        stream = await self._hub(request).get(session_id)
+        if stream is None:
+            return not_found()
+        # A page that does not know yet that a new answer has begun must not stop that.
+        if mark is not None and not is_run_of(stream, mark):
             return nothing()
-        except BadRequest as error:
-            return response_of(error.problem)
-        except StreamHubError as error:
-            return problem_of(error)
+        if named is None or _is_named(await stream.info(), named):
+            await stream.cancel()
         return nothing()
 
     async def _begun(

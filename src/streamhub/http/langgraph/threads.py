@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
-from ...errors import HubClosed, StreamHubError
+from ...errors import HubClosed
 from ...formats.langgraph import RunEvents
 from ...ids import check_session_id, new_generation
 from ...producing.ending import OnEnd
@@ -26,7 +25,7 @@ from ...stream import LiveStream
 from ..authorization import Action, Authorize, UserOf
 from ..json_bodies import json_object, raw_body, short
 from ..late_hub import HubOf, hub_of
-from ..problems import BadRequest, Problem, not_found, nothing, problem_of, response_of
+from ..problems import BadRequest, Problem, answers_errors, not_found, nothing
 from ..responses import StreamResponse
 from .asked import Asked, asked_of, modes_of, unsupported
 from .checkpoints import history_of, metadata_of, state_of
@@ -41,27 +40,6 @@ _MOST_STATES = 1000
 _RUN_ID = re.compile(r"[0-9a-f-]{36}")
 # In seconds, how long a request waits for the end of a run that it has cancelled.
 _LONGEST_WAIT = 60.0
-
-H = TypeVar("H", bound="Threads")
-
-
-def _answers(
-    handle: Callable[[H, Request], Awaitable[Response]],
-) -> Callable[[H, Request], Awaitable[Response]]:
-    """Errors of the store and of the request as answers."""
-
-    @functools.wraps(handle)
-    async def handled(self: H, request: Request) -> Response:
-        try:
-            return await handle(self, request)
-        except ClientDisconnect:
-            return nothing()
-        except BadRequest as error:
-            return response_of(error.problem)
-        except StreamHubError as error:
-            return problem_of(error)
-
-    return handled
 
 
 class Thread(NamedTuple):
@@ -114,7 +92,7 @@ class Threads:
         self._show_errors = show_errors
         self._on_end = on_end
 
-    @_answers
+    @answers_errors
     async def stream(self, request: Request) -> Response:
         """Begin a run and follow it."""
         asked, run, stream = await self._begun(request)
@@ -129,7 +107,7 @@ class Threads:
             begins=True,
         )
 
-    @_answers
+    @answers_errors
     async def begin(self, request: Request) -> Response:
         """Begin a run."""
         _, run, stream = await self._begun(request)
@@ -137,7 +115,7 @@ class Threads:
         shown = run_json(run.thread_id, run.run_id, await stream.info())
         return answered(shown, headers={"content-location": where})
 
-    @_answers
+    @answers_errors
     async def follow(self, request: Request) -> Response:
         thread_id, run_id = request.path_params["thread"], request.path_params["run"]
         stream = await self._run(request, "read")
@@ -152,13 +130,13 @@ class Threads:
             cancels=flag_of(request, "cancel_on_disconnect"),
         )
 
-    @_answers
+    @answers_errors
     async def run(self, request: Request) -> Response:
         stream = await self._run(request, "read")
         path = request.path_params
         return answered(run_json(path["thread"], path["run"], await stream.info()))
 
-    @_answers
+    @answers_errors
     async def cancel(self, request: Request) -> Response:
         refuse_from_elsewhere(request, self._origins)
         action = request.query_params.get("action", "interrupt")
@@ -170,7 +148,7 @@ class Threads:
         ended = waits and status is not Status.ACTIVE
         return nothing() if ended else Response(status_code=202)
 
-    @_answers
+    @answers_errors
     async def runs(self, request: Request) -> Response:
         most = count_of(request, "limit", 10, 1000)
         offset = request.query_params.get("offset", "0")
@@ -188,7 +166,7 @@ class Threads:
         shown = [one for one in shown if status in (None, one["status"])]
         return answered(shown[start : start + most])
 
-    @_answers
+    @answers_errors
     async def create(self, request: Request) -> Response:
         """Name a thread. What is known of it begins with its first run."""
         refuse_from_elsewhere(request, self._origins)
@@ -211,14 +189,14 @@ class Threads:
         state = await self._readable(thread)
         return answered(thread_json(thread_id, thread.info, state, stated))
 
-    @_answers
+    @answers_errors
     async def thread(self, request: Request) -> Response:
         thread = await self._thread(request)
         if not thread.is_stored:
             raise BadRequest(not_found())
         return answered(thread_json(thread.id, thread.info, await self._readable(thread)))
 
-    @_answers
+    @answers_errors
     async def state(self, request: Request) -> Response:
         """What the checkpointer has of a thread; an empty state where it has nothing."""
         thread = await self._thread(request)
@@ -227,7 +205,7 @@ class Threads:
         state = await state_of(thread.graph, thread.id, checkpoint, subgraphs=subgraphs)
         return answered(state_json(state))
 
-    @_answers
+    @answers_errors
     async def history(self, request: Request) -> Response:
         """The states of a thread, the newest first."""
         raw = await raw_body(request)
