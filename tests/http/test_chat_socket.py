@@ -20,8 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from streamhub import Hub, Status
-from streamhub.http import chat_router, chat_routes
-from streamhub.http.chat import chats as chats_module
+from streamhub.http import chat_router, chat_routes, frames
 from streamhub.http.chat import socket as socket_module
 from streamhub.parts import message_id_of
 from streamhub.testing.waiting import PATIENCE, until
@@ -289,7 +288,7 @@ async def test_too_much_is_an_error(
     hub: Hub, model: Model, socket: Socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A frame that is too long, and more requests than one socket may have."""
-    monkeypatch.setattr(socket_module, "_LONGEST_FRAME", 1000)
+    monkeypatch.setattr(frames, "_LONGEST_FRAME", 1000)
     monkeypatch.setattr(socket_module, "_MOST_REQUESTS", 2)
     await socket.connection.send("x" * 1001)
     long = await socket.next()
@@ -345,7 +344,7 @@ async def test_who_says_nothing_is_let_go(
     hub: Hub, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But nobody who waits for an answer."""
-    monkeypatch.setattr(chats_module, "_IDLE", 0.05)
+    monkeypatch.setattr(frames, "_IDLE", 0.05)
     async with opened(Starlette(routes=chat_routes(hub, model))) as socket:
         await socket.ask("r1", "one")
         await socket.until_text("one")

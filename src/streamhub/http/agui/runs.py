@@ -22,16 +22,12 @@ from ...stream import LiveStream
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
 from ..chat.answering import Answer, Answering, Call
 from ..late_hub import HubOf, hub_of
-from ..problems import BadRequest, Problem, answers_errors, not_found, nothing
+from ..problems import Problem, answers_errors, not_found, nothing
 from ..responses import StreamResponse
 from .asked import Asked, after_of, asked_of, lines_of, run_of
 from .socket import RunSocket
 
 __all__ = ["Runs"]
-
-_REFUSED = 1008
-# In seconds, how long a socket stays open on which nothing is asked; clients open another one.
-_IDLE = 300.0
 
 
 class Runs:
@@ -111,13 +107,7 @@ class Runs:
         return nothing()
 
     async def connect(self, websocket: WebSocket) -> None:
-        try:
-            # Before any frame is: what a page reads of a socket no browser keeps from it.
-            refuse_from_elsewhere(websocket, self._origins)
-        except BadRequest:
-            await websocket.close(_REFUSED)
-            return
-        await RunSocket(websocket, idle=_IDLE).run()
+        await RunSocket.connect(websocket, self._origins)
 
     async def _begun(
         self, hub: Hub, request: Request, session_id: str, asked: Asked

@@ -8,110 +8,57 @@ is the input of a run, or ``{"type": "abort", "runId": …}``, which stops one; 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-import anyio
-import msgspec
 from starlette.types import Message
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from ...formats.json_text import encode
 from ..exchanges import LONGEST_DETAIL, Exchange, ask, detail_of
+from ..frames import ASK_AGAIN, REFUSED, FrameSocket, Spawn
 
 __all__ = ["RunSocket"]
 
-_LONGEST_FRAME = 16 * 1024 * 1024
 _MOST_RUNS = 64
 # How many frames of one may be under way: with aborts, and runs that others have replaced.
 _MOST_FRAMES = 4 * _MOST_RUNS
 _PING = '{"type":"ping"}'
-_NOTHING_TO_FOLLOW = 1008
-_ASK_AGAIN = 1012
 
 
-class RunSocket:
-    """One connection, until its client leaves: which stops no run.
+class RunSocket(FrameSocket):
+    """Closing it stops no run."""
 
-    :param idle: after how many seconds without a frame and a run it is closed.
-    """
-
-    def __init__(self, websocket: WebSocket, *, idle: float) -> None:
-        self._websocket = websocket
-        self._idle = idle
-        self._sending = asyncio.Lock()
-        self._open = True
+    def __init__(self, websocket: WebSocket) -> None:
+        super().__init__(websocket)
         self._runs: dict[str, _Run] = {}
         self._under_way = 0
 
-    async def run(self) -> None:
-        await self._websocket.accept()
-        async with anyio.create_task_group() as tasks:
-            try:
-                if "offset" in self._websocket.query_params:
-                    joined = _Run(self, "", "GET")
-                    self._runs[""] = joined
-                    tasks.start_soon(self._join, joined)
-                await self._read(tasks.start_soon)
-            finally:
-                self._open = False
-                for run in self._runs.values():
-                    run.gone.set()
+    def _begin(self, spawn: Spawn) -> None:
+        if "offset" in self._websocket.query_params:
+            joined = self._runs[""] = _Run(self, "", "GET")
+            spawn(self._join, joined)
 
-    async def send(self, text: str) -> None:
-        async with self._sending:
-            if not self._open:
-                return
-            try:
-                await self._websocket.send_text(text)
-            except (WebSocketDisconnect, RuntimeError, OSError):
-                # Gone; what reads from it notices, too.
-                self._open = False
+    def _is_busy(self) -> bool:
+        return bool(self._runs)
 
-    async def close(self, code: int, reason: str) -> None:
-        async with self._sending:
-            self._open = False
-            with suppress(WebSocketDisconnect, RuntimeError, OSError):
-                await self._websocket.close(code, reason)
+    def _left(self) -> None:
+        for run in self._runs.values():
+            run.gone.set()
 
-    async def _read(self, spawn: Callable[..., Any]) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._idle):
-                    message = await self._websocket.receive()
-            except TimeoutError:
-                if self._runs:
-                    continue
-                await self.close(1000, "nothing was asked for a while")
-                return
-            if message["type"] == "websocket.disconnect":
-                return
-            data = message.get("text")
-            await self._take(message.get("bytes") or b"" if data is None else data, spawn)
-
-    async def _take(self, data: str | bytes, spawn: Callable[..., Any]) -> None:
-        if len(data) > _LONGEST_FRAME:
-            return await self._refuse(
-                "", f"a frame must be at most {_LONGEST_FRAME:,} characters long"
-            )
-        try:
-            value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            return await self._refuse("", f"a frame must be JSON: {error}")
+    async def _take(self, value: Any, data: str | bytes, spawn: Spawn) -> None:
         run = value.get("runId") if isinstance(value, dict) else None
         if not isinstance(run, str) or not run:
             detail = "a frame must be the input of a run, or an abort, and name it as runId"
-            return await self._refuse("", detail)
+            return await self._refuse(detail)
         if self._under_way >= _MOST_FRAMES:
-            return await self._refuse(run, f"at most {_MOST_FRAMES} frames may be under way")
+            return await self._refuse(f"at most {_MOST_FRAMES} frames may be under way", run)
         before = self._runs.get(run)
         if value.get("type") == "abort":
             self._under_way += 1
             spawn(self._stop, run)
             return None
         if len(self._runs) >= _MOST_RUNS:
-            return await self._refuse(run, f"at most {_MOST_RUNS} runs may be followed on a socket")
+            return await self._refuse(f"at most {_MOST_RUNS} runs may be followed on a socket", run)
         if before is not None:
             # Asked for once more: whoever reads it now reads it from its start.
             before.gone.set()
@@ -126,7 +73,7 @@ class RunSocket:
         try:
             detail = await run.follow(self._websocket)
             if detail is not None:
-                await self._refuse(run.name, detail)
+                await self._refuse(detail, run.name)
         finally:
             self._under_way -= 1
             if self._runs.get(run.name) is run:
@@ -137,7 +84,7 @@ class RunSocket:
         if detail is None:
             await self.close(1000, "")
         else:
-            await self.close(_NOTHING_TO_FOLLOW, detail[:100])
+            await self.close(REFUSED, detail[:100])
 
     async def _stop(self, run: str) -> None:
         # Of a run that was asked for a moment before there may be nothing yet.
@@ -149,7 +96,7 @@ class RunSocket:
         finally:
             self._under_way -= 1
 
-    async def _refuse(self, run: str, detail: str) -> None:
+    async def _refuse(self, detail: str, run: str = "") -> None:
         tanstack = {"tanstack": {"runId": run}} if run else {}
         more = {"metadata": tanstack} if tanstack else {}
         event = {"type": "RUN_ERROR", "message": detail, "code": "refused", **more}
@@ -180,7 +127,7 @@ class _Run(Exchange):
             return None
         if error is None and self.status == 200:
             # The server shuts down: that is no end of the run, which is to be followed elsewhere.
-            await self._socket.close(_ASK_AGAIN, "ask again")
+            await self._socket.close(ASK_AGAIN, "ask again")
             return None
         said = "" if error is not None else detail_of(bytes(self._text))
         return said or "the request could not be answered"

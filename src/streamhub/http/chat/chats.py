@@ -26,7 +26,7 @@ from ...stream import LiveStream
 from ...supervisor import Resume, Supervisor
 from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
 from ..late_hub import HubOf, hub_of
-from ..problems import BadRequest, Problem, answers_errors, not_found, nothing
+from ..problems import Problem, answers_errors, not_found, nothing
 from ..responses import StreamResponse
 from .answering import Answer, Answering, Call
 from .approving import approvals_in, approved
@@ -39,10 +39,6 @@ __all__ = ["Chats"]
 
 # How often in a lease a producer renews it, and then some.
 _LOOKS_PER_LEASE = 6
-# In seconds, how long a socket stays open on which nothing is asked; clients open another one.
-_IDLE = 300.0
-# Refused before it is accepted, a handshake is answered with 403.
-_REFUSED = 1008
 
 
 class Chats:
@@ -203,13 +199,7 @@ class Chats:
 
     async def connect(self, websocket: WebSocket) -> None:
         """Serve many chats on one connection."""
-        try:
-            # Before any frame is: what a page reads of a socket no browser keeps from it.
-            refuse_from_elsewhere(websocket, self._origins)
-        except BadRequest:
-            await websocket.close(_REFUSED)
-            return
-        await ChatSocket(websocket, idle=_IDLE).run()
+        await ChatSocket.connect(websocket, self._origins)
 
     @answers_errors
     async def stop(self, request: Request) -> Response:

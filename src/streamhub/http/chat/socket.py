@@ -17,27 +17,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Annotated, Any
 
-import anyio
 import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Message
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from ...formats.json_text import encode
 from ...formats.sse import HEARTBEAT, EventParser
 from ..exchanges import LONGEST_DETAIL, Exchange, ask, detail_of
+from ..frames import ASK_AGAIN, FrameSocket, Spawn
 from .runs import RUN_HEADER
 
 __all__ = ["ChatSocket"]
 
 logger = logging.getLogger("streamhub")
 
-# As the body of a POST, in characters.
-_LONGEST_FRAME = 16 * 1024 * 1024
 # How many requests of one socket may be under way.
 _MOST_REQUESTS = 64
 # In seconds, how long the abort of a resume waits: a page that resumes once more drops the resume
@@ -69,71 +67,35 @@ class _Abort(msgspec.Struct, tag="abort", rename="camel"):
     request_id: str
 
 
-class ChatSocket:
-    """One connection, until its client leaves.
+class ChatSocket(FrameSocket):
+    """Closing it stops no answer; what was aborted before is stopped all the same."""
 
-    :param idle: after how many seconds without a frame and a request it is closed.
-    """
-
-    def __init__(self, websocket: WebSocket, *, idle: float) -> None:
-        self._websocket = websocket
-        self._idle = idle
-        self._sending = asyncio.Lock()
-        self._open = True
+    def __init__(self, websocket: WebSocket) -> None:
+        super().__init__(websocket)
         self._requests: dict[str, _Request] = {}
         #: What was aborted and is still to be stopped, by its chat.
         self._aborted: dict[str, list[_Request]] = {}
 
-    async def run(self) -> None:
-        """Closing the socket stops no answer; what was aborted before is stopped all the same."""
-        await self._websocket.accept()
-        async with anyio.create_task_group() as tasks:
-            try:
-                await self._read(tasks.start_soon)
-            finally:
-                self._open = False
-                for request in self._requests.values():
-                    request.gone.set()
-                for aborted in self._aborted.values():
-                    for request in aborted:
-                        request.decided.set()
-
     async def say(self, request_id: str, kind: str, **more: Any) -> None:
         await self.send(encode({"type": kind, "requestId": request_id, **more}).decode())
 
-    async def send(self, text: str) -> None:
-        async with self._sending:
-            if not self._open:
-                return
-            try:
-                await self._websocket.send_text(text)
-            except (WebSocketDisconnect, RuntimeError, OSError):
-                # Gone; what reads from it notices, too.
-                self._open = False
+    def _begin(self, spawn: Spawn) -> None:
+        return None
 
-    async def _read(self, spawn: Callable[..., Any]) -> None:
-        while self._open:
-            try:
-                async with asyncio.timeout(self._idle):
-                    message = await self._websocket.receive()
-            except TimeoutError:
-                if self._requests:
-                    continue
-                await self.close(1000, "nothing was asked for a while")
-                return
-            if message["type"] == "websocket.disconnect":
-                return
-            data = message.get("text")
-            await self._take(message.get("bytes") or b"" if data is None else data, spawn)
+    def _is_busy(self) -> bool:
+        return bool(self._requests)
 
-    async def _take(self, data: str | bytes, spawn: Callable[..., Any]) -> None:
-        if len(data) > _LONGEST_FRAME:
-            detail = f"a frame must be at most {_LONGEST_FRAME:,} characters long"
-            return await self.say("", "error", errorText=detail)
-        try:
-            value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            return await self.say("", "error", errorText=f"a frame must be JSON: {error}")
+    def _left(self) -> None:
+        for request in self._requests.values():
+            request.gone.set()
+        for aborted in self._aborted.values():
+            for request in aborted:
+                request.decided.set()
+
+    async def _refuse(self, detail: str) -> None:
+        await self.say("", "error", errorText=detail)
+
+    async def _take(self, value: Any, data: str | bytes, spawn: Spawn) -> None:
         name = value.get("requestId") if isinstance(value, dict) else None
         request_id = name if isinstance(name, str) else ""
         try:
@@ -174,7 +136,7 @@ class ChatSocket:
             if self._requests.get(request.id) is request:
                 del self._requests[request.id]
 
-    def _abort(self, request_id: str, spawn: Callable[..., Any]) -> None:
+    def _abort(self, request_id: str, spawn: Spawn) -> None:
         # Without a request the abort has crossed its end.
         request = self._requests.pop(request_id, None)
         if request is not None:
@@ -203,12 +165,6 @@ class ChatSocket:
             left.remove(request)
             if not left:
                 del self._aborted[request.chat]
-
-    async def close(self, code: int, reason: str) -> None:
-        async with self._sending:
-            self._open = False
-            with suppress(WebSocketDisconnect, RuntimeError, OSError):
-                await self._websocket.close(code, reason)
 
 
 class _Request(Exchange):
@@ -259,7 +215,7 @@ class _Request(Exchange):
             await self._say("no-active")
         elif error is None and self.status == 200:
             # The server shuts down: that is no end of the answer, which is to be resumed.
-            await self._socket.close(1012, "ask again")
+            await self._socket.close(ASK_AGAIN, "ask again")
         else:
             detail = "" if error is not None else detail_of(bytes(self._text))
             detail = detail or "the request could not be answered"
