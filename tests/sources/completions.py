@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamhub import parts
+
 from ..support.provider_server import event
 
-__all__ = ["USAGE", "answer", "calls", "chunk"]
+__all__ = ["DONE", "USAGE", "answer", "calls", "chunk", "finished"]
 
 USAGE = {
     "prompt_tokens": 7,
@@ -24,10 +26,27 @@ def chunk(delta: dict[str, Any] | None, reason: str | None = None, **more: Any) 
     return event({**facts, "choices": [] if delta is None else [choice], **more})
 
 
+#: How a server ends one that has told all.
+DONE = [chunk({}, "stop"), chunk(None, usage=USAGE), event("[DONE]")]
+
+
+def finished(times: int = 1) -> parts.MessageMetadata:
+    """What a source tells at the end of so many calls of the model."""
+    usage = {
+        "inputTokens": 7,
+        "outputTokens": 5,
+        "totalTokens": 12,
+        "reasoningTokens": 3,
+        "cachedInputTokens": 2,
+    }
+    counted = {name: times * count for name, count in usage.items()}
+    return parts.finished(usage=counted, finish_reason="stop", model="a-model")
+
+
 def answer(*words: str) -> list[str]:
     """A whole answer."""
     said = [chunk({"role": "assistant", "content": word}) for word in words]
-    return [*said, chunk({}, "stop"), chunk(None, usage=USAGE), event("[DONE]")]
+    return [*said, *DONE]
 
 
 def calls(*calls: tuple[str, str, str]) -> list[str]:

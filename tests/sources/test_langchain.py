@@ -14,7 +14,8 @@ from streamhub import Hub, ProviderFailed, Status, parts, sources
 from streamhub.testing.waiting import within
 
 from ..support.provider_server import CUT, STALL, ProviderServer
-from .completions import answer, calls, chunk
+from ..support.provider_use import drawn
+from .completions import answer, calls, chunk, finished
 
 pytest.importorskip("langgraph")
 pytest.importorskip("langchain_openai")
@@ -64,28 +65,12 @@ async def model(provider: ProviderServer) -> AsyncIterator[ChatOpenAI]:
             )
 
 
-def done(times: int = 1) -> parts.MessageMetadata:
-    usage = {
-        "inputTokens": 7,
-        "outputTokens": 5,
-        "totalTokens": 12,
-        "reasoningTokens": 3,
-        "cachedInputTokens": 2,
-    }
-    counted = {name: times * count for name, count in usage.items()}
-    return parts.finished(usage=counted, finish_reason="stop", model="a-model")
-
-
-async def drawn(source: Any) -> list[Any]:
-    return [item async for item in source]
-
-
 async def test_a_chat_model(provider: ProviderServer, model: ChatOpenAI) -> None:
     """Its text, usage, finish reason and name; what a parser makes of it is text."""
     provider.answers(*answer("Hel", "lo"))
     provider.answers(*answer("Hel", "lo"))
 
-    assert [parts.StartStep(), "Hel", "lo", parts.FinishStep(), done()] == await drawn(
+    assert [parts.StartStep(), "Hel", "lo", parts.FinishStep(), finished()] == await drawn(
         sources.langchain(model.astream("Hi"))
     )
     assert ["Hel", "lo"] == [
@@ -103,7 +88,7 @@ STEPS = [
     parts.ToolInputAvailable("c1", "weather", {"city": "Oslo"}),
 ]
 GIVEN = parts.ToolOutputAvailable("c1", "sunny")
-ANSWERED = [parts.FinishStep(), parts.StartStep(), "Sun", "ny", parts.FinishStep(), done(2)]
+ANSWERED = [parts.FinishStep(), parts.StartStep(), "Sun", "ny", parts.FinishStep(), finished(2)]
 TOLD = [
     parts.Data("custom", {"looking": "Oslo"}),
     parts.SourceUrl("s1", "https://weather.example/Oslo"),
@@ -212,7 +197,7 @@ async def test_an_approval_is_asked_for(provider: ProviderServer, model: ChatOpe
     assert "weather" == asking.data["value"]["action_requests"][0]["name"]
     assert ("c1", f"{asking.data['id']}:0") == (request.tool_call_id, request.approval_id)
     assert "tool-calls" == told[-1].message_metadata["finishReason"]
-    assert [GIVEN, parts.StartStep(), "Sun", "ny", parts.FinishStep(), done()] == resumed
+    assert [GIVEN, parts.StartStep(), "Sun", "ny", parts.FinishStep(), finished()] == resumed
 
 
 async def test_models_of_data_are_told_as_their_fields() -> None:

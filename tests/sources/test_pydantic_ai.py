@@ -12,7 +12,8 @@ from streamhub import Hub, ProviderFailed, Status, parts, sources
 from streamhub.testing.waiting import within
 
 from ..support.provider_server import CUT, STALL, ProviderServer
-from .completions import answer, calls, chunk
+from ..support.provider_use import drawn
+from .completions import answer, calls, chunk, finished
 
 pytest.importorskip("pydantic_ai")
 
@@ -52,22 +53,6 @@ async def agent(provider: ProviderServer) -> AsyncIterator[Any]:
         yield Agent(model, tools=[weather])
 
 
-def done(times: int = 1) -> parts.MessageMetadata:
-    usage = {
-        "inputTokens": 7,
-        "outputTokens": 5,
-        "totalTokens": 12,
-        "reasoningTokens": 3,
-        "cachedInputTokens": 2,
-    }
-    counted = {name: times * count for name, count in usage.items()}
-    return parts.finished(usage=counted, finish_reason="stop", model="a-model")
-
-
-async def drawn(source: Any) -> list[Any]:
-    return [item async for item in source]
-
-
 @pytest.mark.parametrize("way", ["run_stream_events", "iter"])
 async def test_a_run(provider: ProviderServer, agent: Any, way: str) -> None:
     """Each call of the model is a step, with what its tools give; usage adds up."""
@@ -88,7 +73,7 @@ async def test_a_run(provider: ProviderServer, agent: Any, way: str) -> None:
         "Sun",
         "ny",
         parts.FinishStep(),
-        done(2),
+        finished(2),
     ] == told
 
 
@@ -100,7 +85,7 @@ async def test_the_final_text_alone(provider: ProviderServer, agent: Any) -> Non
 
     assert "Sunny" == "".join(one for one in told if isinstance(one, str))
     assert parts.StartStep() == told[0]
-    assert [parts.FinishStep(), done()] == told[-2:]
+    assert [parts.FinishStep(), finished()] == told[-2:]
 
 
 async def test_a_tool_that_is_to_be_called_again(provider: ProviderServer, agent: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterable
 from typing import Any
 
 from streamhub import ProviderFailed, parts
@@ -16,7 +17,7 @@ from .provider_server import Asked, ProviderServer
 __all__ = ["drawn", "failure", "hung_up", "stalled", "told"]
 
 
-async def drawn(source: ProviderStream) -> list[str | AnyPart]:
+async def drawn(source: AsyncIterable[Any]) -> list[Any]:
     """All of it."""
     return [item async for item in source]
 
