@@ -12,7 +12,16 @@ from ..chunks import SessionInfo
 from ..serving.queries import held_cursor
 from .late_hub import HubOf, hub_of
 
-__all__ = ["Action", "Authorize", "OwnedBy", "UserOf", "is_allowed", "owned_by", "user_of"]
+__all__ = [
+    "Access",
+    "Action",
+    "Authorize",
+    "OwnedBy",
+    "UserOf",
+    "is_allowed",
+    "owned_by",
+    "user_of",
+]
 
 #: ``read``: follow a session, or look at it; ``produce``: begin an answer in it; ``send``: send its
 #: producer a message.
@@ -77,3 +86,27 @@ async def is_allowed(
 async def user_of(user: UserOf, request: Request) -> str | None:
     answer = user(request)
     return await answer if inspect.isawaitable(answer) else answer
+
+
+class Access:
+    """Who may do what with the sessions of some routes: everybody, or whom ``authorize`` lets, or,
+    with ``user`` alone, each one with what that one has begun."""
+
+    def __init__(self, hub: HubOf, user: UserOf | None, authorize: Authorize | None) -> None:
+        self._user = user
+        #: Others are kept out by the claim itself, too: it leaves no moment between the two.
+        self.own_alone = authorize is None and user is not None
+        if authorize is None and user is not None:
+            authorize = owned_by(hub, user)
+        self._authorize = authorize
+
+    async def allows(self, request: Request, session_id: str, action: Action) -> bool:
+        return await is_allowed(self._authorize, request, session_id, action)
+
+    async def owner(self, request: Request) -> str | None:
+        """Whose a session becomes that the request begins."""
+        return None if self._user is None else await user_of(self._user, request)
+
+    def keeps_out(self, owner: str | None, info: SessionInfo) -> bool:
+        """Whether the session is one that ``owner`` may not even know of."""
+        return self.own_alone and info.owner != owner

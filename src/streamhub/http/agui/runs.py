@@ -19,7 +19,7 @@ from ...producing.ending import OnEnd
 from ...serving.faces import Face
 from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...stream import LiveStream
-from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
+from ..authorization import Access, Action, Authorize, UserOf
 from ..chat.answering import Answer, Answering, Call
 from ..late_hub import HubOf, hub_of
 from ..problems import Problem, answers_errors, not_found, nothing
@@ -47,12 +47,7 @@ class Runs:
     ) -> None:
         self._hub_of = hub_of(hub)
         self.call = Call(agent, "agent")
-        self._user = user
-        # Others are kept out by the claim itself, too: it leaves no moment between the two.
-        self._own_alone = authorize is None and user is not None
-        if authorize is None and user is not None:
-            authorize = owned_by(hub, user)
-        self._authorize = authorize
+        self._access = Access(hub, user, authorize)
         self._session_id = session_id
         self._error_text = error_text
         self._origins = check_origins(origins)
@@ -70,7 +65,7 @@ class Runs:
         session_id = self._session_id(asked.run)
         check_session_id(session_id)
         action: Action = "produce" if after is None else "read"
-        if not await is_allowed(self._authorize, request, session_id, action):
+        if not await self._access.allows(request, session_id, action):
             return not_found()
         hub = self._hub_of(request)
         if after is None:
@@ -89,7 +84,7 @@ class Runs:
         cursor = None if after is None else after.cursor
         # In this order: what is not there all may look for, and is somebody's a moment later.
         stream = await self._hub_of(request).get(session_id, after=cursor)
-        allowed = await is_allowed(self._authorize, request, session_id, "read")
+        allowed = await self._access.allows(request, session_id, "read")
         if stream is None or not allowed:
             return not_found()
         return self._response(request, stream, run, request.query_params.get("threadId"), after)
@@ -98,7 +93,7 @@ class Runs:
     async def stop(self, request: Request) -> Response:
         session_id = self._session_id(request.path_params["run"])
         refuse_from_elsewhere(request, self._origins)
-        if not await is_allowed(self._authorize, request, session_id, "cancel"):
+        if not await self._access.allows(request, session_id, "cancel"):
             return not_found()
         stream = await self._hub_of(request).get(session_id)
         if stream is None:
@@ -112,13 +107,13 @@ class Runs:
     async def _begun(
         self, hub: Hub, request: Request, session_id: str, asked: Asked
     ) -> LiveStream | Response:
-        owner = None if self._user is None else await user_of(self._user, request)
+        owner = await self._access.owner(request)
         stream = await hub.get(session_id)
         while True:
             with suppress(SessionNotFound):
                 if stream is not None:
                     info = await stream.info()
-                    if self._own_alone and info.owner != owner:
+                    if self._access.keeps_out(owner, info):
                         return not_found()
                     # A run that was asked for twice is one run, whether or not it has ended.
                     if info.request == asked.key and info.status is not Status.LOST:
@@ -131,7 +126,7 @@ class Runs:
                 answering.produce,
                 owner=owner,
                 request=asked.key,
-                same_owner=self._own_alone,
+                same_owner=self._access.own_alone,
                 on_end=self._on_end,
             )
             if stream.generation is not None:

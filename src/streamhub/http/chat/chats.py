@@ -24,7 +24,7 @@ from ...serving.faces import Face, ui_message_face
 from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...stream import LiveStream
 from ...supervisor import Resume, Supervisor
-from ..authorization import Action, Authorize, UserOf, is_allowed, owned_by, user_of
+from ..authorization import Access, Authorize, UserOf
 from ..late_hub import HubOf, hub_of
 from ..problems import Problem, answers_errors, not_found, nothing
 from ..responses import StreamResponse
@@ -62,12 +62,7 @@ class Chats:
     ) -> None:
         self._hub_of = hub_of(hub)
         self.call = Call(answer)
-        self._user = user
-        # Others are kept out by the claim itself, too: it leaves no moment between the two.
-        self._own_alone = authorize is None and user is not None
-        if authorize is None and user is not None:
-            authorize = owned_by(hub, user)
-        self._authorize = authorize
+        self._access = Access(hub, user, authorize)
         self._session_id = session_id
         self._takeover_wait = takeover_wait
         self._restart_lost = restart_lost
@@ -109,7 +104,7 @@ class Chats:
         question = await question_of(request)
         session_id = self._session_id(question.chat)
         check_session_id(session_id)
-        if not await self._is_allowed(question.request, session_id, "produce"):
+        if not await self._access.allows(question.request, session_id, "produce"):
             return not_found()
         approvals = approvals_in(question.message)
         since = 0
@@ -171,8 +166,8 @@ class Chats:
         if stream is not None:
             with suppress(SessionNotFound):
                 info = await stream.info()
-                owner = None if self._user is None else await user_of(self._user, question.request)
-                if not self._own_alone or info.owner == owner:
+                owner = await self._access.owner(question.request)
+                if not self._access.keeps_out(owner, info):
                     since = await approved(stream, info, approvals)
                     if since is not None:
                         return stream, since
@@ -206,7 +201,7 @@ class Chats:
         chat, mark, _ = named_by(request.path_params["chat"])
         session_id = self._session_id(chat)
         self._check_origin(request)
-        if not await self._is_allowed(request, session_id, "cancel"):
+        if not await self._access.allows(request, session_id, "cancel"):
             return not_found()
         named = (await stated_in(request)).get("activeStreamId")
         stream = await self._hub(request).get(session_id)
@@ -224,7 +219,7 @@ class Chats:
     ) -> LiveStream | Response:
         """The answer to the question, or why there is none."""
         hub = self._hub(request)
-        owner = None if self._user is None else await user_of(self._user, question.request)
+        owner = await self._access.owner(question.request)
         going_on = await self._resumed(hub, session_id, owner, question)
         if going_on is not None:
             return going_on
@@ -237,7 +232,7 @@ class Chats:
                 answering.produce,
                 owner=owner,
                 request=question.key,
-                same_owner=self._own_alone,
+                same_owner=self._access.own_alone,
                 on_end=self._on_end,
             )
             if stream.generation is not None:
@@ -247,7 +242,7 @@ class Chats:
                 info = await stream.info()
             except SessionNotFound:
                 continue
-            if self._own_alone and info.owner != owner:
+            if self._access.keeps_out(owner, info):
                 return not_found()
             stops = info.cancelling or info.status is Status.CANCELLED
             if info.request == question.key and not stops:
@@ -270,7 +265,7 @@ class Chats:
         with suppress(SessionNotFound):
             info = await stream.info()
             if info.status is Status.LOST and info.request == question.key:
-                return stream if not self._own_alone or info.owner == owner else None
+                return None if self._access.keeps_out(owner, info) else stream
         return None
 
     async def _becomes_free(self, hub: Hub, stream: LiveStream, info: SessionInfo) -> bool:
@@ -296,15 +291,12 @@ class Chats:
         # In this order: what is not there all may look for, and is somebody's a moment later.
         stream = await self._hub(request).get(session_id)
         # Who may not read it is answered as if there was nothing, and nothing is no error.
-        return stream if await self._is_allowed(request, session_id, "read") else None
+        return stream if await self._access.allows(request, session_id, "read") else None
 
     def _hub(self, request: Request) -> Hub:
         hub = self._hub_of(request)
         self.supervise(hub)
         return hub
-
-    async def _is_allowed(self, request: Request, session_id: str, action: Action) -> bool:
-        return await is_allowed(self._authorize, request, session_id, action)
 
     def _check_origin(self, request: Request) -> None:
         refuse_from_elsewhere(request, self._origins)
