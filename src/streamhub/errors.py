@@ -44,6 +44,7 @@ __all__ = [
     "StreamTooLarge",
     "describe",
     "failure_kind",
+    "short",
     "storable",
 ]
 
@@ -127,7 +128,7 @@ class InvalidSessionId(StreamHubError, ValueError):
     def __init__(self, session_id: object, reason: str) -> None:
         self.session_id, self.reason = session_id, reason
         super().__init__(
-            f"session id {_short(session_id)} {reason}; "
+            f"session id {short(session_id)} {reason}; "
             "allowed are 1 to 512 bytes of UTF-8 without control characters"
         )
 
@@ -138,7 +139,7 @@ class InvalidCursor(StreamHubError, ValueError):
     def __init__(self, cursor: object, reason: str, session_id: str | None = None) -> None:
         self.cursor, self.reason, self.session_id = cursor, reason, session_id
         where = "" if session_id is None else f" of session {session_id!r}"
-        shown = str(cursor) if isinstance(cursor, Cursor) else _short(cursor)
+        shown = str(cursor) if isinstance(cursor, Cursor) else short(cursor)
         super().__init__(f"cursor {shown}{where} {reason}")
 
 
@@ -425,6 +426,7 @@ def _rebuild(
     return error
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """What somebody gave, on no more than a line."""
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
+from ..errors import short
 from .problems import BadRequest, Problem
 
-__all__ = ["json_object", "raw_body", "short"]
+__all__ = ["json_object", "raw_body"]
 
 _LARGEST_BODY = 16 * 1024 * 1024
 
@@ -35,9 +36,3 @@ def json_object(raw: bytes) -> dict[str, Any]:
         detail = f"the body must be a JSON object, not {short(body)}"
         raise BadRequest(Problem(400, "invalid_body", detail))
     return body
-
-
-def short(value: object) -> str:
-    """A client's own value, on no more than a line."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"

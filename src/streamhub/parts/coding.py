@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from ..chunks import PART_EVENT
-from ..errors import InvalidPart
+from ..errors import InvalidPart, short
 from . import kinds
 from .kinds import Data, MessageMetadata, Other, Part
 
@@ -123,9 +123,7 @@ def parse(text: str) -> dict[str, Any]:
 def _checked(value: object) -> dict[str, Any]:
     if isinstance(value, dict) and isinstance(value.get("type"), str):
         return value
-    text = repr(value)
-    short = text if len(text) <= 80 else f"{text[:79]}…"
-    raise InvalidPart(f"a part must be a JSON object with a type, not {short}")
+    raise InvalidPart(f"a part must be a JSON object with a type, not {short(value)}")
 
 
 def _json(value: object) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
+from ...errors import short
 from ...formats.agui import EventId
-from ..json_bodies import json_object, raw_body, short
+from ..json_bodies import json_object, raw_body
 from ..problems import BadRequest, Problem
 
 __all__ = ["Asked", "after_of", "asked_of", "lines_of", "run_of"]

@@ -11,7 +11,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.types import Message
 
-from ..json_bodies import json_object, raw_body, short
+from ...errors import short
+from ..json_bodies import json_object, raw_body
 from ..problems import BadRequest, Problem
 
 __all__ = ["Question", "question_of", "stated_in"]

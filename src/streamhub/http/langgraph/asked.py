@@ -8,7 +8,8 @@ from typing import Any, Literal, NoReturn
 import msgspec
 from starlette.requests import Request
 
-from ..json_bodies import json_object, raw_body, short
+from ...errors import short
+from ..json_bodies import json_object, raw_body
 from ..problems import BadRequest, Problem
 
 __all__ = [
