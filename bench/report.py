@@ -44,7 +44,7 @@ Redis took 2 to 5.5 us for the same chunk from one round to the next, publishing
 fell to 0.66, 0.7 and 0.62 x, and the p99 of a thousand subscribers was at 1.2, 1.6 and 1.6 x.
 
 Of a thousand subscribers the p50 is else at 1.05 to 1.5 x, the p99 at 1.1 to 1.4 x of bare waking.
-Ten replays follow each other, at 1.8 to 2.7 x and joined at 3.3 to 5.4 x, so that each side pays
+Ten replays follow each other, at 1.8 to 2.8 x and joined at 3.3 to 5.4 x, so that each side pays
 for its garbage: redis-py's are a list, a tuple and a dict per entry, which the collector goes
 through again and again. Of one replay alone it is 1.7 x, and 3.4 x joined; where the garbage is
 collected before each and not counted, which is best for redis-py, 1.45 x and 2.75 x; right after a
