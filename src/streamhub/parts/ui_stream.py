@@ -129,16 +129,6 @@ class UIStream:
                 return [*out, Emitted({"type": "abort", "reason": told or "cancelled"})]
         return [*out, Emitted({"type": "error", "errorText": told})]
 
-    def reopening(self) -> list[Value]:
-        """What tells a reader that has seen nothing where the stream stands: the parts that began
-        what is open now."""
-        if not self._started:
-            return []
-        step = [{"type": "start-step"}] if self._in_step else []
-        own = [] if self._text is None else [{"type": "text-start", "id": self._text}]
-        begun = [*self._open.values(), *self._inputs.values()]
-        return [{"type": "start", "messageId": self.message_id}, *step, *begun, *own]
-
     def _going_on(self, message: Any) -> list[Emitted]:
         """The beginning of an answer that goes on in ``message``."""
         if not isinstance(message, dict) or not isinstance(message.get("id"), str):
