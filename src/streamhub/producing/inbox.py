@@ -80,11 +80,6 @@ class HeldMessages:
             self._fresh.append(message)
         return any(one in self._held and one not in self._marks for one in page.missing)
 
-    @property
-    def has_fresh(self) -> bool:
-        """Whether there is a next message."""
-        return bool(self._fresh)
-
     def next(self) -> InboxMessage | None:
         """The next message, once."""
         return self._fresh.popleft() if self._fresh else None
