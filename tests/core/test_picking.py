@@ -22,7 +22,7 @@ from streamhub import (
     parts,
 )
 from streamhub.chunks import right_after
-from streamhub.stores.base import Store
+from streamhub.stores.base import Appended, LiveEvent, Store, Watch
 from streamhub.stores.redis import RedisStore
 from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.waiting import until, within
@@ -168,6 +168,46 @@ async def test_the_last_chunks_come_and_then_what_is_live(hub: Hub, session_id: 
     assert [*range(101, 1202)] == offsets([chunk async for chunk in many])
     assert [1195, 1198, 1201] == offsets([chunk async for chunk in some])
     assert [*range(1, 1202)] == offsets([chunk async for chunk in empty])
+
+
+class _Behind(WrappedStore):
+    """Keeps live events of chunks back, once it is told to."""
+
+    keeps = False
+
+    def watch(
+        self, session_id: str, sink: Callable[[LiveEvent], None], *, cancels: bool = False
+    ) -> Watch:
+        def pass_on(event: LiveEvent) -> None:
+            if not (self.keeps and isinstance(event, Appended)):
+                sink(event)
+
+        return super().watch(session_id, pass_on, cancels=cancels)
+
+
+@on_redis
+async def test_last_and_now_are_those_of_the_store(
+    hub: Hub, session_id: str, redis_client: redis.asyncio.Redis
+) -> None:
+    """What other readers of this process have heard of may be behind what is stored."""
+    stream = await produced(hub, session_id)
+    store = _Behind(RedisStore(redis_client))
+    async with Hub(store) as elsewhere:
+        reader = await elsewhere.get(session_id)
+        assert reader is not None
+        other = reader.subscribe()
+        first = await stream.publish("1")
+        assert first == (await within(anext(other))).cursor
+        store.keeps = True
+        for n in range(2, 11):
+            await stream.publish(f"{n}", event="n")
+        await stream.flush()
+        last, now = reader.subscribe(last=3), reader.subscribe(after="now")
+        for subscription in (last, now):
+            await within(subscription.open())
+        befores = [one.cursor.offset for one in (last, now) if one.cursor is not None]
+
+        assert [7, 10] == befores
 
 
 @both

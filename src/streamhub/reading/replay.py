@@ -72,7 +72,10 @@ class Replay:
 
         :raises StreamReplaced: the log does not have the chunk of the cursor, or will not again.
         """
+        asked = self._view.standing.begun + 1
         info = await self._wait_info()
+        if isinstance(self._after, Last) or self._after == "now":
+            info = await self._wait_end(asked)
         self._generation = info.generation
         cursor, log = self._after, self._view.log
         if cursor is None:
@@ -145,6 +148,13 @@ class Replay:
                 await self._wait_change()
 
     # Parts.
+
+    async def _wait_end(self, look: int) -> SessionInfo:
+        """How the session stands as the look of this number finds it, or a later one: what others
+        who read here know of may be some chunks behind what is stored."""
+        if not self._view.standing.has_answered(look):
+            await self._wait_look(0.0)
+        return await self._wait_info()
 
     async def _begin_at_last(self, last: Last) -> tuple[Cursor, SessionInfo]:
         """Where its last chunks begin, in the log that the session has now.
