@@ -21,7 +21,6 @@ MOST_ATTRIBUTES = 20
 MOST_LINES = 400
 #: Files that are longer, each for its reason.
 LONGER = {
-    "cli.app": "the options and the help of every command",
     "errors": "the whole tree of errors on one page",
     "hub": "what users call, each method with all that it promises",
     "producing.producer": "one stream's write side: each input and each answer, in one place",

@@ -1,0 +1,1 @@
+"""The commands by their kind: options and help of each, and what is refused at once."""

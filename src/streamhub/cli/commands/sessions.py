@@ -1,0 +1,112 @@
+"""``ls``, ``show``, ``cancel``, ``send``, ``rm``: what is there, and what to do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import sessions
+from ..exits import finish
+from ..options import JsonOption, RedisOption, SessionArgument, url_of
+
+__all__ = ["cancel", "list_sessions", "remove", "send", "show"]
+
+
+def list_sessions(
+    context: typer.Context,
+    owner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those that belong to NAME.")
+    ] = None,
+    foreign: Annotated[
+        bool,
+        typer.Option(
+            "--foreign",
+            help="Those of the Go library as well: goes through all keys of the database.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object per line, as they are found.")
+    ] = False,
+    redis: RedisOption = None,
+) -> None:
+    """List the sessions: running ones first, then the newest.
+
+    Exit code: 0, also if there are none; 7 if the store is unavailable.
+    """
+    url = url_of(context, redis)
+    finish(url, lambda: sessions.list_sessions(url, owner=owner, foreign=foreign, as_json=as_json))
+
+
+def show(
+    context: typer.Context,
+    session: SessionArgument,
+    as_json: JsonOption = False,
+    redis: RedisOption = None,
+) -> None:
+    """Show how a session stands.
+
+    Exit code: 0; 5 no such session; 7 the store is unavailable.
+    """
+    url = url_of(context, redis)
+    finish(url, lambda: sessions.show(url, session, as_json=as_json))
+
+
+def cancel(
+    context: typer.Context,
+    session: SessionArgument,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Wait so long until it has ended."),
+    ] = None,
+    as_json: JsonOption = False,
+    redis: RedisOption = None,
+) -> None:
+    """Ask a session's producer to stop, wherever it runs. Safe to repeat.
+
+    Exit code: 0 asked, or it has ended; 5 no such session; 7 the store is unavailable;
+    8 still active after --wait.
+    """
+    url = url_of(context, redis)
+    finish(url, lambda: sessions.cancel(url, session, wait=wait, as_json=as_json))
+
+
+def send(
+    context: typer.Context,
+    session: SessionArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The message.")],
+    event: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="What kind of message it is.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="A name for it: sent again under it, it is not sent twice."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    redis: RedisOption = None,
+) -> None:
+    """Send a message to a session's producer, wherever it runs.
+
+    It stays until the producer, or one that continues, has handled it. Prints the message's id.
+
+    Exit code: 0; 2 wrong usage, or a message that is too large; 5 no such session; 7 the store is
+    unavailable; 9 the session has ended, or has no room for it, or takes none.
+    """
+    url = url_of(context, redis)
+    finish(url, lambda: sessions.send(url, session, text, event=event, key=key, as_json=as_json))
+
+
+def remove(
+    context: typer.Context,
+    session: SessionArgument,
+    as_json: JsonOption = False,
+    redis: RedisOption = None,
+) -> None:
+    """Remove a session and all that it holds. A producer that it has can write no more.
+
+    Exit code: 0; 5 no such session; 7 the store is unavailable.
+    """
+    url = url_of(context, redis)
+    finish(url, lambda: sessions.remove(url, session, as_json=as_json))
