@@ -58,6 +58,35 @@ async def test_ls_of_an_owner_as_json(redis_url: str) -> None:
     }
 
 
+async def test_ls_of_some_that_stand_so(redis_url: str) -> None:
+    """--status keeps those that stand so, --limit the first of the list, whatever form it has; how
+    many there are is said."""
+    async with Hub.from_url(redis_url) as hub:
+        for number in range(5):
+            await hub.register(f"running {number}", metadata={"number": number})
+            ended, _ = await hub.register(f"ended {number}")
+            await (ended.close() if number else ended.fail("broken"))
+        newest = [f"running {number}" for number in (4, 3)]
+        few = await cli("ls", "--limit", "2", url=redis_url)
+        as_json = await cli("ls", "--limit", "2", "--json", url=redis_url)
+        broken = await cli("ls", "--status", "failed", url=redis_url)
+        either = await cli("ls", "--status", "failed, active", "--json", url=redis_url)
+        wrong = await cli("ls", "--status", "active,asleep", url=redis_url)
+
+    assert newest == [line.split("\t")[0] for line in few.out.splitlines()[1:]]
+    assert "2 of 10 sessions\n" == few.err
+    infos = [json.loads(line) for line in as_json.out.splitlines()]
+    assert newest == [info["session_id"] for info in infos]
+    assert [{"number": 4}, {"number": 3}] == [info["metadata"] for info in infos]
+    assert ["ended 0"] == [line.split("\t")[0] for line in broken.out.splitlines()[1:]]
+    assert {"ended 0", *(f"running {number}" for number in range(5))} == {
+        json.loads(line)["session_id"] for line in either.out.splitlines()
+    }
+    assert 2 == wrong.code
+    assert "active, finished, failed, cancelled, lost" in wrong.err
+    assert "'active,asleep'" in wrong.err
+
+
 async def test_ls_of_nothing(redis_url: str) -> None:
     """Where no sessions are, that is said, and it is no error."""
     ended = await cli("ls", url=redis_url)

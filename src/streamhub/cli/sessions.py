@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -16,10 +18,10 @@ from ..chunks import SessionInfo, Status
 from ..errors import SessionNotFound
 from ..formats.info_json import info_json
 from ..hub import Hub
-from .exits import Code
+from .exits import Code, refuse
 from .terminal import console, emit, note, visible
 
-__all__ = ["cancel", "list_sessions", "remove", "send", "show"]
+__all__ = ["Asked", "cancel", "list_sessions", "remove", "send", "show", "statuses_of"]
 
 _STYLES = {
     Status.ACTIVE: "cyan",
@@ -30,20 +32,54 @@ _STYLES = {
 }
 
 
-async def list_sessions(url: str, *, owner: str | None, foreign: bool, as_json: bool) -> int:
+@dataclass(frozen=True)
+class Asked:
+    """Which sessions are listed, and how many of them."""
+
+    owner: str | None
+    statuses: frozenset[Status]
+    limit: int | None
+    foreign: bool
+
+
+def statuses_of(option: str | None) -> frozenset[Status]:
+    """What ``--status`` names, or all; refuses what is no status."""
+    if option is None:
+        return frozenset(Status)
+    try:
+        return frozenset(Status(name.strip()) for name in option.split(","))
+    except ValueError:
+        allowed = ", ".join(Status)
+        refuse(f"--status must be one of {allowed}, or several between commas, not {option!r}")
+
+
+async def list_sessions(url: str, asked: Asked, *, as_json: bool) -> int:
+    total = 0
+
+    async def wanted(hub: Hub) -> AsyncIterator[SessionInfo]:
+        nonlocal total
+        one = next(iter(asked.statuses)) if len(asked.statuses) == 1 else None
+        async for info in hub.sessions(owner=asked.owner, status=one, foreign=asked.foreign):
+            if info.status in asked.statuses:
+                total += 1
+                # The table does not show the metadata, of which there may be any amount.
+                yield info if as_json else msgspec.structs.replace(info, metadata=None)
+
     async with Hub.from_url(url) as hub:
-        sessions = hub.sessions(owner=owner, foreign=foreign)
-        if as_json:
-            async for info in sessions:
+        if as_json and asked.limit is None:
+            async for info in wanted(hub):
                 emit(info_json(info))
             return Code.FINISHED
-        # The table does not show the metadata, of which there may be any amount.
-        infos = [msgspec.structs.replace(info, metadata=None) async for info in sessions]
-    if not infos:
+        infos = await _first(wanted(hub), asked.limit)
+    if as_json:
+        for info in infos:
+            emit(info_json(info))
+    elif infos:
+        _print_table(infos)
+        if len(infos) < total:
+            note(f"{len(infos):,} of {total:,} sessions")
+    else:
         note("no sessions")
-        return Code.FINISHED
-    infos.sort(key=lambda info: (info.status is not Status.ACTIVE, -(info.created or 0)))
-    _print_table(infos)
     return Code.FINISHED
 
 
@@ -99,6 +135,21 @@ async def remove(url: str, session_id: str, *, as_json: bool) -> int:
     else:
         _print_line(f"removed {session_id!r}", None)
     return Code.FINISHED
+
+
+async def _first(found: AsyncIterator[SessionInfo], limit: int | None) -> list[SessionInfo]:
+    """So many of them, in the order of a list; no more are kept meanwhile than twice as many."""
+    kept: list[SessionInfo] = []
+    async for info in found:
+        kept.append(info)
+        if limit is not None and len(kept) == 2 * limit:
+            kept = sorted(kept, key=_place)[:limit]
+    return sorted(kept, key=_place)[:limit]
+
+
+def _place(info: SessionInfo) -> tuple[bool, float, str]:
+    """Running ones first, then the newest."""
+    return (info.status is not Status.ACTIVE, -(info.created or 0), info.session_id)
 
 
 def _cancel_line(session_id: str, before: Status, status: Status, wait: float | None) -> str:

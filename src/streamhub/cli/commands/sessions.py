@@ -18,6 +18,17 @@ def list_sessions(
     owner: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only those that belong to NAME.")
     ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATUS",
+            help="Only those that stand so: active, finished, failed, cancelled or lost; several "
+            "between commas.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="The first N of them.")
+    ] = None,
     foreign: Annotated[
         bool,
         typer.Option(
@@ -26,7 +37,11 @@ def list_sessions(
         ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object per line, as they are found.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print a JSON object per line: as they are found or, with --limit, in order.",
+        ),
     ] = False,
     redis: RedisOption = None,
 ) -> None:
@@ -34,8 +49,9 @@ def list_sessions(
 
     Exit code: 0, also if there are none; 7 if the store is unavailable.
     """
+    asked = sessions.Asked(owner, sessions.statuses_of(status), limit, foreign=foreign)
     url = url_of(context, redis)
-    finish(url, lambda: sessions.list_sessions(url, owner=owner, foreign=foreign, as_json=as_json))
+    finish(url, lambda: sessions.list_sessions(url, asked, as_json=as_json))
 
 
 def show(
