@@ -1,0 +1,1 @@
+"""The gateway: a model's server behind it that fails on request, clients of others before it."""
