@@ -30,6 +30,8 @@ except ModuleNotFoundError as missing:
     ("module", "library", "extra"),
     [
         ("streamhub.http", "starlette", "http"),
+        ("streamhub.gateway", "httpx", "gateway"),
+        ("streamhub.gateway", "starlette", "gateway"),
         ("streamhub.testing", "pytest", "testing"),
         ("streamhub.a2a", "a2a", "a2a"),
         ("streamhub.agno", "agno", "agno"),

@@ -48,10 +48,10 @@ OWNERS = {
     "redis": ("stores.redis",),
     "hiredis": ("stores.redis",),
     # The demo is an application: it brings what an application brings.
-    "starlette": ("http", "demo"),
+    "starlette": ("http", "gateway", "demo"),
     "uvicorn": ("http", "demo"),
     "openai": ("demo",),
-    "httpx": ("http",),
+    "httpx": ("gateway", "http"),
     "standardwebhooks": ("http",),
     "a2a": ("a2a",),
     "agno": ("agno",),

@@ -1,0 +1,113 @@
+"""The gateway as an application: all that is under ``/v1``, to serve or to mount."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..errors import StreamHubError
+from ..hub import Hub
+from ..serving.disconnects import ClientGone
+from .context import Gateway
+from .errors import GatewayError, error_of, response_of
+from .keys import Keys
+from .limits import Limits
+from .upstream import Upstream
+
+__all__ = ["create_gateway"]
+
+
+def create_gateway(
+    hub: Hub,
+    *,
+    upstream: str,
+    api_key: str | Collection[str] | None = None,
+    upstream_key: str | None = None,
+    detach: bool = False,
+    retry_lost: bool = False,
+    limits: Limits | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Starlette:
+    """An API that speaks as OpenAI does, behind a gateway whose answers are sessions of ``hub``:
+    they survive their client, its network, and the gateway. Mount it, or serve it; the hub is yours
+    to close.
+
+    :param upstream: the API, as SDKs take it for ``base_url``: ``https://api.example.org/v1``.
+    :param api_key: the gateway's own keys, of which clients send one. Without it every client is
+        served, its ``Authorization`` goes upstream, and is stored nowhere: what it has asked for is
+        kept under a hash of it, and there for nobody else.
+    :param upstream_key: what goes upstream in the place of the gateway's own keys.
+    :param detach: whether a streamed answer goes on where its client leaves. Without it only those
+        in the background do.
+    :param retry_lost: whether an answer whose gateway was killed is asked for once more, from its
+        start, where the upstream cannot go on with it.
+    :param transport: how the upstream is reached, where that takes a proxy or certificates:
+        ``httpx.AsyncHTTPTransport(proxy=…, verify=…)``. It is closed with the application.
+    :raises ValueError: a value is none of what is allowed.
+    """
+    if not isinstance(hub, Hub):
+        raise TypeError(f"hub must be a Hub, not {type(hub).__name__}")
+    limits = limits or Limits()
+    gateway = Gateway(
+        hub=hub,
+        upstream=Upstream(upstream, limits, transport=transport),
+        keys=Keys(api_key, upstream_key),
+        limits=limits,
+        detach=detach,
+        retry_lost=retry_lost,
+    )
+    routes: list[BaseRoute] = []
+
+    @asynccontextmanager
+    async def life(app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await gateway.upstream.aclose()
+
+    app = Starlette(
+        routes=routes,
+        lifespan=life,
+        exception_handlers={
+            GatewayError: _on_gateway_error,
+            StreamHubError: _on_hub_error,
+            HTTPException: _on_http_exception,
+            ClientDisconnect: _on_gone,
+            ClientGone: _on_gone,
+            Exception: _on_bug,
+        },
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _on_gateway_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    return response_of(error)
+
+
+async def _on_hub_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StreamHubError)
+    return response_of(error_of(error))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = error.detail.lower().replace(" ", "_")
+    told = f"{request.method} {request.url.path}: {error.detail}"
+    return response_of(GatewayError(error.status_code, code, told, headers=error.headers))
+
+
+async def _on_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=204)
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    return response_of(GatewayError(500, "gateway_error", "the gateway failed"))
