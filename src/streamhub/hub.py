@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import TypeAlias, get_args
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from .chunks import Cursor, SessionInfo, Status
 from .config import HubConfig
@@ -29,6 +29,9 @@ from .stores.base import Refused, Store, Takeover, missing_methods
 from .stores.open_store import open_store
 from .stream import LiveStream, written_metadata
 from .supervisor import Resume, Supervisor
+
+if TYPE_CHECKING:
+    from .board import Board
 
 __all__ = ["Hub", "Source", "check_drain"]
 
@@ -71,6 +74,7 @@ class Hub:
         self._closed = False
         #: Made by the first use, in its event loop.
         self._engine: Engine | None = None
+        self._board: Board | None = None
 
     @classmethod
     def from_url(cls, url: str = "memory://", *, config: HubConfig | None = None) -> Hub:
@@ -402,6 +406,15 @@ class Hub:
         return Supervisor(
             self._started(), resume, on_end=on_end, owner=owner, max_resumes=max_resumes
         )
+
+    def board(self) -> Board:
+        """All sessions as somebody on call sees them: one for all who ask."""
+        engine = self._started()
+        if self._board is None:
+            from .board import Board
+
+            self._board = Board(engine.store, engine.spawn)
+        return self._board
 
     def statistics(self) -> HubStatistics:
         """What the hub holds now. Costs no I/O, and next to no time."""

@@ -31,7 +31,7 @@ RENAMED = {
     "__anext__": "__next__",
 }
 #: Public among our own modules alone.
-INTERNAL = {"shared", "spawn_body", "held", "listed"}
+INTERNAL = {"shared", "spawn_body", "held", "listed", "board"}
 #: What a thread gives or gets instead.
 RETYPED = {
     "OnCancel | None": "Callable[[], object] | None",

@@ -1,0 +1,305 @@
+"""All sessions of a store, read by one task for all who look at them, as long as somebody does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from ..chunks import SessionInfo, Status
+from ..errors import HubClosed, SessionCorrupted, StoreUnavailable
+from ..signals import Signal
+from ..stores.base import Store
+from .query import Page, Query, page_of
+from .row import Row, Seen, damaged, drawn, model_of
+
+__all__ = ["Board", "Look"]
+
+logger = logging.getLogger("streamhub")
+
+# In seconds: how often sessions are looked at. A pass that takes long makes the next one later, so
+# that reading never takes more than a part of the time.
+_EVERY = 1.0
+_REST = 5.0
+# Ended sessions are looked at in one of so many passes, unless somebody sees them.
+_TURNS = 4
+_AT_ONCE = 256
+#: Of more sessions than this the rest is only counted.
+MOST_ROWS = 20_000
+# Only metadata that is no longer is read for the model that it may name; and so much at once.
+_METADATA_BYTES = 16 * 1024
+_METADATA_AT_ONCE = 16
+# When the metadata is read again of what runs and has named no model, in seconds.
+_NAMED_LATER = 10.0
+# For how long rows are kept that nobody looks at: somebody may only have loaded a page again.
+_KEPT = 30.0
+
+
+class Board:
+    """All sessions as somebody on call sees them.
+
+    Of a session it knows what its record says, and what looking at it again and again tells: how
+    fast chunks come, and since when none has. What somebody looks at is about a second old, with
+    thousands of sessions a few seconds. While nobody looks nothing is read.
+
+    From ``Hub.board``: one for all who look in a process. It holds up to 20,000 rows.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        *,
+        most_rows: int = MOST_ROWS,
+    ) -> None:
+        self._store = store
+        self._spawn = spawn
+        self._most_rows = most_rows
+        self._rows: dict[str, Row] = {}
+        self._seen: dict[str, Seen] = {}
+        #: Of what generation a model was last looked for, and when that is to be done again.
+        self._named: dict[str, tuple[str, float]] = {}
+        self._version = 0
+        self._left_out = 0
+        self._away: str | None = None
+        self._complete = False
+        self._turn = 0
+        self._looks: set[Look] = set()
+        self._news: Signal[None] = Signal()
+        self._pages: dict[Query, Page] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._forgetting: asyncio.TimerHandle | None = None
+
+    def look(self) -> Look:
+        """Somebody who looks, in ``async with``."""
+        return Look(self)
+
+    @property
+    def version(self) -> int:
+        """Grows with every pass that has changed something."""
+        return self._version
+
+    def row(self, session_id: str) -> Row | None:
+        return self._rows.get(session_id)
+
+    def page(self, query: Query) -> Page:
+        """What the query finds now. Who asks the same in the same moment shares the answer."""
+        page = self._pages.get(query)
+        if page is None:
+            page = self._pages[query] = page_of(
+                self._rows.values(),
+                query,
+                version=self._version,
+                left_out=self._left_out,
+                away=self._away,
+                complete=self._complete,
+            )
+        return page
+
+    # Who looks.
+
+    def enter(self, look: Look) -> None:
+        self._looks.add(look)
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
+        if self._task is None or self._task.done():
+            self._task = self._spawn(self._run(), "board")
+
+    def leave(self, look: Look) -> None:
+        self._looks.discard(look)
+        if not self._looks and self._task is not None:
+            self._task.cancel()
+            self._task = None
+            self._forgetting = asyncio.get_running_loop().call_later(_KEPT, self._forget)
+
+    def _forget(self) -> None:
+        if not self._looks:
+            self._rows, self._seen, self._named, self._pages = {}, {}, {}, {}
+            self._complete = False
+
+    async def wait_news(self, version: int) -> None:
+        """:raises HubClosed: nothing is read any more."""
+        task = self._task
+        while self._version <= version:
+            if task is None or task.done():
+                raise HubClosed
+            await self._news.wait()
+
+    # What reads.
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                began = time.monotonic()
+                await self._pass()
+                await asyncio.sleep(max(_EVERY, _REST * (time.monotonic() - began)))
+        finally:
+            self._news.fire()
+
+    async def _pass(self) -> None:
+        """Look at all that is due. Where the store is away, the rows stay as they are."""
+        changes = _Changes(self._version + 1)
+        try:
+            names = await self._list(changes)
+            for at in range(0, len(names), _AT_ONCE):
+                await self._look_at(names[at : at + _AT_ONCE], changes)
+            await self._name_models(changes)
+        except StoreUnavailable as error:
+            self._say(str(error), changes)
+        except Exception as error:  # whatever the store does, it is asked again
+            if str(error) != self._away:
+                logger.warning("the board cannot be read: %s", error, exc_info=error)
+            self._say(str(error), changes)
+        else:
+            self._say(None, changes)
+            if not self._complete:
+                self._complete = changes.any = True
+        if changes.any:
+            self._version = changes.version
+            self._pages = {}
+            self._news.fire()
+
+    def _say(self, away: str | None, changes: _Changes) -> None:
+        if away != self._away:
+            self._away, changes.any = away, True
+
+    async def _list(self, changes: _Changes) -> list[str]:
+        """The sessions that are due to be looked at; forgets those that are not there any more."""
+        watched = {name for look in self._looks for name in look.seeing}
+        there: set[str] = set()
+        due: list[str] = []
+        left_out = 0
+        self._turn += 1
+        async for name in self._store.sessions():
+            if len(there) >= self._most_rows and name not in self._rows:
+                left_out += 1
+                continue
+            there.add(name)
+            row = self._rows.get(name)
+            turn = hash(name) % _TURNS == self._turn % _TURNS
+            if row is None or not row.has_ended or turn or name in watched:
+                due.append(name)
+        for name in self._rows.keys() - there:
+            self._drop(name, changes)
+        if left_out != self._left_out:
+            self._left_out, changes.any = left_out, True
+        return due
+
+    async def _look_at(self, names: Sequence[str], changes: _Changes) -> None:
+        away: StoreUnavailable | None = None
+        now = time.time()
+        for name, info in zip(names, await self._store.look(names), strict=True):
+            row = self._rows.get(name)
+            if isinstance(info, SessionInfo):
+                seen, model = self._seen.get(name), None if row is None else row.model
+                drawn_row, self._seen[name] = drawn(info, model, row, seen, now=now)
+                self._put(drawn_row, row, changes)
+            elif isinstance(info, SessionCorrupted):
+                self._seen.pop(name, None)
+                self._put(damaged(info, row, now=now), row, changes)
+            elif isinstance(info, StoreUnavailable):
+                away = info
+            else:
+                self._drop(name, changes)
+        if away is not None:
+            raise away
+
+    async def _name_models(self, changes: _Changes) -> None:
+        """Read the metadata of what has not been asked for its model, a little at a time."""
+        now = time.monotonic()
+        due = [
+            name for name, seen in self._seen.items() if self._is_to_be_named(name, seen.info, now)
+        ]
+        for at in range(0, len(due), _AT_ONCE):
+            names = due[at : at + _AT_ONCE]
+            sizes = await self._store.metadata_sizes(names)
+            for name in names:
+                self._named[name] = (self._seen[name].info.generation, now + _NAMED_LATER)
+            short = [
+                name for name, size in zip(names, sizes, strict=True) if 0 < size <= _METADATA_BYTES
+            ]
+            for first in range(0, len(short), _METADATA_AT_ONCE):
+                few = short[first : first + _METADATA_AT_ONCE]
+                for info in await self._store.look(few, metadata=True):
+                    # Metadata that is damaged names none; the record is told of without it.
+                    if isinstance(info, SessionInfo) and info.session_id in self._rows:
+                        self._put_model(info.session_id, model_of(info.metadata), changes)
+
+    def _is_to_be_named(self, name: str, info: SessionInfo, now: float) -> bool:
+        generation, again = self._named.get(name, ("", 0.0))
+        if generation != info.generation:
+            return True
+        runs = info.status is Status.ACTIVE
+        return runs and now >= again and self._rows[name].model is None
+
+    def _put_model(self, name: str, model: str | None, changes: _Changes) -> None:
+        row = self._rows[name]
+        if model != row.model:
+            self._rows[name] = _replaced(row, model=model, version=changes.version)
+            changes.any = True
+
+    def _put(self, row: Row, before: Row | None, changes: _Changes) -> None:
+        if row != before:
+            self._rows[row.session_id] = _replaced(row, version=changes.version)
+            changes.any = True
+
+    def _drop(self, name: str, changes: _Changes) -> None:
+        self._seen.pop(name, None)
+        self._named.pop(name, None)
+        if self._rows.pop(name, None) is not None:
+            changes.any = True
+
+
+class _Changes:
+    """What a pass has changed so far."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.any = False
+
+
+class Look:
+    """One who looks at the board, as long as ``async with`` lasts."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._version = -1
+        #: The ids of what is seen: these are looked at in every pass.
+        self.seeing: frozenset[str] = frozenset()
+
+    def page(self, query: Query) -> Page:
+        """What the query finds now."""
+        page = self._board.page(query)
+        self._version = page.version
+        self.seeing = frozenset(row.session_id for row in page.rows)
+        return page
+
+    async def wait_news(self) -> None:
+        """Wait until the board has changed since ``page`` was asked last.
+
+        :raises HubClosed: the hub is closed.
+        """
+        await self._board.wait_news(self._version)
+
+    async def __aenter__(self) -> Look:
+        self._board.enter(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._board.leave(self)
+
+
+def _replaced(row: Row, **changes: Any) -> Row:
+    changed: Row = msgspec.structs.replace(row, **changes)
+    return changed

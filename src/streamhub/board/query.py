@@ -1,0 +1,134 @@
+"""What somebody wants to see of the board: which rows, in which order, how many. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from .row import Row
+
+__all__ = ["Page", "Query", "Sort", "page_of"]
+
+#: What rows are put in order by. ``silence``: how long no chunk has come.
+Sort = Literal[
+    "session", "status", "owner", "model", "chunks", "bytes", "rate", "created", "silence",
+    "lease", "host", "subscribers",
+]  # fmt: skip
+
+_MOST_OWNERS = 50
+#: The most urgent first.
+_URGENCY = ("damaged", "lost", "failed", "active", "cancelled", "finished")
+_KEYS: Mapping[str, Callable[[Row], Any]] = {
+    "session": lambda row: row.session_id,
+    "status": lambda row: _URGENCY.index(row.status),
+    "owner": lambda row: row.owner,
+    "model": lambda row: row.model,
+    "chunks": lambda row: row.chunks,
+    "bytes": lambda row: row.bytes,
+    "rate": lambda row: row.rate,
+    "created": lambda row: row.created,
+    # Silent for longer is more, and was heard earlier; one that has ended is not silent.
+    "silence": lambda row: None if row.has_ended else -(row.last_chunk or row.since),
+    "lease": lambda row: row.lease_until,
+    "host": lambda row: row.host,
+    "subscribers": lambda row: row.subscribers,
+}
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that hold ``text`` somewhere, of these statuses and this owner, in order.
+
+    :raises ValueError: it asks for what no board has.
+    """
+
+    #: Looked for in the id, the owner, the model, the host and the error, whatever its case.
+    text: str = ""
+    #: None of them means all; ``damaged`` is one.
+    statuses: frozenset[str] = frozenset()
+    owner: str | None = None
+    sort: Sort = "created"
+    descending: bool = True
+    #: How many rows stand before the page.
+    offset: int = 0
+    limit: int = 100
+
+    def __post_init__(self) -> None:
+        if self.sort not in get_args(Sort):
+            raise ValueError(f"sort must be one of {', '.join(get_args(Sort))}, not {self.sort!r}")
+        if unknown := sorted(self.statuses - {*_URGENCY}):
+            raise ValueError(f"status must be one of {', '.join(_URGENCY)}, not {unknown[0]!r}")
+        if self.offset < 0 or self.limit < 1:
+            raise ValueError(f"no page has {self.limit} rows after {self.offset}")
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """What a query finds."""
+
+    #: The board's version that this is of.
+    version: int
+    rows: Sequence[Row]
+    #: How many rows there are, on all pages.
+    found: int
+    #: How many sessions there are of each status, with the query's text and owner.
+    counts: Mapping[str, int]
+    #: How many sessions the board has at all.
+    total: int
+    #: How many there are that it does not have, because they are too many.
+    left_out: int
+    #: The owners of most sessions, and of how many each.
+    owners: Mapping[str, int]
+    #: Why the store cannot be read, and so the rows are old; None while it can.
+    away: str | None = None
+    #: Whether every session that there is has been looked at.
+    complete: bool = True
+
+    def changed_since(self, version: int) -> list[Row]:
+        """Those of its rows that have changed since the board had this version."""
+        return [row for row in self.rows if row.version > version]
+
+
+def page_of(
+    rows: Collection[Row],
+    query: Query,
+    *,
+    version: int,
+    left_out: int = 0,
+    away: str | None = None,
+    complete: bool = True,
+) -> Page:
+    text = query.text.strip().casefold()
+    found = [row for row in rows if query.owner in (None, row.owner) and _holds(row, text)]
+    counts = Counter(row.status for row in found)
+    if query.statuses:
+        found = [row for row in found if row.status in query.statuses]
+    owners = Counter(row.owner for row in rows if row.owner is not None)
+    return Page(
+        version=version,
+        rows=_in_order(found, query)[query.offset : query.offset + query.limit],
+        found=len(found),
+        counts=counts,
+        total=len(rows),
+        left_out=left_out,
+        owners=dict(owners.most_common(_MOST_OWNERS)),
+        away=away,
+        complete=complete,
+    )
+
+
+def _holds(row: Row, text: str) -> bool:
+    return not text or any(
+        value is not None and text in value.casefold()
+        for value in (row.session_id, row.owner, row.model, row.host, row.error)
+    )
+
+
+def _in_order(rows: Iterable[Row], query: Query) -> list[Row]:
+    """What has no value comes last, in either direction; equal ones stand by their ids."""
+    key = _KEYS[query.sort]
+    ordered = sorted(rows, key=lambda row: row.session_id)
+    known = [row for row in ordered if key(row) is not None]
+    known.sort(key=key, reverse=query.descending)
+    return known + [row for row in ordered if key(row) is None]
