@@ -12,7 +12,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench torture lint install install-dev install-integrations install-bench redis-server web-clients
+.PHONY: help demo test check bench docs torture lint install install-dev install-integrations install-bench redis-server web-clients
 # What does not need each other is named by a target that calls for it.
 ifndef TOGETHER
 .NOTPARALLEL:
@@ -37,6 +37,10 @@ check: install-dev redis-server lint ## the quick round: lint, types, the fast t
 
 bench: install-bench redis-server ## measure it against its baselines; takes some minutes
 	@$(BIN)/python -m bench $(ARGS)
+
+docs: install-integrations ## build the site, and a Markdown copy of it, in build/docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning docs build/docs $(ARGS)
+	@echo "Open build/docs/index.html"
 
 torture: install-dev redis-server ## random faults on running streams, from a seed: make torture ARGS="--seconds 600"
 	@$(BIN)/python -m tests.faults.torture $(ARGS)

@@ -105,13 +105,16 @@ async def begin(
     The task is what the session is claimed for (``info().request``), by which its deliveries know
     each other's claims:
 
-    | the session is | this delivery |
-    |---|---|
-    | unknown, or another's that has ended or is lost | begins |
-    | another's that is produced | does not produce |
-    | this task's, finished or cancelled | does not produce |
-    | this task's, failed or lost | continues or restarts, as ``takeover`` says |
-    | this task's, and produced by another delivery | waits, and looks again |
+    ====================================================  =====================================
+    the session is                                        this delivery
+    ====================================================  =====================================
+    unknown, or another's that has ended or is lost       begins
+    another's that is produced                            does not produce
+    this task's, finished or cancelled                    does not produce
+    this task's, failed or lost                           continues or restarts, as ``takeover``
+                                                          says
+    this task's, and produced by another delivery         waits, and looks again
+    ====================================================  =====================================
     """
     while True:
         reader, info = await _look(hub, delivery.session_id)

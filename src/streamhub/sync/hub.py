@@ -205,12 +205,14 @@ class Hub:
         max_unsaved: float = 86400.0,
         timeout: float = 600.0,
     ) -> Ends:
-        """A worker of the feed ``name``; see :meth:`streamhub.Hub.ends`::
+        """A worker of the feed ``name``; see :meth:`streamhub.Hub.ends`.
 
-        with hub.ends("save") as ends:
-            for end in ends:
-                save(end)
-                end.done()
+        ::
+
+            with hub.ends("save") as ends:
+                for end in ends:
+                    save(end)
+                    end.done()
         """
         return Ends(
             self.background,
