@@ -93,6 +93,20 @@ def test_formats_know_values_alone() -> None:
     assert set() == wrong
 
 
+def test_a_translation_knows_nothing_else() -> None:
+    """What the dialects of a gateway are to each other is pure: it is tested by itself."""
+    room = [name for name in modules() if _is_in(name, "gateway.translation")]
+    wrong = {
+        (module, imported)
+        for module in room
+        for imported in imports(module)[0]
+        if not _is_in(imported, "gateway.translation")
+    }
+
+    assert "gateway.translation.answering" in room
+    assert set() == wrong
+
+
 def test_stores_know_values_and_no_other_store() -> None:
     """A store imports values, what stores promise, and what belongs to that store itself."""
     stores = [name for name in modules() if name.startswith("stores.") and name != DOOR]

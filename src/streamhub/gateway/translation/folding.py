@@ -1,0 +1,103 @@
+"""A Response as the fold of its events, for who asks how it stands without following it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+__all__ = ["ResponseFold"]
+
+#: Of each kind of delta: the index that names its part, the list of the item that has the part, and
+#: the part's field. Those without a part stand in the item itself.
+_DELTAS: dict[str, tuple[str | None, str | None, str]] = {
+    "output_text": ("content_index", "content", "text"),
+    "refusal": ("content_index", "content", "refusal"),
+    "reasoning_text": ("content_index", "content", "text"),
+    "reasoning_summary_text": ("summary_index", "summary", "text"),
+    "function_call_arguments": (None, None, "arguments"),
+    "mcp_call_arguments": (None, None, "arguments"),
+    "custom_tool_call_input": (None, None, "input"),
+    "code_interpreter_call_code": (None, None, "code"),
+}
+_PARTS = {
+    "content_part": ("content_index", "content"),
+    "reasoning_summary_part": ("summary_index", "summary"),
+}
+
+
+class ResponseFold:
+    """Takes the events of one answer in their order; those that it does not know change nothing."""
+
+    def __init__(self) -> None:
+        self._response: dict[str, Any] | None = None
+        self._items: dict[int, dict[str, Any]] = {}
+        # What was said since the last look, so that a long text is not copied for each delta.
+        self._said: dict[tuple[int, str | None, int, str], list[str]] = {}
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        kind = str(event.get("type")).removeprefix("response.")
+        if isinstance(whole := event.get("response"), Mapping):
+            self._take_whole(whole)
+            return
+        subject, _, what = kind.rpartition(".")
+        match subject, what:
+            case "output_item", "added" | "done":
+                self._forget(event["output_index"])
+                self._items[event["output_index"]] = deepcopy(dict(event["item"]))
+            case (("content_part" | "reasoning_summary_part"), ("added" | "done")):
+                name, place = _PARTS[subject]
+                self._forget(event["output_index"], place, event[name])
+                self._put(event["output_index"], place, event[name], dict(event["part"]))
+            case "output_text.annotation", "added":
+                part = self._part(event["output_index"], "content", event["content_index"])
+                part.setdefault("annotations", []).append(deepcopy(event["annotation"]))
+            case name, "delta" if name in _DELTAS and isinstance(event.get("delta"), str):
+                self._said.setdefault(self._where(name, event), []).append(event["delta"])
+            case name, "done" if name in _DELTAS:
+                *_, field = where = self._where(name, event)
+                if isinstance(event.get(field), str):
+                    self._said.pop(where, None)
+                    self._part(*where[:3])[field] = event[field]
+
+    @property
+    def response(self) -> dict[str, Any] | None:
+        """As it stands now; None before the first event that tells it."""
+        if self._response is None:
+            return None
+        for (index, place, number, field), said in self._said.items():
+            part = self._part(index, place, number)
+            part[field] = (part.get(field) or "") + "".join(said)
+        self._said.clear()
+        output = [deepcopy(self._items[index]) for index in sorted(self._items)]
+        return {**deepcopy(self._response), "output": output}
+
+    def _take_whole(self, whole: Mapping[str, Any]) -> None:
+        """A Response itself. One that is under way may leave out what it has said."""
+        self._response = {name: value for name, value in whole.items() if name != "output"}
+        if whole.get("output"):
+            self._said.clear()
+            self._items = dict(enumerate(deepcopy(list(whole["output"]))))
+
+    def _where(self, name: str, event: Mapping[str, Any]) -> tuple[int, str | None, int, str]:
+        index, place, field = _DELTAS[name]
+        return event["output_index"], place, 0 if index is None else event[index], field
+
+    def _part(self, index: int, place: str | None, number: int) -> dict[str, Any]:
+        item = self._items.setdefault(index, {})
+        if place is None:
+            return item
+        parts: list[dict[str, Any]] = item.setdefault(place, [])
+        while len(parts) <= number:
+            parts.append({})
+        return parts[number]
+
+    def _put(self, index: int, place: str, number: int, part: dict[str, Any]) -> None:
+        self._part(index, place, number)
+        self._items[index][place][number] = deepcopy(part)
+
+    def _forget(self, index: int, place: str | None = None, number: int | None = None) -> None:
+        """What was said of something that is now told as a whole."""
+        for where in list(self._said):
+            if where[0] == index and (place is None or where[1:3] == (place, number)):
+                del self._said[where]
