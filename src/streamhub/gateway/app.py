@@ -10,15 +10,18 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from ..errors import StreamHubError
 from ..hub import Hub
 from ..serving.disconnects import ClientGone
+from .chat.routes import chat_routes
 from .context import Gateway
 from .errors import GatewayError, error_of, response_of
 from .keys import Keys
 from .limits import Limits
+from .passing import METHODS, PassedOn
+from .places import Places
 from .upstream import Upstream
 
 __all__ = ["create_gateway"]
@@ -60,10 +63,19 @@ def create_gateway(
         upstream=Upstream(upstream, limits, transport=transport),
         keys=Keys(api_key, upstream_key),
         limits=limits,
+        places=Places(limits.max_answers_per_key),
         detach=detach,
         retry_lost=retry_lost,
     )
-    routes: list[BaseRoute] = []
+
+    async def pass_on(request: Request) -> Response:
+        return PassedOn(gateway, request)
+
+    routes: list[BaseRoute] = [
+        *chat_routes(gateway, pass_on),
+        # What none of these before answers.
+        Route("/v1/{path:path}", pass_on, methods=METHODS),
+    ]
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:

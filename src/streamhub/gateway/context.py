@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..hub import Hub
 from .keys import Keys
 from .limits import Limits
+from .places import Places
 from .upstream import Upstream
 
 __all__ = ["Gateway"]
@@ -20,5 +21,7 @@ class Gateway:
     upstream: Upstream
     keys: Keys
     limits: Limits
+    #: Of the answers that are under way on this instance.
+    places: Places
     detach: bool
     retry_lost: bool

@@ -19,8 +19,12 @@ class Limits:
     :raises ValueError: one is not a positive number.
     """
 
-    #: The largest body of a request.
+    #: The largest body of a request that asks for an answer.
     max_body_bytes: int = 16 * 1024 * 1024
+    #: The largest body of any other request, which is passed on as it comes.
+    max_upload_bytes: int = 1024 * 1024 * 1024
+    #: How many answers each key may have under way at once on one instance; None for any number.
+    max_answers_per_key: int | None = None
     #: How long it may take to connect to the upstream.
     connect_timeout: float = 10.0
     #: How long the upstream may say nothing: before its answer, and between two pieces of it.
@@ -29,6 +33,8 @@ class Limits:
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
+            if value is None and one.default is None:
+                continue
             kinds = (int,) if one.name.startswith("max_") else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds):
                 raise ValueError(f"{one.name} must be a number, not {value!r:.100}")

@@ -171,6 +171,12 @@ class UpstreamAnswer:
         gone = {one.strip().lower() for one in said.get("connection", "").split(",")}
         return {k: v for k, v in said.items() if k not in _NOT_PASSED_ON and k not in gone}
 
+    @property
+    def length(self) -> str | None:
+        """How long the body is as it comes, if the upstream has said so."""
+        length: str | None = self._response.headers.get("content-length")
+        return length
+
     def pieces(self) -> AsyncGenerator[bytes]:
         """The body as it comes, byte for byte."""
         return self._response.aiter_raw()  # type: ignore[return-value]

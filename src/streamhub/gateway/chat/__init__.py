@@ -1,0 +1,1 @@
+"""Chat Completions through the gateway: as the upstream sends them, and resumable."""
