@@ -179,6 +179,9 @@ class SessionInfo(msgspec.Struct, frozen=True):
     owner: str | None = None
     #: What ``register(request=…)`` was given.
     request: str | None = None
+    #: The trace within which the session was claimed, as W3C ``traceparent``: that of the newest
+    #: claim of the epoch that an instrument gave one for.
+    traceparent: str | None = None
     #: When the epoch began: seconds since 1970 by the store's clock; None if unknown.
     created: float | None = None
     #: When the store last heard of its producer, or of its end: seconds since 1970 by the store's

@@ -299,6 +299,7 @@ class Supervisor:
             bytes=outbox.sizes[claim.base],
             owner=claim.owner,
             request=claim.request,
+            traceparent=claim.traceparent,
             created=claim.created_ms / 1000 or None,
             resumes=claim.resumes,
             handovers=claim.handovers,

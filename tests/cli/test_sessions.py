@@ -16,7 +16,7 @@ WAIT = 30.0
 KEYS = {
     *("session_id", "status", "generation", "replaced", "epoch", "cursor", "chunks", "base"),
     *("bytes", "lease", "owner", "created", "updated", "ended", "resumes", "error", "cancelling"),
-    *("metadata", "subscribers"),
+    *("metadata", "subscribers", "traceparent"),
 }
 
 
@@ -134,6 +134,7 @@ async def test_show(redis_url: str, session_id: str) -> None:
         "bytes": 5,
         "lease": None,
         "owner": "alice",
+        "traceparent": None,
         "resumes": 0,
         "subscribers": None,
         "error": "out of luck",

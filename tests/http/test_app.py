@@ -175,6 +175,7 @@ async def test_how_a_session_stands(hub: Hub, client: AsyncClient, session_id: s
         "generation": stream.generation,
         "cursor": one,
         "owner": "alice",
+        "traceparent": None,
         "metadata": {"model": "ü", "n": [1, None]},
         "bytes": 3,
         "cancelling": False,

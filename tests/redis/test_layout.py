@@ -233,7 +233,7 @@ async def test_the_map_has_every_field_of_a_record(
         await claimed(other, session_id)
     there |= set(await redis_client.hkeys(meta))
     resumed = await redis_hub._store.claim(
-        session_id, "resumed", takeover="resume", lease=5.0, retention=5.0
+        session_id, "resumed", takeover="resume", lease=5.0, retention=5.0, traceparent="00-1"
     )
     assert isinstance(resumed, Granted)
     await redis_hub._store.write([Release(resumed.claim, last=0, in_vain=True)])

@@ -28,6 +28,7 @@ def info_json(info: SessionInfo) -> dict[str, Any]:
         "bytes": info.bytes,
         "lease": info.lease,
         "owner": info.owner,
+        "traceparent": info.traceparent,
         "created": info.created,
         "updated": info.updated,
         "ended": info.ended,

@@ -127,18 +127,19 @@ class Store(Protocol):
         request: str | None = None,
         same_owner: bool = False,
         replaces: str | None = None,
+        traceparent: str | None = None,
     ) -> Granted | Refused:
         """Claim the session if it is unknown, ended or lost; never over a live lease.
 
         Every claim is a new term: the store's time in milliseconds, and always above all terms that
         the session is known to have had. ``restart`` begins a new epoch with an empty log.
-        ``continue`` keeps epoch, log and (where none are given) owner, metadata and request, is
-        refused on a finished session, and begins a new epoch if the log is not whole. A lost
-        session whose cancel was asked for is ended as ``CANCELLED`` instead of continued. With
-        ``same_owner`` a session that has another owner than ``owner`` is refused, however it
-        stands, and stays as it is. With ``replaces`` so is one whose generation is another, ``""``
-        being that of none. Repeating a call that was granted is granted again. Of several claims
-        at once, one is granted.
+        ``continue`` keeps epoch, log and (where none are given) owner, metadata, request and
+        ``traceparent``, is refused on a finished session, and begins a new epoch if the log is not
+        whole. A lost session whose cancel was asked for is ended as ``CANCELLED`` instead of
+        continued. With ``same_owner`` a session that has another owner than ``owner`` is refused,
+        however it stands, and stays as it is. With ``replaces`` so is one whose generation is
+        another, ``""`` being that of none. Repeating a call that was granted is
+        granted again. Of several claims at once, one is granted.
 
         ``resume``, which a store without feeds is never asked for, is ``continue`` for a session
         that is lost. It counts: in ``resumes`` of the claim, and in ``handovers`` where the session
@@ -335,6 +336,7 @@ class BaseStore(ABC):
         request: str | None = None,
         same_owner: bool = False,
         replaces: str | None = None,
+        traceparent: str | None = None,
     ) -> Granted | Refused: ...
 
     @abstractmethod

@@ -57,6 +57,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     owner: str | None = None
     #: What it was claimed for, in words of who claimed it.
     request: str | None = None
+    #: The trace within which it was claimed, as W3C ``traceparent``.
+    traceparent: str | None = None
     #: When the epoch began: milliseconds since 1970 by the store's clock.
     created_ms: int = 0
     #: How often the session was claimed as ``resume`` since, and how often its producer had handed

@@ -63,6 +63,7 @@ class WrappedStore(BaseStore):
         request: str | None = None,
         same_owner: bool = False,
         replaces: str | None = None,
+        traceparent: str | None = None,
     ) -> Granted | Refused:
         return await self.store.claim(
             session_id,
@@ -75,6 +76,7 @@ class WrappedStore(BaseStore):
             request=request,
             same_owner=same_owner,
             replaces=replaces,
+            traceparent=traceparent,
         )
 
     def write(self, ops: Sequence[WriteOp]) -> Awaitable[list[WriteResult | Exception]]:

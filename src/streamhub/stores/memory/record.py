@@ -140,6 +140,7 @@ class Record:
             lease_mark=self.renewals,
             owner=claim.owner,
             request=claim.request,
+            traceparent=claim.traceparent,
             created=claim.created_ms / 1000,
             updated=self.updated,
             ended=self.ended,

@@ -117,6 +117,7 @@ class MemoryStore(BaseStore):
         request: str | None = None,
         same_owner: bool = False,
         replaces: str | None = None,
+        traceparent: str | None = None,
     ) -> Granted | Refused:
         now = self._clock()
         self._sweep(now)
@@ -158,6 +159,7 @@ class MemoryStore(BaseStore):
             terms = old.claim.terms.continued(term, len(old.log))
             metadata = old.metadata if metadata is None else metadata
             request = old.claim.request if request is None else request
+            traceparent = traceparent or old.claim.traceparent
         else:
             created_ms = int(now * 1000)
             terms = Terms.first(term)
@@ -171,6 +173,7 @@ class MemoryStore(BaseStore):
                 retention=retention,
                 owner=owner,
                 request=request,
+                traceparent=traceparent,
                 created_ms=created_ms,
                 resumes=resumes,
                 handovers=handovers,

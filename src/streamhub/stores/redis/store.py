@@ -137,11 +137,12 @@ class RedisStore(BaseStore):
         request: str | None = None,
         same_owner: bool = False,
         replaces: str | None = None,
+        traceparent: str | None = None,
     ) -> Granted | Refused:
         entry = Entry(session_id, owner, lease, retention, generation)
         claim = ClaimCall(
             entry, takeover, metadata=metadata, request=request, same_owner=same_owner,
-            replaces=replaces, host=self._calls.host,
+            replaces=replaces, traceparent=traceparent, host=self._calls.host,
         )  # fmt: skip
         while True:
             answer, known = await self._change(lambda: self._claim(claim))

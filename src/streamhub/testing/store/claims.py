@@ -20,6 +20,8 @@ __all__ = ["ClaimTests"]
 TAKEOVERS: tuple[Takeover, ...] = get_args(Takeover)
 CONTINUABLE = (Status.FAILED, Status.CANCELLED, Status.LOST)
 ENDED = (Status.FINISHED, *CONTINUABLE)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER_TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 class ClaimTests(Scene):
@@ -39,7 +41,8 @@ class ClaimTests(Scene):
         assert [] == await read(store, claim)
 
     async def test_a_claim_carries_what_was_asked_for(self, store: Store, session: str) -> None:
-        """A granted claim holds the times, the owner and the request that it was asked with."""
+        """A granted claim holds the times, the owner, the request and the trace that it was asked
+        with."""
         answer = await attempt(
             store,
             session,
@@ -48,22 +51,27 @@ class ClaimTests(Scene):
             owner="worker-1",
             metadata='{"model": 1}',
             request="question 1",
+            traceparent=TRACE,
         )
         assert isinstance(answer, Granted)
         assert (41.5, 42.5) == (answer.claim.lease, answer.claim.retention)
         assert ("worker-1", "question 1") == (answer.claim.owner, answer.claim.request)
+        assert TRACE == answer.claim.traceparent
         assert '{"model": 1}' == answer.metadata
 
     async def test_a_claimed_session_is_seen_by_every_instance(
         self, store: Store, other: Store, session: str
     ) -> None:
         """Another instance sees the session as active and owned by the generation at once."""
-        claimed = await claim(store, session, owner="worker-1", request="question 1")
+        claimed = await claim(
+            store, session, owner="worker-1", request="question 1", traceparent=TRACE
+        )
         info = await look(other, session)
         assert session == info.session_id
         assert Status.ACTIVE is info.status
         assert claimed.generation == info.generation
         assert ("worker-1", "question 1") == (info.owner, info.request)
+        assert TRACE == info.traceparent
         assert claimed.created_ms / 1000 == info.created
         assert (claimed.epoch, Cursor(claimed.epoch, 0)) == (info.epoch, info.last)
         assert (0, 0, None, False) == (info.base, info.bytes, info.error, info.cancelling)
@@ -91,7 +99,9 @@ class ClaimTests(Scene):
         self, store: Store, other: Store, session: str, status: Status
     ) -> None:
         """A restart takes an ended or lost session and keeps nothing of it."""
-        first = await claim(store, session, owner="one", metadata='"one"', request="one")
+        first = await claim(
+            store, session, owner="one", metadata='"one"', request="one", traceparent=TRACE
+        )
         await append(store, first, ["a", "b"])
         await end(store, first, status, last=2)
         answer = await attempt(other, session, takeover="restart")
@@ -104,6 +114,7 @@ class ClaimTests(Scene):
         assert (Status.ACTIVE, second.generation) == (info.status, info.generation)
         assert (Cursor(second.epoch, 0), 0) == (info.last, info.bytes)
         assert (None, None, None, None) == (info.owner, info.request, info.metadata, info.error)
+        assert info.traceparent is None
         assert Stored(1) == await append(other, second, ["x"])
         assert ["x"] == await texts(store, second)
 
@@ -143,30 +154,37 @@ class ClaimTests(Scene):
         assert ["a"] == await texts(store, first)
 
     async def test_continue_keeps_owner_and_metadata(self, store: Store, session: str) -> None:
-        """A continue that names no owner, metadata and request keeps those that stand."""
-        first = await claim(store, session, owner="one", metadata='{"n": 1}', request="one")
+        """A continue that names no owner, metadata, request and trace keeps those that stand."""
+        first = await claim(
+            store, session, owner="one", metadata='{"n": 1}', request="one", traceparent=TRACE
+        )
         await write(store, SetMetadata(first, '{"n": 2}'))
         await lose(store, first)
         answer = await attempt(store, session, takeover="continue")
         assert isinstance(answer, Granted)
         assert ("one", '{"n": 2}') == (answer.claim.owner, answer.metadata)
-        assert "one" == answer.claim.request
+        assert ("one", TRACE) == (answer.claim.request, answer.claim.traceparent)
         info = await look(store, session, metadata=True)
         assert ("one", "one", {"n": 2}) == (info.owner, info.request, info.metadata)
+        assert TRACE == info.traceparent
 
     async def test_continue_replaces_owner_and_metadata_where_they_are_given(
         self, store: Store, session: str
     ) -> None:
         """A continue that names them puts them in place of the old ones."""
-        first = await claim(store, session, owner="one", metadata='{"n": 1}', request="one")
+        first = await claim(
+            store, session, owner="one", metadata='{"n": 1}', request="one", traceparent=TRACE
+        )
         await lose(store, first)
         answer = await attempt(
-            store, session, takeover="continue", owner="two", metadata='{"n": 2}', request="two"
-        )
+            store, session, takeover="continue", owner="two", metadata='{"n": 2}', request="two",
+            traceparent=OTHER_TRACE,
+        )  # fmt: skip
         assert isinstance(answer, Granted)
         assert ("two", '{"n": 2}') == (answer.claim.owner, answer.metadata)
         info = await look(store, session, metadata=True)
         assert ("two", "two", {"n": 2}) == (info.owner, info.request, info.metadata)
+        assert OTHER_TRACE == info.traceparent == answer.claim.traceparent
 
     @pytest.mark.parametrize("owner", [None, "one", "two"])
     @pytest.mark.parametrize("takeover", TAKEOVERS)

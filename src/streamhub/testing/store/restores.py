@@ -38,7 +38,7 @@ class RestoreTests(Scene):
         assert (Status.ACTIVE, claimed.generation) == (info.status, info.generation)
         assert Cursor(claimed.epoch, 0) == info.last
         assert (claimed.owner, {"n": 1}) == (info.owner, info.metadata)
-        assert claimed.request == info.request
+        assert (claimed.request, claimed.traceparent) == (info.request, info.traceparent)
         assert claimed.created_ms / 1000 == info.created
         assert info.lease is not None
         assert 0 < info.lease <= claimed.lease
@@ -215,6 +215,7 @@ def _claim_unknown_to_the_store(session_id: str) -> Claim:
         retention=60.0,
         owner="worker-1",
         request="question 1",
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         created_ms=1_700_000_000_123,
     )
 

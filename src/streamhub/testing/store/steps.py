@@ -48,6 +48,7 @@ async def attempt(
     request: str | None = None,
     same_owner: bool = False,
     replaces: str | None = None,
+    traceparent: str | None = None,
 ) -> Granted | Refused:
     """Try to claim, with times so long that nothing lapses during a test."""
     return await store.claim(
@@ -61,6 +62,7 @@ async def attempt(
         request=request,
         same_owner=same_owner,
         replaces=replaces,
+        traceparent=traceparent,
     )
 
 
@@ -75,6 +77,7 @@ async def claim(
     metadata: str | None = None,
     request: str | None = None,
     same_owner: bool = False,
+    traceparent: str | None = None,
 ) -> Claim:
     """Claim as a new generation what can be claimed."""
     answer = await attempt(
@@ -87,6 +90,7 @@ async def claim(
         metadata=metadata,
         request=request,
         same_owner=same_owner,
+        traceparent=traceparent,
     )
     assert isinstance(answer, Granted)
     return answer.claim

@@ -26,6 +26,7 @@ class ClaimCall(NamedTuple):
     request: str | None
     same_owner: bool
     replaces: str | None
+    traceparent: str | None
     host: str
 
     def call(
@@ -54,6 +55,7 @@ class ClaimCall(NamedTuple):
             known.unsaved_ms,
             self.host,
             given(self.replaces),
+            given(self.traceparent),
         )
         if index is not None:
             feeds = self.feeds(known)
@@ -75,7 +77,7 @@ class ClaimCall(NamedTuple):
     def granted(self, answer: Any, known: KnownFeeds) -> tuple[Granted, bool]:
         """What was granted, and whether something was set aside for it."""
         _, epoch, terms, replaced, owner, created, size, metadata, request = answer[:9]
-        resumes, handovers, aside = answer[9:]
+        traceparent, resumes, handovers, aside = answer[9:]
         whose = taken(owner)
         claim = Claim(
             session_id=self.entry.session_id,
@@ -86,6 +88,7 @@ class ClaimCall(NamedTuple):
             retention=self.entry.kept,
             owner=whose,
             request=taken(request),
+            traceparent=taken(traceparent),
             created_ms=int(created),
             resumes=int(resumes),
             handovers=int(handovers),

@@ -34,6 +34,7 @@ FIELDS = (
     "gen", "status", "claim", "epoch", "last", "lease", "outcome", "error",
     "cancel", "owner", "created", "bytes", "terms", "replaced", "granted", "request",
     "resumes", "handovers", "feeds", "ended", "left", "host", "followers",
+    "traceparent",
 )  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def read_record(
     """What the fields of a meta hash say."""
     gen, status, _, epoch, last_offset, lease, outcome, error = fields[:8]
     cancel, owner, created, size, terms, replaced, granted, request = fields[8:16]
-    resumes, handovers, feeds, ended, left, host, followers = fields[16:23]
+    resumes, handovers, feeds, ended, left, host, followers, traceparent = fields[16:24]
     if gen is None and status is None:
         return None
     try:
@@ -94,6 +95,7 @@ def read_record(
             lease_mark=None if lease is None else _number(lease),
             owner=whose,
             request=None if request is None else text_of(request),
+            traceparent=None if traceparent is None else text_of(traceparent),
             created=_time(created) if created else None,
             resumes=_number(resumes or b"0"),
             handovers=_number(handovers or b"0"),

@@ -172,6 +172,7 @@ class Calls:
                     " ".join(map(written, claim.feeds)),
                     ms(claim.unsaved) if claim.unsaved else 0,
                     self.host,
+                    given(claim.traceparent),
                 )
                 for one in messages:
                     call.arguments += (one.id, written_message(one.data, one.event))

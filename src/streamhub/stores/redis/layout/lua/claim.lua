@@ -5,10 +5,10 @@
 --       by '=' if given, else empty), live channel, request (as owner), '1' to refuse where the
 --       session has another owner, the feeds that are known, the most ms for which one of them
 --       keeps ends, host, the generation that is to be replaced (as owner, empty after '='
---       for none); where there are keys of the index: the session's id, how many of them are
+--       for none), traceparent (as owner); where there are keys of the index: the session's id, how many of them are
 --       schedules, ms for which the session stays in the index at least
 -- Answers: granted, epoch, terms, replaced ('' for none), owner ('=…'), created, bytes,
---          metadata ('=…'), request ('=…'), resumes, handovers, '1' if something was set aside |
+--          metadata ('=…'), request ('=…'), traceparent ('=…'), resumes, handovers, '1' if something was set aside |
 --          refused | unknown | other feeds: those that are known
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[7]
 local FIRST_OF_INDEX = 8
@@ -22,11 +22,11 @@ local ttl_ms = lease_ms + math.max(retention_ms, unsaved_ms)
 
 local now = now_ms()
 if KEYS[FIRST_OF_INDEX] then
-  local sets, schedules, known = shelves(FIRST_OF_INDEX, tonumber(ARGV[15]))
+  local sets, schedules, known = shelves(FIRST_OF_INDEX, tonumber(ARGV[16]))
   if known ~= feeds then
     return {'other feeds', known}
   end
-  enlist(now, sets, schedules, ARGV[14], gen, lease_ms, tonumber(ARGV[16]))
+  enlist(now, sets, schedules, ARGV[15], gen, lease_ms, tonumber(ARGV[17]))
 end
 -- Their names are all that the record needs.
 local names = string.gsub(feeds, '(%S+) %d+', '%1')
@@ -49,23 +49,24 @@ local function given(value)
   return value and '=' .. value or ''
 end
 
-local function granted(epoch, terms, replaced, whose, created, bytes, about, asked, resumes, handovers)
+local function granted(epoch, terms, replaced, whose, created, bytes, about, asked, traced, resumes,
+  handovers)
   return {'granted', int(epoch), terms, replaced, given(whose), int(created), int(bytes),
-    given(about), given(asked), int(resumes), int(handovers),
+    given(about), given(asked), given(traced), int(resumes), int(handovers),
     tostring(redis.call('EXISTS', aside.meta))}
 end
 
 -- What a claim hands on that is there already. Raises where no producer could read it.
 local function granted_again()
   local f = redis.call('HMGET', meta, 'epoch', 'terms', 'replaced', 'owner', 'created', 'bytes',
-    'metadata', 'request', 'resumes', 'handovers')
+    'metadata', 'request', 'resumes', 'handovers', 'traceparent')
   local epoch, created, bytes = number(f[1]), number(f[5]), number(f[6])
   if not (epoch and are_terms(f[2]) and created and bytes and is_text(f[3] or '')
-    and is_text(f[4] or '') and is_text(f[8] or ''))
+    and is_text(f[4] or '') and is_text(f[8] or '') and is_text(f[11] or ''))
   then
     error('damaged record')
   end
-  return granted(epoch, f[2], f[3] or '', f[4], created, bytes, f[7], f[8], number(f[9]) or 0,
+  return granted(epoch, f[2], f[3] or '', f[4], created, bytes, f[7], f[8], f[11], number(f[9]) or 0,
     number(f[10]) or 0)
 end
 
@@ -121,9 +122,10 @@ then
 end
 local continues = old and old.ours and takeover == 'continue' and whole(chunks, old.last)
 local kept = old and redis.call('HMGET', meta, 'owner', 'metadata', 'created', 'bytes',
-  'request', 'resumes', 'handovers', 'asides') or {}
+  'request', 'resumes', 'handovers', 'asides', 'traceparent') or {}
 local created, bytes = number(kept[3]), number(kept[4])
-if takeover == 'continue' and not (is_text(kept[1] or '') and is_text(kept[5] or ''))
+if takeover == 'continue' and not (is_text(kept[1] or '') and is_text(kept[5] or '')
+    and is_text(kept[9] or ''))
   or continues and not (bytes and created and created <= 1e14)
 then
   error('damaged record')
@@ -178,6 +180,7 @@ end
 local whose = add('owner', given_or_kept(owner, kept[1]))
 local about = add('metadata', given_or_kept(metadata, kept[2]))
 local asked = add('request', given_or_kept(request, kept[5]))
+local traced = add('traceparent', given_or_kept(ARGV[14], kept[9]))
 add('asides', asides ~= '' and asides)
 add('host', ARGV[12] ~= '' and ARGV[12])
 add('feeds', names ~= '' and names)
@@ -187,4 +190,4 @@ add('handovers', resumes > 0 and int(handovers))
 redis.call('HSET', meta, unpack(fields))
 redis.call('PEXPIRE', meta, ttl_ms)
 redis.call('PEXPIRE', chunks, ttl_ms)
-return granted(epoch, terms, replaced, whose, created, bytes, about, asked, resumes, handovers)
+return granted(epoch, terms, replaced, whose, created, bytes, about, asked, traced, resumes, handovers)

@@ -3,11 +3,11 @@
 -- ARGV: generation, epoch, terms, replaced ('' for none), lease ms, retention ms,
 --       owner ('=…' or ''), created, metadata ('=…' or ''), live channel,
 --       request ('=…' or ''), resumes, handovers, the feeds that it was claimed under, the most ms
---       for which one of them keeps ends, host; then of each message that the producer has not
+--       for which one of them keeps ends, host, traceparent ('=…' or ''); then of each message that the producer has not
 --       handled: id; event type (maybe empty), NUL, data
 -- Answers: restored, last | fenced, generation ('' if removed) | over, outcome
 local meta, chunks, removed, live = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
-local FIRST_MESSAGE = 17
+local FIRST_MESSAGE = 18
 local gen, epoch, terms, replaced = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local term, base = string.match(terms, '(%d+)-(%d+)$')
 base = tonumber(base)
@@ -102,7 +102,8 @@ end
 if not kept then
   redis.call('UNLINK', chunks)
 end
-redis.call('HDEL', meta, 'outcome', 'error', 'owner', 'metadata', 'request', 'ended', 'left')
+redis.call('HDEL', meta, 'outcome', 'error', 'owner', 'metadata', 'request', 'traceparent',
+  'ended', 'left')
 if record and record.gen ~= gen then
   -- That cancel was meant for the stream before.
   redis.call('HDEL', meta, 'cancel', 'reason')
@@ -132,6 +133,9 @@ if ARGV[9] ~= '' then
 end
 if ARGV[11] ~= '' then
   redis.call('HSET', meta, 'request', string.sub(ARGV[11], 2))
+end
+if ARGV[17] ~= '' then
+  redis.call('HSET', meta, 'traceparent', string.sub(ARGV[17], 2))
 end
 extend(meta, chunks, lease_ms, ttl_ms)
 return {'restored', int(last)}
