@@ -14,6 +14,8 @@ from weakref import WeakSet
 
 from .config import HubConfig
 from .errors import HubClosed, HubInOtherLoop, HubInOtherProcess
+from .instruments import events
+from .instruments.dispatch import Dispatcher, new_number
 from .producing.claiming import claim
 from .producing.ending import OnEnd
 from .producing.leases import Leases
@@ -48,12 +50,16 @@ class Engine:
     """Belongs to the event loop in which it is made. Owns its tasks, and ends them all: when the
     hub is closed, or when its event loop shuts down."""
 
-    def __init__(self, store: Store, config: HubConfig) -> None:
+    def __init__(self, store: Store, config: HubConfig, dispatcher: Dispatcher) -> None:
         self.store = store
         self.config = config
         self.closed = False
-        self.writer = Writer(store, config.linger)
-        self.leases = Leases(store, config.lease)
+        self._dispatcher = dispatcher
+        #: Tells the hub's instruments; None where it has none.
+        self.tell = tell = dispatcher.tell if dispatcher else None
+        self._number = new_number()
+        self.writer = Writer(store, config.linger, tell=tell)
+        self.leases = Leases(store, config.lease, tell=tell)
         self.watcher = Watcher(store, config, self.check_place)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.current_thread()
@@ -83,7 +89,10 @@ class Engine:
             is_ending=lambda: self.ending,
             is_draining=lambda: self._draining,
             on_done=self._productions.pop,
+            tell=tell,
         )
+        if tell is not None:
+            tell(events.Opened(hub=self._number, store=repr(store), statistics=self.statistics))
         self._services = {
             self._serve(run, name)
             for name, run in (
@@ -130,13 +139,16 @@ class Engine:
         return self._draining or self.ending
 
     def statistics(self) -> HubStatistics:
+        """May be called in any thread."""
+        if self._forked_from is not None:
+            return HubStatistics()
         return HubStatistics(
             sessions_followed=self.watcher.sessions,
             subscribers=self.watcher.users,
             producers=len(self._productions),
             sources=len(self._sources),
             claims=len(self._claims),
-            pending_bytes=sum(one.producer.unstored_bytes for one in self._productions),
+            pending_bytes=sum(one.producer.unstored_bytes for one in [*self._productions]),
             connections=self.store.connections(),
             tasks=len(self._tasks) + self.watcher.tasks,
         )
@@ -170,6 +182,8 @@ class Engine:
             request=request,
             same_owner=same_owner,
             replaces=replaces,
+            traceparent=self._dispatcher.context(),
+            tell=self.tell,
         )
         task = self._loop.create_task(claiming, name="streamhub claim")
         self._claims.add(task)
@@ -304,6 +318,8 @@ class Engine:
         for task in stubborn:
             logger.warning("closing: %s does not end, though it was cancelled", task.get_name())
         await self.store.aclose()
+        if self.tell is not None:
+            self.tell(events.Closed(hub=self._number, store=repr(self.store)))
 
     def _serve(self, run: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         service = self._loop.create_task(run, name=f"streamhub {name}")

@@ -18,6 +18,7 @@ from .errors import (
     StoreUnavailable,
 )
 from .ids import check_owner, check_request, check_session_id
+from .instruments.dispatch import Dispatcher, Instrument
 from .lookup import Lookup, wait_registered
 from .producing import sources
 from .producing.ending import OnEnd
@@ -52,7 +53,10 @@ class Hub:
 
     :param store: where sessions live; a new in-memory store by default.
     :param config: limits and times.
-    :raises TypeError: ``store`` is no store (a URL is for ``from_url``), or ``config`` none.
+    :param instruments: functions that are called with each event of ``streamhub.instruments``:
+        claims, losses, repairs, ends …, for logs, metrics and traces. See ``docs/seeing.md``.
+    :raises TypeError: ``store`` is no store (a URL is for ``from_url``), ``config`` none, or an
+        instrument cannot be called.
 
     ::
 
@@ -60,7 +64,13 @@ class Hub:
             stream = await hub.run("chat:123", answer)
     """
 
-    def __init__(self, store: Store | None = None, *, config: HubConfig | None = None) -> None:
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        config: HubConfig | None = None,
+        instruments: Iterable[Instrument] = (),
+    ) -> None:
         if store is None:
             from .stores.memory import MemoryStore
 
@@ -69,6 +79,7 @@ class Hub:
         if config is not None and not isinstance(config, HubConfig):
             raise TypeError(f"config must be a HubConfig, not {type(config).__name__}")
         self._config = config or HubConfig()
+        self._dispatcher = Dispatcher(instruments)
         self._store = store
         store.configure(self._config)
         self._closed = False
@@ -77,7 +88,13 @@ class Hub:
         self._board: Board | None = None
 
     @classmethod
-    def from_url(cls, url: str = "memory://", *, config: HubConfig | None = None) -> Hub:
+    def from_url(
+        cls,
+        url: str = "memory://",
+        *,
+        config: HubConfig | None = None,
+        instruments: Iterable[Instrument] = (),
+    ) -> Hub:
         """A hub on the store that ``url`` names. Nothing is connected before the first use.
 
         - ``memory://``, in this process
@@ -97,7 +114,7 @@ class Hub:
             URL is malformed: the message names the schemes or options that are allowed, and never
             holds a password.
         """
-        return cls(open_store(url), config=config)
+        return cls(open_store(url), config=config, instruments=instruments)
 
     def __repr__(self) -> str:
         return f"<Hub {self._store!r}>"
@@ -463,7 +480,7 @@ class Hub:
         if self._engine is None:
             if self._closed:
                 raise HubClosed
-            self._engine = Engine(self._store, self._config)
+            self._engine = Engine(self._store, self._config, self._dispatcher)
         else:
             self._engine.check()
         return self._engine

@@ -23,6 +23,7 @@ MOST_LINES = 400
 LONGER = {
     "errors": "the whole tree of errors on one page",
     "hub": "what users call, each method with all that it promises",
+    "instruments.events": "all that instruments are told, on one page",
     "producing.producer": "one stream's write side: each input and each answer, in one place",
     "stores.base": "the whole promise of a store on one page",
     "stores.memory.store": "the reference for it, to be read beside it",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -145,33 +144,6 @@ async def test_a_claim_whose_past_is_still_being_read_is_given_up_with_its_hub(
     async with Hub(store, config=CONFIG) as other:
         _, created = await other.register(session_id, takeover="continue")
         assert created
-
-
-async def test_the_log_says_who_claimed_a_session_and_whom_that_replaced(
-    session_id: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One line at INFO for each claim that was granted; none for one that was refused, and never
-    what was published."""
-    caplog.set_level(logging.INFO, logger="streamhub")
-    store = MemoryStore()
-    generations = []
-    async with Hub(store, config=CONFIG) as hub:
-        for takeover in ("restart", "continue", "restart"):
-            stream, created = await hub.register(session_id, takeover=takeover)
-            assert created
-            await hub.register(session_id)
-            generations.append(stream.generation)
-            await stream.publish("secret")
-            await stream.fail("stopped")
-
-    first, second, third = generations
-    claims = [text for text in caplog.messages if "ended as" not in text]
-    assert [
-        f"session {session_id!r}: claimed by {first}",
-        f"session {session_id!r}: {second} continues after chunk 1 of {first}",
-        f"session {session_id!r}: {third} replaces {second}",
-    ] == claims
-    assert "secret" not in caplog.text
 
 
 async def _fail_after(store: Store, session_id: str, chunks: Sequence[str]) -> None:

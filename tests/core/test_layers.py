@@ -15,6 +15,9 @@ VALUES = {
     "config": set[str](),
     "errors": {"chunks"},
     "ids": {"errors"},
+    "instruments": {"instruments.dispatch", "instruments.events"},
+    "instruments.dispatch": {"instruments.events"},
+    "instruments.events": {"chunks", "statistics"},
     "metadata_json": set[str](),
     "end": {"chunks", "parts.message", "parts.spoken"},
     "parts": {"parts.coding", "parts.folding", "parts.kinds", "parts.message", "parts.ui_stream"},
@@ -27,6 +30,7 @@ VALUES = {
     "parts.spoken": {"chunks"},
     "parts.ui_stream": {"chunks", "errors", "parts.coding", "parts.kinds"},
     "signals": set[str](),
+    "statistics": set[str](),
 }
 #: What a store promises.
 PROMISES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -11,12 +11,13 @@ from ..chunks import Item, Terms
 from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable, StreamHubError
 from ..ids import new_generation
-from ..stores.base import Claim, Granted, Refused, Release, Store, StoreTakeover
+from ..instruments import events
+from ..instruments.dispatch import Tell
+from ..stores.base import Claim, Refused, Release, Store, StoreTakeover
+from .observing import tell_claim
 from .producer import Producer
 
 __all__ = ["claim"]
-
-logger = logging.getLogger("streamhub")
 
 T = TypeVar("T")
 
@@ -37,6 +38,8 @@ async def claim(
     request: str | None,
     same_owner: bool,
     replaces: str | None = None,
+    traceparent: str | None = None,
+    tell: Tell | None = None,
 ) -> T | Refused:
     """Claim a session and put its producer to work.
 
@@ -61,6 +64,8 @@ async def claim(
                 request=request,
                 same_owner=same_owner,
                 replaces=replaces,
+                traceparent=traceparent,
+                tell=tell,
             )
         except _PastIsMissing as missing:
             last = missing
@@ -86,8 +91,11 @@ async def _claim_once(
     request: str | None,
     same_owner: bool,
     replaces: str | None = None,
+    traceparent: str | None = None,
+    tell: Tell | None = None,
 ) -> T | Refused:
     """:raises _PastIsMissing: what was claimed went away before it was read."""
+    began = time.monotonic()
     generation = new_generation()
     #: As much as it takes to give up a claim of which no more than its generation is known.
     claimed = Claim(session_id, generation, Terms.first(0), None, config.lease, config.retention)
@@ -103,8 +111,11 @@ async def _claim_once(
             request=request,
             same_owner=same_owner,
             replaces=replaces,
+            traceparent=traceparent,
         )
         if isinstance(answer, Refused):
+            if tell is not None:
+                _tell_refusal(tell, answer, takeover, time.monotonic() - began)
             return answer
         claimed = answer.claim
         produced = produce(Producer(answer, config, await _read_past(store, claimed)))
@@ -113,7 +124,9 @@ async def _claim_once(
         if claimed.epoch or not isinstance(error, StoreUnavailable):
             await _give_up(store, claimed)
         raise
-    _log(answer)
+    if tell is not None:
+        seconds = time.monotonic() - began
+        tell_claim(tell, answer, takeover=takeover, traceparent=traceparent, seconds=seconds)
     return produced
 
 
@@ -142,16 +155,15 @@ async def _give_up(store: Store, claim: Claim) -> None:
         await store.write([Release(claim, claim.base)])
 
 
-def _log(granted: Granted) -> None:
-    claim = granted.claim
-    if claim.replaced is None:
-        logger.info("session %r: claimed by %s", claim.session_id, claim.generation)
-    elif claim.base:
-        logger.info(
-            "session %r: %s continues after chunk %d of %s",
-            claim.session_id, claim.generation, claim.base, claim.replaced,
-        )  # fmt: skip
-    else:
-        logger.info(
-            "session %r: %s replaces %s", claim.session_id, claim.generation, claim.replaced
+def _tell_refusal(tell: Tell, refused: Refused, takeover: str, seconds: float) -> None:
+    info = refused.info
+    tell(
+        events.Refused(
+            session_id=info.session_id,
+            generation=info.generation,
+            status=info.status,
+            owner=info.owner,
+            takeover=takeover,
+            seconds=seconds,
         )
+    )

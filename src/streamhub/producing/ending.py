@@ -1,4 +1,5 @@
-"""Telling the application of the end of a stream, in the process that has produced it."""
+"""Telling the application of the end of a stream, in the process that has produced it, and its
+instruments of the end of a claim."""
 
 from __future__ import annotations
 
@@ -14,13 +15,15 @@ from .. import metadata_json
 from ..chunks import Item, SessionInfo, Status
 from ..end import End
 from ..errors import StoreUnavailable
+from ..instruments import events
 from ..parts.folding import message_of
 from ..signals import is_cancelled
 from ..stores.base import Store
+from .observing import Observed
 from .phase import Phase
 from .producer import Producer
 
-__all__ = ["OnEnd", "tell"]
+__all__ = ["OnEnd", "tell", "tell_instruments"]
 
 logger = logging.getLogger("streamhub")
 
@@ -51,6 +54,31 @@ def tell(on_end: OnEnd, producer: Producer, store: Store) -> Coroutine[Any, Any,
         metadata=None if metadata is None else metadata_json.decode(metadata),
     )
     return _tell(on_end, known, items, store)
+
+
+def tell_instruments(producer: Producer, observed: Observed) -> None:
+    """Tell how a claim is over. To be called while the producer still has what it has written."""
+    state, outbox = producer.state, producer.outbox
+    stored = outbox.stored
+    base = min(producer.claim.base, stored)
+    facts = {
+        **observed.facts(),
+        "chunks": stored - base,
+        "bytes": outbox.sizes[stored] - outbox.sizes[base],
+        "metadata": producer.metadata.value,
+    }
+    status, error = state.outcome
+    match state.phase:
+        case Phase.ENDED:
+            observed.tell(events.Ended(**facts, status=status, reason=error or None))
+        case Phase.RELEASED:
+            observed.tell(
+                events.Released(**facts, in_vain=state.in_vain, abandoned=state.abandoned)
+            )
+        case Phase.FENCED:
+            observed.tell(events.Fenced(**facts, by=state.current))
+        case _:
+            observed.tell(events.GivenUp(**facts, reason=str(state.refusal())))
 
 
 async def _tell(on_end: OnEnd, known: SessionInfo, items: Sequence[Item], store: Store) -> None:

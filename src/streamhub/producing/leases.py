@@ -6,6 +6,8 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from ..instruments import events
+from ..instruments.dispatch import Tell
 from ..stores.base import Store, WriteResult
 from .producer import Producer
 
@@ -21,8 +23,11 @@ _LONGEST_RETRY = 0.25
 
 
 class Leases:
-    def __init__(self, store: Store, lease: float) -> None:
+    def __init__(self, store: Store, lease: float, *, tell: Tell | None = None) -> None:
         self._store = store
+        self._tell = tell
+        #: Whether the last renewal has failed, of any.
+        self.failing = False
         self._interval = lease / _RENEWALS_PER_LEASE
         self._producers: dict[Producer, None] = {}
         self._nudged: dict[Producer, None] = {}
@@ -67,14 +72,22 @@ class Leases:
             answers = await self._store.renew(ops)
         except Exception as error:  # renewing goes on whatever the store does
             logger.warning("renewing %d leases failed: %s", len(ops), error)
+            self._say_failed(len(ops), error)
             return False
         ok = True
         for producer, op, answer in zip(producers, ops, answers, strict=True):
             if isinstance(answer, Exception):
                 ok = False
                 logger.warning("renewing %r failed: %s", producer.claim.session_id, answer)
+                self._say_failed(1, answer)
                 continue
             producer.apply(op, answer)
             if producer.has_work:
                 producer.on_work(producer)
+        self.failing = not ok
         return ok
+
+    def _say_failed(self, count: int, error: Exception) -> None:
+        self.failing = True
+        if self._tell is not None:
+            self._tell(events.StoreFailed(doing="renew", count=count, reason=str(error)))

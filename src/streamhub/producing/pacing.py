@@ -50,7 +50,7 @@ class Pacing:
 
     __slots__ = (
         "_alone", "_began", "_distance", "_linger", "_marks", "_pause", "_pausing", "_ready",
-        "_rounds", "_since", "_urgent", "strained",
+        "_rounds", "_urgent", "since", "strained",
     )  # fmt: skip
 
     def __init__(self, linger: float) -> None:
@@ -61,7 +61,7 @@ class Pacing:
         #: How many rounds are under way, and whether one of them is of a stream that goes alone.
         self._rounds, self._alone = 0, False
         #: When the oldest of what is ready came at the earliest.
-        self._since = 0.0
+        self.since = 0.0
         #: When a round began, and how many seconds after that the next one may.
         self._began, self._distance = -inf, _SHORTEST
         #: How long the next failure is left alone, and whether one is.
@@ -81,7 +81,7 @@ class Pacing:
             return inf
         if self._urgent:
             return -inf
-        return max(self._since + self._linger, self._began + self._distance)
+        return max(self.since + self._linger, self._began + self._distance)
 
     @property
     def lone(self) -> bool:
@@ -93,8 +93,8 @@ class Pacing:
         """A stream has something to write, which came then at the earliest. Whether the next round
         may be due earlier for it."""
         first = not self._ready
-        if first or came < self._since:
-            self._ready, self._since = True, came
+        if first or came < self.since:
+            self._ready, self.since = True, came
         self._marks += 1
         if urgent:
             self._urgent = True

@@ -90,7 +90,8 @@ class ProducerState:
     """Where one producer stands. Each method but the last is an input, and answers what follows."""
 
     __slots__ = (
-        "_claim", "_current", "_reason", "asked_to_end", "in_vain", "outcome", "phase", "restoring",
+        "_claim", "_reason", "abandoned", "asked_to_end", "current", "in_vain", "outcome", "phase",
+        "restoring",
     )  # fmt: skip
 
     def __init__(self, claim: Claim) -> None:
@@ -104,7 +105,10 @@ class ProducerState:
         self.asked_to_end = False
         #: Whether the session is released because it could not be resumed.
         self.in_vain = False
-        self._current: str | None = None
+        #: Whether the session is left to its lease, and the store told nothing.
+        self.abandoned = False
+        #: Of one that is fenced: who has the session; None: it was removed.
+        self.current: str | None = None
         self._reason: StreamHubError | None = None
 
     @property
@@ -157,7 +161,10 @@ class ProducerState:
 
     def abandon(self) -> Follow:
         """The session is left to its lease, here and now."""
-        return self._reach(Phase.RELEASED)
+        follow = self._reach(Phase.RELEASED)
+        if follow:
+            self.abandoned = True
+        return follow
 
     def cancel(self) -> Follow:
         """The store says that a cancel was asked for."""
@@ -200,7 +207,7 @@ class ProducerState:
         """The session belongs to ``current``; None: it was removed."""
         follow = self._reach(Phase.FENCED)
         if follow:
-            self._current = current
+            self.current = current
         return follow
 
     def give_up(self, reason: StreamHubError) -> Follow:
@@ -219,7 +226,7 @@ class ProducerState:
             case Phase.RELEASING | Phase.RELEASED:
                 return HubClosed()
             case Phase.FENCED:
-                return ProducerFenced(session_id, self._claim.generation, self._current)
+                return ProducerFenced(session_id, self._claim.generation, self.current)
             case Phase.BROKEN:
                 return self._reason
         return None
@@ -229,10 +236,10 @@ class ProducerState:
         match self.phase:
             case Phase.ENDED:
                 return f"ended as {self.outcome[0]}"
-            case Phase.FENCED if self._current is None:
+            case Phase.FENCED if self.current is None:
                 return "fenced, because the session was removed,"
             case Phase.FENCED:
-                return f"fenced by {self._current}"
+                return f"fenced by {self.current}"
             case Phase.BROKEN:
                 return f"given up ({self._reason})"
         return self.phase.name.lower()

@@ -9,7 +9,6 @@ waits and what is kept (``outbox``), what is done about a store that loses data 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -35,13 +34,12 @@ from ..stores.base import (
 )
 from .inbox import HeldMessages
 from .measure import measured, plain
+from .observing import Observed
 from .outbox import FULL_APPEND, MetadataBox, Outbox
 from .phase import Follow, LastWrite, Phase, ProducerState
 from .repair import Repair, loss
 
 __all__ = ["Producer"]
-
-logger = logging.getLogger("streamhub")
 
 # A source that never waits still has to let the writer run.
 _REST_AFTER = 32
@@ -55,7 +53,7 @@ class Producer:
     __slots__ = (  # noqa: RUF023
         "_max_chunk", "outbox", "on_work", "_term", "_waiting", "_only_chunks", "_under_way",
         "claim", "done", "_repair", "metadata", "state", "_changed", "on_cancelling", "on_done",
-        "check_place", "inbox",
+        "check_place", "inbox", "observed",
     )  # fmt: skip
 
     def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
@@ -77,6 +75,8 @@ class Producer:
         self._changed = Signal[None]()
         #: What was received; None as long as nobody asked for messages.
         self.inbox: HeldMessages | None = None
+        #: Tells instruments; None where there are none.
+        self.observed: Observed | None = None
         #: Raises where nothing may be published: in another event loop than the hub's.
         self.check_place: Callable[[], None] = _nothing
         #: Called with this producer when there is something to write.
@@ -385,11 +385,13 @@ class Producer:
                 elif isinstance(op, Release):
                     self._go(state.let_go())
             case Behind(last):
-                if last < outbox.stored:
-                    self._say("the store has lost its newest chunks, and gets them after %d", last)
+                if last < outbox.stored and self.observed is not None:
+                    self.observed.lost_data("has lost its newest chunks")
+                    self.observed.repaired(last, outbox.last)
                 self._go_on_after(last)
             case Restored(last):
-                self._say("put back, where %d of %d chunks were left", last, outbox.last)
+                if self.observed is not None:
+                    self.observed.repaired(last, outbox.last)
                 self.metadata.arrived()
                 self._go_on_after(last)
                 state.restored()
@@ -409,7 +411,8 @@ class Producer:
         follow = self.state.lose()
         if not follow:
             return
-        self._say("%s; it is to be put back", lost)
+        if self.observed is not None:
+            self.observed.lost_data(lost)
         if (error := self._repair.begin()) is not None:
             follow = self.state.give_up(error)
         self._go(follow)
@@ -440,10 +443,10 @@ class Producer:
         if self.inbox is not None:
             self.inbox.wake()
         if Follow.STOP in follow:
-            self._say("a cancel was asked for")
+            if self.observed is not None:
+                self.observed.cancelling()
             self.on_cancelling()
         if Follow.DONE in follow:
-            self._say("%s at offset %d", self.state.describe(), self.outbox.stored)
             self.done = True
             self.on_done()
             self.outbox.clear()
@@ -461,10 +464,6 @@ class Producer:
         if not state.open or state.restoring or self.metadata.waits:
             return True
         return self.inbox is not None and self.inbox.has_work
-
-    def _say(self, what: str, *arguments: object) -> None:
-        claim = self.claim
-        logger.info("session %r of %s: %s", claim.session_id, claim.generation, what % arguments)
 
 
 def _ignore(_: Producer) -> None:

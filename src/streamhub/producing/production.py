@@ -6,15 +6,18 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 from ..chunks import Status
 from ..errors import HubClosed, StreamClosed, StreamHubError, describe
+from ..instruments.dispatch import Tell
 from ..signals import is_cancelled
 from ..stores.base import CancelRequested, LiveEvent, Store, Synced
 from .closing import comes_of_closing
-from .ending import OnEnd, tell
+from .ending import OnEnd, tell, tell_instruments
 from .leases import Leases
+from .observing import Observed
 from .phase import Stopping
 from .producer import Producer
 from .provider_errors import as_provider_failed
@@ -44,6 +47,7 @@ class Production:
     :param is_ending: whether the hub is closing, or its event loop shuts down.
     :param is_draining: whether it is going to, and waits for its sources to end.
     :param on_done: called once, when the producer is done.
+    :param tell: tells instruments, if there are any.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Production:
         is_ending: Callable[[], bool],
         is_draining: Callable[[], bool],
         on_done: Callable[[Production], object],
+        tell: Tell | None,
     ) -> None:
         self.producer = producer
         #: Whether a cancel was noticed.
@@ -80,6 +85,8 @@ class Production:
         self._watch = store.watch(producer.claim.session_id, self._on_event, cancels=True)
         producer.on_cancelling = self._on_cancelling
         producer.on_done = self._on_producer_done
+        if tell is not None:
+            producer.observed = Observed(producer.claim, tell)
         leases.add(producer)
 
     @property
@@ -198,10 +205,9 @@ class Production:
             self._body.cancel(self.stopping)
 
     async def _end(self) -> None:
-        try:
+        # It has ended in another way: all who produce have heard how.
+        with suppress(StreamHubError):
             await self.producer.finish(Status.CANCELLED)
-        except StreamHubError as error:
-            logger.info("%s", error)
 
     def _on_producer_done(self) -> None:
         ended_here = self.producer.finishing or self._is_ending()
@@ -211,5 +217,7 @@ class Production:
         self._watch.close()
         self._leases.discard(self.producer)
         self._on_done(self)
+        if self.producer.observed is not None:
+            tell_instruments(self.producer, self.producer.observed)
         if self._on_end is not None and (telling := tell(self._on_end, self.producer, self._store)):
             self._spawn_last(telling, f"on_end of {self.producer.claim.session_id}")

@@ -14,9 +14,11 @@ from math import inf
 from typing import NamedTuple
 
 from ..errors import StoreUnavailable
+from ..instruments.dispatch import Tell
 from ..stores.base import Append, Store, WriteOp, WriteResult
 from .pacing import Pacing
 from .producer import Producer
+from .rounds import Expect, ObservedRound, expect_nothing
 
 __all__ = ["Writer"]
 
@@ -34,13 +36,18 @@ class _Round(NamedTuple):
     producers: list[Producer]
     ops: list[WriteOp]
     writing: Awaitable[list[WriteResult | Exception]]
+    #: What is told of it to instruments, if there are any.
+    observed: ObservedRound | None
 
 
 class Writer:
     """``linger`` is for how many seconds chunks gather that nobody waits for."""
 
-    def __init__(self, store: Store, linger: float = 0.0) -> None:
+    def __init__(self, store: Store, linger: float = 0.0, *, tell: Tell | None = None) -> None:
         self._store = store
+        self._tell = tell
+        #: Told of a chunk that is on its way, for who reads it here.
+        self.expect: Expect = expect_nothing
         self._pacing = Pacing(linger)
         self._ready: dict[Producer, None] = {}
         self._failed: dict[Producer, None] = {}
@@ -124,25 +131,35 @@ class Writer:
         self._timer = None
         self._see_to_it(due=True)
 
+    @property
+    def failing(self) -> bool:
+        """Whether something could not be written, and was not since."""
+        return self._pacing.strained
+
     def _due(self) -> float:
         alone = bool(self._alone) and next(iter(self._ready), None) in self._alone
         return self._pacing.due(alone=alone)
 
     def _begin(self) -> _Round | None:
         # The round counts before it is written: a store may have its sinks publish at once.
+        since = self._pacing.since
         producers, ops = self._gather()
         if not ops:
             return None
+        observed: ObservedRound | None = None
+        if self._tell is not None:
+            observed = ObservedRound(producers, ops, self._tell, since, self._loop.time)
+            observed.sets_out(self.expect)
         try:
             writing = self._store.write(ops)
         except Exception as error:  # as one that comes with the answers
             writing = _failed(error)
         began = self._loop.time()
         self._pacing.gone(began, len(set(producers)))
-        return _Round(began, producers, ops, writing)
+        return _Round(began, producers, ops, writing, observed)
 
     async def _finish(self, begun: _Round) -> None:
-        began, producers, ops, writing = begun
+        began, producers, ops, writing, observed = begun
         if self._ready:
             # Perhaps enough for the other carrier.
             self._see_to_it()
@@ -158,6 +175,8 @@ class Writer:
             self._pacing.end()
         if broke_off:
             self._alone.update(one for one in producers if one.renewed)
+        if observed is not None:
+            observed.answered(answers)
         failed = False
         for producer, op, answer in zip(producers, ops, answers, strict=True):
             producer.apply(op, answer)

@@ -116,7 +116,7 @@ class Watcher:
     @property
     def users(self) -> int:
         """How many follow them."""
-        return sum(view.references for view in self._views.values())
+        return sum(view.references for view in [*self._views.values()])
 
     @property
     def tasks(self) -> int:

@@ -11,6 +11,7 @@ from .. import hub, stream, supervisor
 from ..chunks import Cursor, SessionInfo, Status
 from ..config import HubConfig
 from ..end import End
+from ..instruments.dispatch import Instrument
 from ..parts import AnyPart
 from ..producing import sources
 from ..producing.ending import OnEnd
@@ -50,6 +51,7 @@ class Hub:
     :param store: where sessions live; a new in-memory store by default. It belongs to this hub
         alone.
     :param config: limits and times.
+    :param instruments: as for :class:`streamhub.Hub`; they are called in the hub's own thread.
 
     ::
 
@@ -57,17 +59,29 @@ class Hub:
             stream = hub.run("chat:123", answer)
     """
 
-    def __init__(self, store: Store | None = None, *, config: HubConfig | None = None) -> None:
-        self._set_up(hub.Hub(store, config=config))
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        config: HubConfig | None = None,
+        instruments: Iterable[Instrument] = (),
+    ) -> None:
+        self._set_up(hub.Hub(store, config=config, instruments=instruments))
 
     @classmethod
-    def from_url(cls, url: str = "memory://", *, config: HubConfig | None = None) -> Hub:
+    def from_url(
+        cls,
+        url: str = "memory://",
+        *,
+        config: HubConfig | None = None,
+        instruments: Iterable[Instrument] = (),
+    ) -> Hub:
         """A hub on the store that ``url`` names; see :meth:`streamhub.Hub.from_url`.
 
         :raises InvalidStoreUrl: the URL names no such store.
         """
         opened = cls.__new__(cls)
-        opened._set_up(hub.Hub.from_url(url, config=config))
+        opened._set_up(hub.Hub.from_url(url, config=config, instruments=instruments))
         return opened
 
     def _set_up(self, opened: hub.Hub) -> None:
