@@ -61,6 +61,23 @@ def test_a_response_that_is_under_way_folds_what_was_said() -> None:
     assert answer.response["output"] == fold.response["output"]
 
 
+def test_events_that_do_not_number_their_items() -> None:
+    """As a server sends them that leaves it to the items' ids; what is no event of an answer, or
+    not well formed, changes nothing."""
+    fold = ResponseFold()
+    unnumbered = ("output_index", "content_index", "summary_index")
+    chunks = ANSWERS["two calls that take turns after text"][0]
+    events = translated(chunks)
+    for event in events[:-1]:
+        fold.take({name: value for name, value in event.items() if name not in unnumbered})
+        fold.take({"type": "keepalive"})
+        fold.take({"type": "response.output_item.done"})
+        fold.take({"type": "response.output_text.delta", "delta": None})
+
+    assert fold.response is not None
+    assert events[-1]["response"]["output"] == fold.response["output"]
+
+
 ENDS: dict[str, tuple[list[dict[str, Any]], bool, str, Any]] = {
     "it stops": ([chunk(content="a"), chunk("stop")], True, "completed", None),
     "it calls": ([call(0, id="x", name="f"), chunk("tool_calls")], True, "completed", None),

@@ -21,11 +21,14 @@ FOLDER = Path(__file__).parents[1] / "browser"
 
 
 class NodeClients:
-    """What ``tests/browser/clients.mjs`` can do, called from here."""
+    """What a script in ``tests/browser`` can do, called from here."""
+
+    def __init__(self, script: str = "clients.mjs") -> None:
+        self._script = script
 
     def __enter__(self) -> NodeClients:
         self._process = subprocess.Popen(
-            [Path(sys.executable).with_name("node"), "clients.mjs"],
+            [Path(sys.executable).with_name("node"), self._script],
             cwd=FOLDER,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -26,6 +26,10 @@ _PARTS = {
 }
 
 
+# More than any item has; a number beyond is not believed.
+_MOST_PARTS = 10_000
+
+
 class ResponseFold:
     """Takes the events of one answer in their order; those that it does not know change nothing."""
 
@@ -42,23 +46,27 @@ class ResponseFold:
             return
         subject, _, what = kind.rpartition(".")
         match subject, what:
-            case "output_item", "added" | "done":
-                self._forget(event["output_index"])
-                self._items[event["output_index"]] = deepcopy(dict(event["item"]))
+            case "output_item", "added" | "done" if isinstance(event.get("item"), Mapping):
+                index = self._index(event)
+                self._forget(index)
+                self._items[index] = deepcopy(dict(event["item"]))
             case (("content_part" | "reasoning_summary_part"), ("added" | "done")):
-                name, place = _PARTS[subject]
-                self._forget(event["output_index"], place, event[name])
-                self._put(event["output_index"], place, event[name], dict(event["part"]))
+                if isinstance(event.get("part"), Mapping):
+                    name, place = _PARTS[subject]
+                    where = self._index(event), place, self._number(event, name)
+                    self._forget(*where)
+                    self._put(*where, dict(event["part"]))
             case "output_text.annotation", "added":
-                part = self._part(event["output_index"], "content", event["content_index"])
-                part.setdefault("annotations", []).append(deepcopy(event["annotation"]))
+                number = self._number(event, "content_index")
+                part = self._part(self._index(event), "content", number)
+                part.setdefault("annotations", []).append(deepcopy(event.get("annotation")))
             case name, "delta" if name in _DELTAS and isinstance(event.get("delta"), str):
                 self._said.setdefault(self._where(name, event), []).append(event["delta"])
             case name, "done" if name in _DELTAS:
-                *_, field = where = self._where(name, event)
+                *_, field = where_said = self._where(name, event)
                 if isinstance(event.get(field), str):
-                    self._said.pop(where, None)
-                    self._part(*where[:3])[field] = event[field]
+                    self._said.pop(where_said, None)
+                    self._part(*where_said[:3])[field] = event[field]
 
     @property
     def response(self) -> dict[str, Any] | None:
@@ -80,8 +88,25 @@ class ResponseFold:
             self._items = dict(enumerate(deepcopy(list(whole["output"]))))
 
     def _where(self, name: str, event: Mapping[str, Any]) -> tuple[int, str | None, int, str]:
-        index, place, field = _DELTAS[name]
-        return event["output_index"], place, 0 if index is None else event[index], field
+        number, place, field = _DELTAS[name]
+        return self._index(event), place, self._number(event, number), field
+
+    def _index(self, event: Mapping[str, Any]) -> int:
+        """Of the item that an event is of. Some servers leave it to the item's id to tell."""
+        if isinstance(index := event.get("output_index"), int):
+            return index
+        item = event.get("item")
+        known_as = item.get("id") if isinstance(item, Mapping) else event.get("item_id")
+        for index, one in self._items.items():
+            if known_as is not None and one.get("id") == known_as:
+                return index
+        newest = max(self._items, default=-1)
+        return newest + 1 if item is not None else max(0, newest)
+
+    @staticmethod
+    def _number(event: Mapping[str, Any], name: str | None) -> int:
+        number = 0 if name is None else event.get(name)
+        return number if isinstance(number, int) and 0 <= number <= _MOST_PARTS else 0
 
     def _part(self, index: int, place: str | None, number: int) -> dict[str, Any]:
         item = self._items.setdefault(index, {})
