@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakSet
 
 from .config import HubConfig
-from .errors import HubClosed, HubInOtherLoop, HubInOtherProcess
+from .errors import HubClosed, HubInOtherLoop, HubInOtherProcess, StoreUnavailable
 from .instruments import events
 from .instruments.dispatch import Dispatcher, new_number
 from .producing.claiming import claim
@@ -44,6 +44,8 @@ _SHORT_CLEAN_UP = 2.0
 _SHORT_LAST_WRITES = 2.0
 # How long tasks are waited for that were told to end: those of the hub need none of it.
 _STUBBORN = 1.0
+# What is looked for where it matters only whether the store answers.
+_NO_SESSION = "health"
 
 
 class Engine:
@@ -77,6 +79,8 @@ class Engine:
         self._tellings: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self._draining = False
+        #: Whether the store is being asked whether it is there.
+        self._asking: asyncio.Task[None] | None = None
         # What all productions share is made once: the garbage collector goes through whatever each
         # of a thousand has of its own.
         self._mark, self._check_place = self.writer.mark, self.check_place
@@ -92,7 +96,11 @@ class Engine:
             tell=tell,
         )
         if tell is not None:
-            tell(events.Opened(hub=self._number, store=repr(store), statistics=self.statistics))
+            tell(
+                events.Opened(
+                    hub=self._number, store=repr(store), statistics=self.statistics, ask=self._ask
+                )
+            )
         self._services = {
             self._serve(run, name)
             for name, run in (
@@ -152,6 +160,25 @@ class Engine:
             connections=self.store.connections(),
             tasks=len(self._tasks) + self.watcher.tasks,
         )
+
+    def _ask(self) -> None:
+        """Have the store asked whether it is there, and the instruments told."""
+        if self._asking is None and not self.ending:
+            self._asking = self.spawn(self._ask_store(), "ask")
+
+    async def _ask_store(self) -> None:
+        assert self.tell is not None
+        began = self._loop.time()
+        try:
+            (found,) = await self.store.look([_NO_SESSION])
+            if isinstance(found, StoreUnavailable):
+                raise found
+        except Exception as error:  # whatever a store raises, it is not there
+            self.tell(events.StoreFailed(doing="ask", count=1, reason=str(error)))
+        else:
+            self.tell(events.StoreAnswered(seconds=self._loop.time() - began))
+        finally:
+            self._asking = None
 
     async def claim(
         self,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from streamhub import Hub, HubConfig, Status
+from streamhub import Hub, HubConfig, SessionCorrupted, SessionInfo, Status, StoreUnavailable
 from streamhub.instruments import Event, events
 from streamhub.stores.base import Takeover
 from streamhub.stores.memory import MemoryStore
@@ -170,3 +171,33 @@ async def test_a_fenced_producer_is_told_by_whom(ear: Ear, session_id: str) -> N
 
     (fenced,) = ear.of(events.Fenced)
     assert (None, 1, stream.generation) == (fenced.by, fenced.chunks, fenced.generation)
+
+
+async def test_a_store_can_be_asked_whether_it_is_there(ear: Ear) -> None:
+    """By an instrument that has heard nothing of it, and one question at a time: the answer is told,
+    or that none came."""
+
+    class Away(MemoryStore):
+        away = False
+
+        async def look(
+            self, session_ids: Sequence[str], *, metadata: bool = False
+        ) -> list[SessionInfo | SessionCorrupted | None]:
+            if self.away:
+                raise StoreUnavailable("memory", "it is away")
+            return await super().look(session_ids, metadata=metadata)
+
+    store = Away()
+    async with Hub(store, instruments=[ear]) as hub:
+        await hub.active(["x"])
+        (opened,) = ear.of(events.Opened)
+        opened.ask()
+        opened.ask()
+        await ear.hears(events.StoreAnswered)
+        store.away = True
+        opened.ask()
+        await ear.hears(events.StoreFailed)
+    opened.ask()
+
+    assert 1 == len(ear.of(events.StoreAnswered))
+    assert ["ask"] == [failed.doing for failed in ear.of(events.StoreFailed)]

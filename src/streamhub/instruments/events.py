@@ -42,6 +42,7 @@ __all__ = [
     "Released",
     "Repaired",
     "Replayed",
+    "StoreAnswered",
     "StoreFailed",
     "Stored",
     "Subscribed",
@@ -59,6 +60,10 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     #: ``hub.statistics``, to be called in any thread, until ``Closed``.
     statistics: Callable[[], HubStatistics]
+    #: Has the store asked whether it is there, for instruments that have heard nothing of it: then
+    #: ``StoreAnswered`` or ``StoreFailed`` comes. To be called in the event loop of the hub; does
+    #: nothing while it is being asked.
+    ask: Callable[[], None]
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,11 +267,17 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
 class StoreFailed(msgspec.Struct, frozen=True, kw_only=True):
     """The store could not do something, which is tried again."""
 
-    #: ``write``, ``renew`` or ``look``.
+    #: ``write``, ``renew``, ``look``, or ``ask`` (see ``Opened.ask``).
     doing: str
     #: For how many operations, or sessions.
     count: int
     reason: str
+
+
+class StoreAnswered(msgspec.Struct, frozen=True, kw_only=True):
+    """The store was asked whether it is there, by ``Opened.ask``, and is."""
+
+    seconds: float
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
@@ -426,6 +437,7 @@ Event = (
     | Stored
     | Delivered
     | StoreFailed
+    | StoreAnswered
     | Subscribed
     | Replayed
     | FellBehind
