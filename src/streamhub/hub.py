@@ -26,7 +26,7 @@ from .producing.production import OnCancel
 from .reading.listing import listed, listed_with_metadata
 from .reading.replay import parse_after
 from .statistics import HubStatistics
-from .stores.base import Refused, Store, Takeover, missing_methods
+from .stores.base import Refused, Store, StoreTakeover, missing_methods
 from .stores.open_store import open_store
 from .stream import LiveStream, written_metadata
 from .supervisor import Resume, Supervisor
@@ -130,7 +130,7 @@ class Hub:
         on_cancel: OnCancel | None = None,
         *,
         on_end: OnEnd | None = None,
-        takeover: Takeover = "restart",
+        takeover: StoreTakeover = "restart",
         owner: str | None = None,
         metadata: object = None,
         request: str | None = None,
@@ -152,7 +152,8 @@ class Hub:
             released by a hub that closes, fenced, lost, or broken off because the store was away.
         :param takeover: what happens to a session that has ended or is lost. ``"restart"`` begins
             a new epoch and drops the old chunks; ``"continue"`` goes on after the last chunk, and
-            does not claim a finished session.
+            does not claim a finished session; ``"resume"`` continues one that is lost, and claims
+            no other: it is for those who look after sessions that others have begun.
         :param owner: whose session it is, for ``sessions(owner=…)`` and for authorization.
         :param metadata: as for ``LiveStream.set_metadata``.
         :param request: what the session is claimed for, as a key that tells one request from
@@ -164,16 +165,18 @@ class Hub:
         :raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters.
         :raises InvalidMetadata: not JSON, nested more than 100 levels deep, or over
             ``max_chunk_bytes``.
-        :raises ValueError: ``takeover`` is neither, or ``owner`` or ``request`` not text of at most
+        :raises ValueError: ``takeover`` is none of these, or ``owner`` or ``request`` not text of at most
             512 bytes.
-        :raises SessionNotFound: ``replaces`` names a generation of what is not there.
+        :raises SessionNotFound: ``replaces`` names a generation of what is not there, or there is
+            nothing to resume.
         :raises StoreUnavailable: the store cannot be reached.
         :raises HubClosed: the hub is closed.
         :raises HubInOtherLoop: see :class:`Hub`, as of all its methods.
         """
         check_session_id(session_id)
-        if takeover not in get_args(Takeover):
-            raise ValueError(f"takeover must be 'restart' or 'continue', not {takeover!r}")
+        if takeover not in get_args(StoreTakeover):
+            allowed = "'restart', 'continue' or 'resume'"
+            raise ValueError(f"takeover must be {allowed}, not {takeover!r}")
         if owner is not None:
             check_owner(owner)
         if request is not None:
@@ -215,7 +218,7 @@ class Hub:
         source: Source,
         *,
         on_end: OnEnd | None = None,
-        takeover: Takeover = "restart",
+        takeover: StoreTakeover = "restart",
         owner: str | None = None,
         metadata: object = None,
         request: str | None = None,

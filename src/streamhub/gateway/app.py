@@ -18,10 +18,13 @@ from ..serving.disconnects import ClientGone
 from .chat.routes import chat_routes
 from .context import Gateway
 from .errors import GatewayError, error_of, response_of
-from .keys import Keys
+from .keys import OWNER, Keys
 from .limits import Limits
 from .passing import METHODS, PassedOn
 from .places import Places
+from .responses.recovering import Recovery
+from .responses.routes import ResponsesRoutes
+from .responses.speaking import ResponsesApi
 from .upstream import Upstream
 
 __all__ = ["create_gateway"]
@@ -71,7 +74,10 @@ def create_gateway(
     async def pass_on(request: Request) -> Response:
         return PassedOn(gateway, request)
 
+    speaks = ResponsesApi(gateway.upstream)
+    recovery = Recovery(gateway, speaks)
     routes: list[BaseRoute] = [
+        *ResponsesRoutes(gateway, speaks, recovery).routes,
         *chat_routes(gateway, pass_on),
         # What none of these before answers.
         Route("/v1/{path:path}", pass_on, methods=METHODS),
@@ -80,7 +86,11 @@ def create_gateway(
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         try:
-            yield
+            if gateway.keys.own is None:
+                yield
+            else:
+                async with hub.supervise(recovery.resume, owner=OWNER):
+                    yield
         finally:
             await gateway.upstream.aclose()
 

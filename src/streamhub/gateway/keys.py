@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from .errors import GatewayError
 
-__all__ = ["OWNER", "Caller", "Keys", "session_of"]
+__all__ = ["OWNER", "Caller", "Keys", "session_below", "session_of"]
 
 #: The owner of all sessions of gateways.
 OWNER = "gateway"
@@ -106,3 +106,8 @@ def session_of(caller: Caller, answer_id: str) -> str:
     """The session of an answer: under the hash of the key that asked for it, so that it is not
     there for anybody else."""
     return f"{OWNER}:{caller.key_hash}:{answer_id}"
+
+
+def session_below(session_id: str, answer_id: str) -> str:
+    """The session of another answer of whoever has ``session_id``."""
+    return f"{session_id.rpartition(':')[0]}:{answer_id}"

@@ -17,7 +17,7 @@ from ..producing import sources
 from ..producing.ending import OnEnd
 from ..producing.production import OnCancel
 from ..statistics import HubStatistics
-from ..stores.base import Store, Takeover
+from ..stores.base import Store, StoreTakeover
 from ..supervisor import LostSession
 from .background import Background, in_thread
 from .ends import Ends
@@ -104,7 +104,7 @@ class Hub:
         on_cancel: Callable[[], object] | None = None,
         *,
         on_end: Callable[[End], object] | None = None,
-        takeover: Takeover = "restart",
+        takeover: StoreTakeover = "restart",
         owner: str | None = None,
         metadata: object = None,
         request: str | None = None,
@@ -140,7 +140,7 @@ class Hub:
         source: Source,
         *,
         on_end: Callable[[End], object] | None = None,
-        takeover: Takeover = "restart",
+        takeover: StoreTakeover = "restart",
         owner: str | None = None,
         metadata: object = None,
         request: str | None = None,

@@ -1,0 +1,130 @@
+"""An answer, told to one client: what it has missed, then what comes, then the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from ...chunks import Chunk, Cursor
+from ...errors import (
+    CursorExpired,
+    HubClosed,
+    ProducerFailed,
+    ProducerLost,
+    SessionNotFound,
+    StoreUnavailable,
+    StreamHubError,
+    StreamReplaced,
+)
+from ...reading.subscription import Subscription
+from .asked import REQUEST_EVENT
+from .objects import TERMINAL
+from .stored import Stored
+from .telling import Telling
+
+__all__ = ["Following"]
+
+
+class Following:
+    """The pieces of a response; see :class:`Pieces`.
+
+    :param after: the number after which the client wants to go on; None for the start.
+    :param recover: called where the answer has lost its gateway, to have it go on or end.
+    :param on_close: called at the end.
+    """
+
+    def __init__(
+        self,
+        stored: Stored,
+        telling: Telling,
+        *,
+        after: int | None,
+        recover: Callable[[Stored], Awaitable[None]],
+        on_close: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self._stored = stored
+        self._telling = telling
+        #: The number of the last event that the client has.
+        self._number = -1 if after is None else after
+        self._recover = recover
+        self._on_close = on_close
+        self._subscription = self._subscribe(_cursor(stored, after))
+        self._recovering: asyncio.Future[None] | None = None
+        #: Whether the last event was told.
+        self.over = False
+
+    async def next(self) -> bytes | None:
+        if self.over:
+            return None
+        try:
+            if self._recovering is not None:
+                await self._recovered()
+            chunks = await self._subscription.take()
+        except HubClosed:
+            raise
+        except ProducerLost:
+            # In a task of its own, which goes on whatever becomes of this client.
+            self._recovering = asyncio.ensure_future(self._recover(self._stored))
+            return b""
+        except ProducerFailed:
+            return await self._end()
+        except StreamReplaced:
+            message = "the answer was lost, and is given anew: ask for it from its start"
+            return self._break_off("response_restarted", message)
+        except (SessionNotFound, CursorExpired):
+            return self._break_off("response_not_found", "the answer is not there any more")
+        except StoreUnavailable:
+            return self._break_off("store_unavailable", "the gateway cannot reach its store")
+        return self._tell(chunks) if chunks else await self._end()
+
+    async def aclose(self) -> None:
+        await self._subscription.aclose()
+        if self._on_close is not None:
+            with suppress(StreamHubError):
+                await self._on_close()
+
+    def _subscribe(self, after: Cursor | None) -> Subscription:
+        return self._stored.stream.subscribe(after=after)
+
+    async def _recovered(self) -> None:
+        """Go on with what has become of a lost answer.
+
+        :raises: what that has raised.
+        """
+        assert self._recovering is not None
+        await asyncio.shield(self._recovering)
+        self._recovering = None
+        cursor = self._subscription.cursor
+        await self._subscription.aclose()
+        self._subscription = self._subscribe(cursor)
+
+    def _tell(self, chunks: list[Chunk]) -> bytes:
+        said = [chunk for chunk in chunks if chunk.event != REQUEST_EVENT]
+        if said:
+            self._number = self._stored.facts.number(said[-1].cursor.offset)
+            self.over = said[-1].event in TERMINAL
+        return b"".join([self._telling.chunk(chunk) for chunk in said])
+
+    async def _end(self) -> bytes:
+        """What is missing of an end that the upstream has not told."""
+        self.over = True
+        log = await self._stored.log()
+        first = self._stored.facts.number(len(log.chunks)) + 1
+        ends = [
+            self._telling.event(kind, data, number)
+            for number, (kind, data) in enumerate(log.endings(), first)
+            if number > self._number
+        ]
+        return b"".join(ends)
+
+    def _break_off(self, code: str, message: str) -> bytes:
+        self.over = True
+        return self._telling.error(code, message, self._number + 1)
+
+
+def _cursor(stored: Stored, after: int | None) -> Cursor | None:
+    if after is None or stored.info.terms is None:
+        return None
+    offset = stored.facts.offset(after)
+    return None if offset <= 0 else stored.info.terms.cursor(offset)

@@ -1,0 +1,146 @@
+"""Answers that have lost the gateway that drew them: they go on where the upstream does, are asked
+for once more, or fail."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from ...chunks import Status
+from ...errors import SessionNotFound
+from ...hub import Hub
+from ...stream import LiveStream
+from ...supervisor import LostSession
+from ..context import Gateway
+from ..errors import GatewayError
+from ..keys import OWNER, session_below
+from ..upstream import Headers
+from .answering import Answering
+from .asked import REQUEST_EVENT, Facts
+from .speaking import Speaks
+from .stored import Log, Stored, find
+
+__all__ = ["Recovery", "previous_of"]
+
+# How often an answer is begun anew.
+_MOST_RETRIES = 3
+
+
+class Recovery:
+    """What becomes of lost answers; the same for whoever comes upon one."""
+
+    def __init__(self, gateway: Gateway, speaks: Speaks) -> None:
+        self._hub = gateway.hub
+        self._retry_lost = gateway.retry_lost
+        self._own = gateway.keys.own
+        self._speaks = speaks
+
+    async def recover(self, stored: Stored, headers: Headers) -> None:
+        """Have a lost answer go on or end, in the name of whoever asks for it. One that stands
+        otherwise by now is left alone; of several who try, one does it.
+
+        :raises SessionNotFound: it is not there any more.
+        """
+        log = await stored.log()
+        if log.stored.info.status is not Status.LOST:
+            return
+        if self._may_retry(log):
+            await self._begin_anew(log, headers)
+            return
+        stream, claimed = await self._hub.register(
+            stored.stream.session_id, takeover="resume", owner=OWNER, same_owner=True
+        )
+        if claimed:
+            stream.spawn_body(self._goes_on(log.stored, headers))
+
+    async def resume(self, lost: LostSession) -> Callable[[LiveStream], Awaitable[None]] | None:
+        """What ``hub.supervise`` takes: in the gateway's own name."""
+        assert self._own is not None
+        if Facts.of(lost.metadata) is None:
+            return None
+        headers = self._own
+
+        async def go_on(stream: LiveStream) -> None:
+            stored = await find(self._hub, stream.session_id)
+            if stored is None:
+                return
+            log = await stored.log()
+            if self._may_retry(log):
+                # A new epoch begins with a claim of its own.
+                await stream.release()
+                await self._begin_anew(log, headers)
+            else:
+                await self._goes_on(stored, headers)(stream)
+
+        return go_on
+
+    def _goes_on(self, stored: Stored, headers: Headers) -> Callable[[LiveStream], Awaitable[None]]:
+        async def produce(stream: LiveStream) -> None:
+            # Now nobody else writes.
+            log = await stored.log()
+            answering = Answering(
+                self._hub, self._speaks, stored.facts, headers, asked=log.request, log=log
+            )
+            if log.is_over or log.reattaches:
+                await answering.produce(stream)
+            else:
+                await answering.fail(stream, _lost())
+
+        return produce
+
+    def _may_retry(self, log: Log) -> bool:
+        facts = log.stored.facts
+        return (
+            self._retry_lost
+            and not log.is_over
+            and not log.reattaches
+            and facts.store
+            and facts.retries < _MOST_RETRIES
+            and log.request is not None
+        )
+
+    async def _begin_anew(self, log: Log, headers: Headers) -> None:
+        """Ask once more, from the start. The numbers of the events go on: a client that has read
+        some of those before is told so by its number, and gets none of these after them."""
+        stored, facts = log.stored, log.stored.facts
+        session_id = stored.stream.session_id
+        pieces = [one.data for one in log.chunks if one.event == REQUEST_EVENT]
+        again = msgspec.structs.replace(
+            facts, base=facts.base + len(log.events), retries=facts.retries + 1
+        )
+        try:
+            stream, claimed = await self._hub.register(
+                session_id, owner=OWNER, same_owner=True, metadata=again,
+                replaces=log.generation,
+            )  # fmt: skip
+        except SessionNotFound:
+            return
+        if not claimed:
+            return
+        previous = await previous_of(self._hub, session_id, facts.previous)
+        answering = Answering(
+            self._hub,
+            self._speaks,
+            again,
+            headers,
+            asked=log.request,
+            previous=previous,
+            pieces=pieces,
+        )
+        answering.awaited = False
+        stream.spawn_body(answering.produce)
+
+
+async def previous_of(hub: Hub, session_id: str, previous: str | None) -> str | None:
+    """The upstream's name for the response before, if the same client had it from here."""
+    if previous is None:
+        return None
+    stored = await find(hub, session_below(session_id, previous))
+    if stored is None or not stored.facts.store:
+        return None
+    return (await stored.log()).upstream
+
+
+def _lost() -> GatewayError:
+    return GatewayError(502, "gateway_lost", "the gateway that drew this answer was lost")

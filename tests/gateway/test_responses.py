@@ -1,0 +1,389 @@
+"""The Responses API through a gateway, by the official client, unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from streamhub import Hub
+from streamhub.gateway import Limits
+from streamhub.testing.waiting import until, within
+
+from ..support.openai_upstream import (
+    STALL,
+    BreakInside,
+    Call,
+    Fails,
+    Gate,
+    HangUp,
+    Html,
+    OpenAIUpstream,
+    Raw,
+    Redirect,
+    Refused,
+    WrongLength,
+    openai_upstream,
+)
+from .gateways import client_of, gateway, numbers, read
+
+pytestmark = pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+
+
+@pytest.fixture
+def upstream() -> Iterator[OpenAIUpstream]:
+    with openai_upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def url(hub: Hub, upstream: OpenAIUpstream) -> AsyncIterator[str]:
+    async with gateway(hub, upstream) as url:
+        yield url
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[AsyncOpenAI]:
+    async with client_of(url) as client:
+        yield client
+
+
+async def create(client: AsyncOpenAI, **options: Any) -> Any:
+    return await within(client.responses.create(model="m", input="hi", **options))
+
+
+async def resumed(client: AsyncOpenAI, response_id: str, after: int) -> list[dict[str, Any]]:
+    stream = await client.responses.retrieve(response_id, stream=True, starting_after=after)
+    return await within(read(stream))
+
+
+async def test_a_stream_is_resumed_after_every_event(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """While the answer is written, and after it: what comes is what follows, and the upstream was
+    asked once."""
+    gate = Gate()
+    upstream.answers("One two ", gate, "three.", Call("look", {"at": "é"}))
+    begun = await create(client, stream=True, background=True)
+    await within(gate.wait_reached())
+    first = await within(read(begun, 6))
+    response_id = first[0]["response"]["id"]
+
+    resuming = [asyncio.ensure_future(resumed(client, response_id, n)) for n in range(6)]
+    gate.open()
+    whole = await within(read(await client.responses.retrieve(response_id, stream=True)))
+
+    assert list(range(len(whole))) == numbers(whole)
+    assert whole[:6] == first
+    assert ["response.created", "response.completed"] == [whole[0]["type"], whole[-1]["type"]]
+    assert [whole[n + 1 :] for n in range(6)] == [await within(one) for one in resuming]
+    for number in range(6, len(whole)):
+        assert whole[number + 1 :] == await resumed(client, response_id, number)
+    assert 1 == upstream.count()
+    assert {response_id} == {one["response"]["id"] for one in whole if "response" in one}
+
+
+async def test_its_helper_follows_an_answer(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """The client's own, which reads from the start and passes over what its user has."""
+    answer = await create(client, background=True)
+    following = client.responses.stream(response_id=answer.id, starting_after=4)
+
+    async with following as stream:
+        seen = [event.sequence_number async for event in stream]
+        final = await stream.get_final_response()
+
+    assert list(range(5, 5 + len(seen))) == seen
+    assert (answer.id, "One two three four five.") == (final.id, final.output_text)
+    assert 1 == upstream.count()
+
+
+async def test_whoever_waits_gets_the_whole_answer(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """Neither streamed nor in the background; it can be fetched later, with what was asked."""
+    answer = await create(client, metadata={"a": "b"})
+    later = await client.responses.retrieve(answer.id)
+    asked = await client.responses.input_items.list(answer.id)
+
+    assert ("completed", "One two three four five.") == (answer.status, answer.output_text)
+    assert answer == later
+    assert ["hi"] == [part.text for item in asked.data for part in item.content]  # type: ignore[union-attr]
+    assert {"a": "b"} == answer.metadata
+    assert 5 == upstream.tokens
+
+
+async def test_a_client_that_leaves_stops_what_is_in_the_foreground(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """At once, streamed or not; what is told of it later is that it was cancelled."""
+    gate = Gate()
+    upstream.answers("One two", gate)
+    first = await within(read(await create(client, stream=True), 5))
+    asked = upstream.wait_asked()
+    response_id = first[0]["response"]["id"]
+
+    async def stopped() -> bool:
+        return (await client.responses.retrieve(response_id)).status == "cancelled"
+
+    await until(stopped)
+    assert asked.hung_up.wait(20)
+    upstream.answers("One two", STALL)
+    waiting = asyncio.ensure_future(create(client))
+    waited = await asyncio.to_thread(upstream.wait_asked, 2)
+    waiting.cancel()
+    assert await asyncio.to_thread(waited.hung_up.wait, 20)
+
+
+async def test_a_detached_answer_goes_on(hub: Hub, upstream: OpenAIUpstream) -> None:
+    """Where the gateway is told to keep what its clients leave."""
+    gate = Gate()
+    upstream.answers("One two", gate, " three")
+    async with gateway(hub, upstream, detach=True) as url, client_of(url) as client:
+        first = await within(read(await create(client, stream=True), 5))
+        gate.open()
+        rest = await resumed(client, first[0]["response"]["id"], 4)
+
+    assert list(range(5, 5 + len(rest))) == numbers(rest)
+    assert "response.completed" == rest[-1]["type"]
+    assert rest[-1]["response"]["output"][0]["content"][0]["text"] == "One two three"
+
+
+async def test_a_cancel_stops_the_upstream(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """Wherever it goes on: in its background, too. Once more changes nothing, and what has ended
+    cannot be cancelled."""
+    upstream.answers("One two", gate := Gate())
+    answer = await create(client, background=True)
+    await within(gate.wait_reached())
+    reading = asyncio.ensure_future(resumed(client, answer.id, 3))
+
+    cancelled = await within(client.responses.cancel(answer.id))
+
+    assert ("cancelled", "One two") == (cancelled.status, cancelled.output_text)
+    assert cancelled == await client.responses.cancel(answer.id)
+    assert cancelled == await client.responses.retrieve(answer.id)
+    last = (await within(reading))[-1]
+    assert ("response.incomplete", "cancelled") == (last["type"], last["response"]["status"])
+    assert 1 == upstream.count("POST", "/v1/responses/")
+    done = await create(client)
+    with pytest.raises(openai.BadRequestError, match="Cannot cancel a completed"):
+        await client.responses.cancel(done.id)
+
+
+async def test_what_was_not_to_be_stored_is_gone(
+    client: AsyncOpenAI, upstream: OpenAIUpstream, hub: Hub
+) -> None:
+    """With the end of its only reading."""
+    answer = await create(client, store=False)
+    streamed = await within(read(await create(client, store=False, stream=True)))
+
+    assert "response.completed" == streamed[-1]["type"]
+    for response_id in (answer.id, streamed[0]["response"]["id"]):
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(response_id)
+
+    async def nothing_stays() -> bool:
+        return [] == [info async for info in hub.sessions()]
+
+    await until(nothing_stays)
+    with pytest.raises(openai.BadRequestError, match="store"):
+        await create(client, store=False, background=True)
+
+
+async def test_deleted_is_deleted(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """Here and upstream, while it is written as well."""
+    upstream.answers("One", Gate())
+    for answer in (await create(client, background=True), await create(client)):
+        await within(client.responses.delete(answer.id))
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(answer.id)
+
+    assert 2 == upstream.count("DELETE", "/v1/responses/")
+
+
+async def test_the_response_before_is_the_upstreams(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """Its name there stands in for the one that the client knows."""
+    first = await create(client)
+    second = await create(client, previous_response_id=first.id)
+
+    assert first.id == second.previous_response_id
+    assert upstream.asked[1].body["previous_response_id"].startswith("resp_0000")
+    with pytest.raises(openai.BadRequestError) as unknown:
+        await create(client, previous_response_id=f"resp_{'0' * 32}")
+    assert "previous_response_not_found" == unknown.value.code
+
+
+async def test_an_answer_is_its_keys_alone(
+    client: AsyncOpenAI, url: str, upstream: OpenAIUpstream
+) -> None:
+    """For any other it is not there, whatever is tried."""
+    answer = await create(client, background=True)
+    async with client_of(url, "another") as other:
+        for attempt in (
+            other.responses.retrieve(answer.id),
+            other.responses.cancel(answer.id),
+            other.responses.delete(answer.id),
+            other.responses.retrieve(answer.id, stream=True),
+            other.responses.input_items.list(answer.id),
+        ):
+            with pytest.raises(openai.NotFoundError) as refused:
+                await attempt
+            assert "response_not_found" == refused.value.code
+        with pytest.raises(openai.BadRequestError):
+            await create(other, previous_response_id=answer.id)
+
+    assert answer.id == (await client.responses.retrieve(answer.id)).id
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("?stream=true&starting_after=-1", 400, "invalid_value"),
+        ("?stream=true&starting_after=x", 400, "invalid_value"),
+        ("?stream=true&starting_after=1000", 400, "starting_after_beyond_end"),
+        ("?starting_after=1", 400, "invalid_value"),
+        ("?stream=yes", 400, "invalid_value"),
+        ("/input_items?limit=0", 400, "invalid_value"),
+        ("/input_items?order=up", 400, "invalid_value"),
+    ],
+)
+async def test_a_question_that_makes_no_sense_is_refused(
+    client: AsyncOpenAI, url: str, path: str, status: int, code: str
+) -> None:
+    """With what is wrong about it."""
+    answer = await create(client)
+    headers = {"authorization": "Bearer a-key"}
+    async with httpx.AsyncClient(headers=headers) as raw:
+        got = await raw.get(f"{url}/responses/{answer.id}{path}")
+
+    assert (status, code) == (got.status_code, got.json()["error"]["code"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "invalid_json"),
+        (b"[]", 400, "invalid_json"),
+        (b'{"stream": "yes"}', 400, "invalid_value"),
+        (b'{"model": 7}', 400, "invalid_value"),
+        (b" " * 3000, 413, "request_too_large"),
+    ],
+)
+async def test_a_body_that_makes_no_sense_is_refused(
+    hub: Hub, upstream: OpenAIUpstream, body: bytes, status: int, code: str
+) -> None:
+    """Before the upstream is asked."""
+    limits = Limits(max_body_bytes=2000)
+    async with gateway(hub, upstream, limits=limits) as url, httpx.AsyncClient() as raw:
+        got = await raw.post(f"{url}/responses", content=body)
+
+    assert (status, code) == (got.status_code, got.json()["error"]["code"])
+    assert [] == upstream.asked
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (Refused(429, "Slow.", "rate_limit_exceeded", retry_after="7"), 429, "rate_limit_exceeded"),
+        (Refused(500, code="overloaded"), 500, "overloaded"),
+        (Html(), 502, "upstream_answers_html"),
+        (Redirect("http://127.0.0.1:9/"), 502, "upstream_redirects"),
+        (HangUp(), 502, "upstream_broke_off"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"stream": True}, {"background": True}])
+async def test_an_upstream_that_refuses_is_passed_on(
+    client: AsyncOpenAI, upstream: OpenAIUpstream, hub: Hub, fault: Any, status: int, code: str,
+    options: dict[str, bool],
+) -> None:  # fmt: skip
+    """As the error of the request: nothing has begun, and nothing stays."""
+    upstream.strike(fault)
+    with pytest.raises(openai.APIStatusError) as refused:
+        await create(client, **options)
+
+    assert (status, code) == (refused.value.status_code, refused.value.code)
+    if isinstance(fault, Refused):
+        assert fault.retry_after == refused.value.response.headers.get("retry-after")
+    assert [] == [info async for info in hub.sessions()]
+
+
+@pytest.mark.parametrize("fault", [BreakInside("three"), WrongLength(50)])
+async def test_an_upstream_that_breaks_off_fails_the_answer(
+    client: AsyncOpenAI, upstream: OpenAIUpstream, fault: Any
+) -> None:
+    """With an error and its code as the last events, which keep what there was."""
+    upstream.strike(fault)
+    events = await within(read(await create(client, stream=True)))
+    kept = await client.responses.retrieve(events[0]["response"]["id"])
+
+    if isinstance(fault, WrongLength):
+        # All of it had come before that.
+        assert "completed" == kept.status
+        return
+    assert list(range(len(events))) == numbers(events)
+    assert ["error", "response.failed"] == [event["type"] for event in events[-2:]]
+    assert "upstream_broke_off" == events[-2]["code"]
+    assert ("failed", "One two") == (kept.status, kept.output_text)
+    assert kept.error is not None
+    assert "server_error" == kept.error.code
+    upstream.strike(fault)
+    with pytest.raises(openai.InternalServerError) as failed:
+        await create(client)
+    assert "upstream_broke_off" == failed.value.code
+
+
+async def test_an_answer_that_fails_upstream_is_told_as_it_was(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """Nothing is added to it."""
+    upstream.answers("One", Fails("Crashed.", "server_error"))
+    events = await within(read(await create(client, stream=True)))
+
+    assert ["response.failed"] == [
+        e["type"] for e in events if e["type"] in ("error", "response.failed")
+    ]
+    assert "Crashed." == events[-1]["response"]["error"]["message"]
+
+
+async def test_a_broken_connection_is_nothing_to_who_is_in_the_background(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """The gateway goes on after the last event that it has, and the model is paid once."""
+    upstream.strike(BreakInside("three"))
+    events = await within(read(await create(client, stream=True, background=True)))
+
+    assert list(range(len(events))) == numbers(events)
+    assert "response.completed" == events[-1]["type"]
+    text = "".join(e["delta"] for e in events if e["type"] == "response.output_text.delta")
+    assert "One two three four five." == text
+    assert (1, 5) == (upstream.count(), upstream.tokens)
+
+
+async def test_what_hides_the_lengths_of_deltas_can_be_left_out(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """By whoever reads it."""
+    said = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
+    said += b'"delta":"x","obfuscation":"abc","item_id":"i","output_index":0,"content_index":0}\n\n'
+    upstream.answers("One", Raw(said))
+    answer = await create(client, background=True)
+    shown = [
+        await within(
+            read(
+                await client.responses.retrieve(
+                    answer.id, stream=True, starting_after=4, include_obfuscation=included
+                )
+            )
+        )
+        for included in (True, False)
+    ]
+
+    told = [next(event for event in events if event.get("delta") == "x") for events in shown]
+    assert ["abc", None] == [event.get("obfuscation") for event in told]
+    assert numbers(shown[0]) == numbers(shown[1])
