@@ -165,8 +165,8 @@ class Hub:
         :raises InvalidSessionId: not 1 to 512 bytes of UTF-8 without control characters.
         :raises InvalidMetadata: not JSON, nested more than 100 levels deep, or over
             ``max_chunk_bytes``.
-        :raises ValueError: ``takeover`` is none of these, or ``owner`` or ``request`` not text of at most
-            512 bytes.
+        :raises ValueError: ``takeover`` is none of these, or ``owner`` or ``request`` not text of
+            at most 512 bytes.
         :raises SessionNotFound: ``replaces`` names a generation of what is not there, or there is
             nothing to resume.
         :raises StoreUnavailable: the store cannot be reached.
