@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .commands.demo import demo
+from .commands.gateway import gateway
 from .commands.services import doctor, ends, serve
 from .commands.sessions import cancel, list_sessions, remove, send, show
 from .commands.streams import run, tail
@@ -67,5 +68,6 @@ app.command()(send)
 app.command("rm")(remove)
 app.command()(ends)
 app.command()(serve)
+app.command()(gateway)
 app.command()(doctor)
 app.command()(demo)

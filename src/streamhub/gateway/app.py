@@ -74,6 +74,11 @@ def create_gateway(
     async def pass_on(request: Request) -> Response:
         return PassedOn(gateway, request)
 
+    async def health(request: Request) -> Response:
+        # Any question will do: what counts is that the store answers.
+        await hub.active(["health"])
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
     speaks = ResponsesApi(gateway.upstream)
     recovery = Recovery(gateway, speaks)
     routes: list[BaseRoute] = [
@@ -81,6 +86,8 @@ def create_gateway(
         *chat_routes(gateway, pass_on),
         # What none of these before answers.
         Route("/v1/{path:path}", pass_on, methods=METHODS),
+        # For load balancers: 200 while the store answers, else 503.
+        Route("/health", health, methods=["GET"]),
     ]
 
     @asynccontextmanager

@@ -20,7 +20,7 @@ from ..hub import Hub
 from .app import create_app
 from .problems import Problem
 
-__all__ = ["HubServer", "guarded", "listen"]
+__all__ = ["HubServer", "LocalOnly", "guarded", "is_loopback", "listen"]
 
 # How long a client that does not read may hold up the end.
 _LAST_BYTES = 5
@@ -67,7 +67,7 @@ def guarded(hub: Hub, *, token: str | None, origins: Sequence[str] = ()) -> ASGI
     if token is not None and not token.strip():
         raise ValueError("token must not be empty")
     app: ASGIApp = create_app(hub, show_errors=True, origins=["*"])
-    app = _LocalOnly(app, origins) if token is None else _Token(app, token)
+    app = LocalOnly(app, origins) if token is None else _Token(app, token)
     if origins:
         app = CORSMiddleware(
             app,
@@ -147,12 +147,19 @@ class _Token:
         await self._app(scope, receive, send)
 
 
-class _LocalOnly:
-    """Keeps out pages of other sites: a browser on this machine sends their requests, too."""
+class LocalOnly:
+    """Keeps out pages of other sites: a browser on this machine sends their requests, too.
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+    :param refusal: what those are answered.
+    """
+
+    def __init__(
+        self, app: ASGIApp, origins: Sequence[str], *, refusal: ASGIApp | None = None
+    ) -> None:
         self._app = app
         self._origins = frozenset(origins)
+        detail = "without a token only programs and pages of this machine are served"
+        self._refusal = refusal or Problem(403, "forbidden", detail)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -162,8 +169,7 @@ class _LocalOnly:
             if not _names_this_machine(host) or (
                 origin is not None and origin != own and origin not in self._origins
             ):
-                detail = "without a token only programs and pages of this machine are served"
-                await Problem(403, "forbidden", detail)(scope, receive, send)
+                await self._refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

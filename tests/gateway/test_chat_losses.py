@@ -1,0 +1,96 @@
+"""A gateway that is killed in the middle of an answer, and what its clients hear of that."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from streamhub.testing.waiting import patience, unhurried, within
+
+from ..conftest import Serve
+from ..support.openai_upstream import STALL, Gate, OpenAIUpstream, SlowHeaders, openai_upstream
+from .chatting import COMPLETION_ID, KEY, PATH, chat, opened
+
+#: Arguments: where the store and the upstream are, the lease, and whether it asks again.
+GATEWAY = """
+import sys
+from streamhub import Hub, HubConfig
+from streamhub.gateway import create_gateway
+
+url, upstream, lease, retry = sys.argv[1:]
+hub = Hub.from_url(url, config=HubConfig(lease=float(lease)))
+app = create_gateway(hub, upstream=upstream, retry_lost=retry == "yes")
+"""
+
+
+@pytest.fixture
+def upstream() -> Iterator[OpenAIUpstream]:
+    with openai_upstream() as upstream:
+        yield upstream
+
+
+@pytest.mark.slow
+async def test_a_gateway_is_killed(serve: Serve, redis_url: str, upstream: OpenAIUpstream) -> None:
+    """Who follows at another instance is told, within a lease, and so is who comes later: the
+    answer is not asked for again. Where that is wanted, the next request with its key asks anew, as
+    does one that was sent nothing of it yet; who holds a place in the one that was lost is told so,
+    and gets nothing of the other."""
+    lease = str(unhurried(1.0))
+    arguments = (GATEWAY, redis_url, upstream.base_url, lease)
+    first, second, third = await asyncio.gather(
+        serve(*arguments, "no"), serve(*arguments, "no"), serve(*arguments, "yes")
+    )
+    upstream.answers("one two", STALL)
+    async with httpx.AsyncClient(headers=KEY, timeout=patience(30), verify=False) as client:
+
+        def at(server: object) -> httpx.AsyncClient:
+            client.base_url = httpx.URL(server.url)  # type: ignore[attr-defined]
+            return client
+
+        slow = Gate()
+        async with opened(at(first), chat(), key="k") as asks:
+            upstream.strike(SlowHeaders(slow))
+            named: Any = {"json": chat(), "headers": {"idempotency-key": "slow"}}
+            unanswered = asyncio.create_task(client.post(f"{first.url}{PATH}", **named))
+            await within(slow.wait_reached())
+            waits = asyncio.create_task(client.post(f"{third.url}{PATH}", **named))
+            begun = await asks.take(3)
+            path = f"{PATH}/{asks.response.headers[COMPLETION_ID]}"
+            async with opened(at(second), chat(), key="k") as follows:
+                await follows.take(3)
+                await first.kill()
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await asks.rest()
+                with pytest.raises(httpx.HTTPError):
+                    await unanswered
+                told = await follows.rest()
+        answered = await waits
+        assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, 20)
+        async with opened(at(second), chat(), key="k", after=begun[0].id) as late:
+            rest = await late.rest()
+        whole = await at(second).get(path)
+        asked = upstream.count()
+
+        upstream.answers("uno dos")
+        async with opened(at(third), chat(), key="k") as anew:
+            second_answer = await anew.rest()
+        async with opened(at(third), chat(), key="k", after=begun[0].id) as old:
+            refused = await old.rest()
+
+    codes = [json.loads(events[-1].data)["error"]["code"] for events in (told, rest, refused)]
+    assert ["answer_lost", "answer_lost", "answer_restarted"] == codes
+    assert [begun[1].data, begun[2].data] == [event.data for event in rest[:-1]]
+    assert (502, "false", "answer_lost", 3) == (
+        whole.status_code,
+        whole.headers["x-should-retry"],
+        whole.json()["error"]["code"],
+        asked,
+    )
+    assert (1, 4) == (len(refused), upstream.count())
+    assert (200, "[DONE]") == (answered.status_code, answered.text.split()[-1])
+    assert ("uno" in second_answer[1].data, "[DONE]") == (True, second_answer[-1].data)

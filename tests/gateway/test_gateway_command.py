@@ -1,0 +1,111 @@
+"""``streamhub gateway``: who may reach it, what it keeps to itself, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from streamhub.testing.waiting import bounded, patience
+
+from ..support.cli_process import CliProcess, cli, start_cli
+from ..support.openai_upstream import STALL, Gate, OpenAIUpstream, openai_upstream
+from .chatting import PATH, chat, opened
+
+pytestmark = pytest.mark.slow
+
+SECRET, INNER = "sk-gateway-secret", "sk-upstream-secret"
+
+
+@pytest.fixture
+def upstream() -> Iterator[OpenAIUpstream]:
+    with openai_upstream() as upstream:
+        yield upstream
+
+
+async def address(process: CliProcess) -> str:
+    """Where it serves, as it says on its standard error."""
+    assert process._process.stderr is not None
+    async with bounded(60):
+        said = (await process._process.stderr.readline()).decode()
+    assert SECRET not in said
+    assert INNER not in said
+    return said.split(" on ")[-1].split("/v1,")[0].strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--upstream", "http://me:pass@a/v1"), "no password"),
+        (("--upstream", "http://a", "--upstream-key", "k"), "upstream_key without api_key"),
+    ],
+)
+async def test_what_it_does_not_start_with(arguments: tuple[str, ...], said: str) -> None:
+    """Is told in the words of the option."""
+    ended = await cli("gateway", "--port", "0", *arguments, url="redis://127.0.0.1:1")
+
+    assert 2 == ended.code
+    assert said in ended.err
+    assert "pass@" not in ended.err
+
+
+async def test_keys_and_the_end(upstream: OpenAIUpstream, redis_url: str) -> None:
+    """Clients send its key, and another one goes upstream. SIGTERM waits for what is under way; a
+    second one does not, and breaks off, so that nobody takes it for an end. No key is shown."""
+    arguments = ("gateway", "--port", "0", "--upstream", upstream.base_url, "--detach")
+    keys = {"STREAMHUB_GATEWAY_KEY": f"{SECRET} other", "STREAMHUB_UPSTREAM_KEY": INNER}
+    gate = Gate()
+    upstream.answers("one", gate, " two")
+    upstream.answers("one", STALL)
+    async with (
+        start_cli(*arguments, url=redis_url, env=keys) as process,
+        httpx.AsyncClient(timeout=patience(30), verify=False) as client,
+    ):
+        client.base_url = await address(process)
+        health = await client.get("/health")
+        refused = await client.post(PATH, json=chat(), headers={"authorization": f"Bearer {INNER}"})
+        client.headers["authorization"] = f"Bearer {SECRET}"
+        async with opened(client, chat(), key="a") as ends, opened(client, chat()) as stalls:
+            await ends.take(2)
+            await stalls.take(2)
+            process.signal(signal.SIGTERM)
+            gate.open()
+            whole = await ends.rest()
+            process.signal(signal.SIGTERM)
+            with pytest.raises(httpx.RemoteProtocolError):
+                await stalls.rest()
+        assert 0 == await process.code()
+        said = await process.error_output()
+
+    assert (200, 401) == (health.status_code, refused.status_code)
+    assert {f"Bearer {INNER}"} == {asked.authorization for asked in upstream.asked}
+    assert "[DONE]" == whole[-1].data
+    assert await asyncio.to_thread(upstream.asked[1].hung_up.wait, 20)
+    assert [] == [one for one in (SECRET, INNER, "Traceback") if one in said]
+
+
+async def test_without_a_key_pages_of_other_sites_are_kept_out(
+    upstream: OpenAIUpstream, redis_url: str
+) -> None:
+    """Where it listens on this machine: a browser sends their requests, too."""
+    arguments = ("gateway", "--port", "0", "--upstream", upstream.base_url)
+    async with (
+        start_cli(*arguments, url=redis_url) as process,
+        httpx.AsyncClient(timeout=patience(30), verify=False) as client,
+    ):
+        client.base_url = await address(process)
+        client.headers["authorization"] = "Bearer k"
+        theirs = [
+            await client.post(PATH, json=chat(), headers=headers)
+            for headers in ({"origin": "https://evil.example"}, {"host": "evil.example"})
+        ]
+        ours = await client.post(PATH, json=chat())
+        process.signal(signal.SIGTERM)
+        assert 0 == await process.code()
+
+    assert ["forbidden"] * 2 == [json.loads(one.text)["error"]["code"] for one in theirs]
+    assert (200, 1) == (ours.status_code, upstream.count())
