@@ -7,6 +7,7 @@ the npm packages ``ai`` 6 and 7.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from typing import Any
 
 from ..chunks import Chunk, Cursor, SessionInfo
@@ -17,7 +18,7 @@ from .json_text import encode, unbroken
 from .sse import HEARTBEAT
 from .ui_replay import replayed
 
-__all__ = ["UIMessages"]
+__all__ = ["UIMessages", "part_json"]
 
 _DONE = b"data: [DONE]\n\n"
 _FINISH = Emitted({"type": "finish"})
@@ -104,6 +105,12 @@ class UIMessages:
     def end(self, ending: Ending) -> bytes:
         return self._said_at_last(self.last_parts(ending))
 
+    def fork(self) -> UIMessages:
+        """One that goes on from here by itself."""
+        one = copy(self)
+        one._stream, one._approvals = self._stream.fork(), dict(self._approvals)
+        return one
+
     def parts_of(self, chunk: Chunk) -> list[Emitted]:
         """What ``chunk`` adds, whether or not the client has it."""
         begins = chunk.event == MESSAGE_EVENT and self._stream.continued is None
@@ -173,11 +180,12 @@ def _replay(message: dict[str, Any]) -> list[Emitted]:
 
 
 def _frames(parts: Iterable[Emitted]) -> bytes:
-    return b"".join([b"data: %b\n\n" % _json(*part) for part in parts])
+    return b"".join([b"data: %b\n\n" % part_json(part) for part in parts])
 
 
-def _json(value: dict[str, Any], text: str | None) -> bytes:
+def part_json(part: Emitted) -> bytes:
     """On one line."""
+    value, text = part
     if text is None or "\n" in text or "\r" in text:
         return encode(value)
     return unbroken(text.encode())

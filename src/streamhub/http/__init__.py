@@ -7,6 +7,7 @@ try:
     from .app import create_app
     from .authorization import Action, Authorize, UserOf, owned_by
     from .chat import Answer, chat_router, chat_routes
+    from .durable_streams import durable_stream_url, durable_streams_routes
     from .error_handlers import error_handlers
     from .langgraph import langgraph_routes
     from .responses import StreamResponse
@@ -33,6 +34,8 @@ __all__ = [
     "chat_router",
     "chat_routes",
     "create_app",
+    "durable_stream_url",
+    "durable_streams_routes",
     "error_handlers",
     "langgraph_routes",
     "lifespan",

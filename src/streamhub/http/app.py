@@ -30,6 +30,7 @@ from ..serving.origins import check_origins, refuse_from_elsewhere
 from ..serving.queries import count_of, held_cursor, seconds_of, status_of
 from ..stream import LiveStream
 from .authorization import Action, Authorize, OwnedBy, is_allowed
+from .durable_streams.streams import DurableStreams
 from .listing import ListingResponse
 from .messages import sent_message
 from .problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of, response_of
@@ -38,6 +39,8 @@ from .responses import StreamResponse
 __all__ = ["create_app"]
 
 _LONGEST_WAIT = 30.0
+# Less than what the stock clients of Durable Streams wait for an answer.
+_LONG_POLL = 20.0
 _LISTED = 100
 _MOST_LISTED = 1000
 
@@ -61,6 +64,8 @@ def create_app(
     ``POST /sessions/{session}/cancel``   stop its producer; ``?wait=`` for the end; ``?reason=``
     ``POST /sessions/{session}/inbox``    send its producer a message: ``{"data": …, "event": …}``
     ``DELETE /sessions/{session}``        remove it
+    ``GET /streams/{session}``            the same for clients of Durable Streams, see
+                                          :func:`durable_streams_routes`
     ``GET /health``                       200 while the store answers, else 503
     ``GET /openapi.json``                 the description of all this
     ====================================  =======================================================
@@ -81,6 +86,16 @@ def create_app(
     api = _Api(
         hub, authorize, max_wait, heartbeat, show_errors=show_errors, origins=check_origins(origins)
     )
+    streams = DurableStreams(
+        hub,
+        authorize=authorize,
+        session_of=_session_of,
+        shape="ui",
+        public=False,
+        long_poll=min(max_wait, _LONG_POLL),
+        heartbeat=heartbeat,
+        error_text=_reason if show_errors else None,
+    )
     one = "/sessions/{session}"
     app = Starlette(
         routes=[
@@ -89,6 +104,7 @@ def create_app(
             Route(f"{one}/stream", api.stream, methods=["GET"]),
             Route(f"{one}/cancel", api.cancel, methods=["POST"]),
             Route(f"{one}/inbox", api.send, methods=["POST"]),
+            Route("/streams/{session}", streams.answer, methods=["GET"]),
             Route("/health", api.health, methods=["GET"]),
             Route("/openapi.json", api.describe, methods=["GET"]),
         ],
@@ -274,6 +290,10 @@ def _session_of(request: Request) -> str:
     except UnicodeDecodeError:
         detail = "the session's id must be percent-encoded UTF-8"
         raise BadRequest(Problem(400, "invalid_session_id", detail)) from None
+
+
+def _reason(status: str, reason: str) -> str:
+    return reason
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..hub import Hub
 from .app import create_app
+from .durable_streams.headers import STANDING_HEADERS
 from .problems import Problem
 
 __all__ = ["HubServer", "LocalOnly", "guarded", "is_loopback", "listen"]
@@ -74,6 +75,7 @@ def guarded(hub: Hub, *, token: str | None, origins: Sequence[str] = ()) -> ASGI
             allow_origins=list(origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Last-Event-ID"],
+            expose_headers=STANDING_HEADERS,
         )
     return app
 

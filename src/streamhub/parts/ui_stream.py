@@ -4,6 +4,7 @@ insist on, and that a log need not hold."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple, get_args
@@ -51,6 +52,9 @@ class _Calls:
     ids: set[str] = field(default_factory=set)
     approvals: set[str] = field(default_factory=set)
 
+    def fork(self) -> _Calls:
+        return _Calls(set(self.ids), set(self.approvals))
+
 
 class UIStream:
     """The parts of one message, from its beginning::
@@ -86,6 +90,13 @@ class UIStream:
         #: The tool calls, and what was asked about them: of the current step, and of those before.
         self._calls = _Calls()
         self._calls_before = _Calls()
+
+    def fork(self) -> UIStream:
+        """One that goes on from here by itself."""
+        one = copy(self)
+        one._open, one._inputs = dict(self._open), dict(self._inputs)
+        one._calls, one._calls_before = self._calls.fork(), self._calls_before.fork()
+        return one
 
     def add(self, data: str, event: str | None) -> list[Emitted]:
         """What one chunk adds to the stream."""

@@ -88,6 +88,12 @@ class Subscription(AsyncIterator[Chunk]):
         """How the stream ended, once iteration has; ``ACTIVE`` before."""
         return self._status
 
+    @property
+    def behind(self) -> bool:
+        """Whether more is stored than was handed out, as far as is known here."""
+        info = None if self._view is None else self._view.standing.info
+        return info is not None and self._cursor is not None and self._cursor.is_before(info.last)
+
     def __aiter__(self) -> Subscription:
         return self
 

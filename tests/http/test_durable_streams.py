@@ -1,0 +1,540 @@
+"""Sessions as streams of the Durable Streams protocol: pages, waiting, ends, places, caches."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from httpx import AsyncClient, Response
+from starlette.applications import Starlette
+from starlette.requests import Request
+
+from streamhub import Hub, LiveStream
+from streamhub.chunks import Cursor
+from streamhub.formats.durable_messages import SHAPES
+from streamhub.formats.durable_streams import Offset, next_cursor
+from streamhub.http import durable_stream_url, durable_streams_routes
+from streamhub.stores.base import Append
+from streamhub.stores.redis import RedisStore
+from streamhub.testing.hub.stage import crash
+from streamhub.testing.waiting import until, within
+
+from ..conftest import MakeHub
+from ..model.worlds import RedisWorld
+from ..support.backends import BACKENDS, NewHub
+from .conftest import Open
+from .serving import events, follow, nothing_is_held
+from .test_agui import EVERY
+
+LONG_POLL = 0.05
+START = "-1"
+
+
+#: Most of what is tested here knows nothing of the store.
+on_redis_too = pytest.mark.parametrize("new_hub", ["memory", "redis"], indirect=True)
+
+
+@pytest.fixture(params=["memory"])
+def new_hub(request: pytest.FixtureRequest) -> NewHub:
+    name: str = request.param
+    return BACKENDS[name](request)
+
+
+def app(hub: Hub, **options: Any) -> Starlette:
+    return Starlette(routes=durable_streams_routes(hub, **options))
+
+
+@pytest.fixture
+async def client(hub: Hub, open_client: Open) -> AsyncClient:
+    return await open_client(app(hub))
+
+
+async def begun(hub: Hub, *chunks: Any, session_id: str = "chat") -> LiveStream:
+    """A session that is being produced, with these chunks stored."""
+    stream, created = await hub.register(session_id)
+    assert created
+    for chunk in chunks:
+        await stream.publish(chunk)
+    await stream.flush()
+    return stream
+
+
+def told(answer: Response) -> list[Any]:
+    """The messages of an answer, or of its events."""
+    assert 200 == answer.status_code, answer.text
+    if answer.headers["content-type"] != "text/event-stream":
+        return list(answer.json())
+    said = [json.loads(one.data) for one in events(answer.content) if one.event == "data"]
+    return [message for messages in said for message in messages]
+
+
+def controls(answer: Response) -> list[dict[str, Any]]:
+    return [json.loads(one.data) for one in events(answer.content) if one.event == "control"]
+
+
+def with_query(address: str, **query: str) -> str:
+    """`address` with more in its query; `params=` would be all of it."""
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}" if query else address
+
+
+def after(answer: Response) -> str:
+    return answer.headers["stream-next-offset"]
+
+
+async def test_every_place_is_one_to_go_on_from(hub: Hub, open_client: Open) -> None:
+    """Whatever a stream holds, and however it is read: what comes before an offset and what comes
+    after it is the whole, in a process that knows nothing of what was read before as well."""
+    stream = await begun(hub, *EVERY)
+    await stream.close()
+    offsets = [str(Offset(chunk.cursor)) async for chunk in stream.subscribe()]
+    assert sorted(offsets) == offsets
+    for shape in SHAPES:
+        address = durable_stream_url(stream, shape=shape)
+        client = await open_client(app(hub))
+        whole = await client.get(address)
+        # The later ones first, so that no place is known before it is asked for.
+        for offset in reversed(offsets if shape == "agui" else offsets[::5]):
+            rest = await client.get(with_query(address, offset=offset))
+            live = await client.get(with_query(address, offset=offset, live="sse"))
+            assert "true" == rest.headers["stream-closed"]
+            assert after(whole) == after(rest) == controls(live)[-1]["streamNextOffset"]
+            if shape == "text":
+                assert whole.text.endswith(rest.text)
+                assert rest.text == "".join(
+                    one.data for one in events(live.content) if one.event == "data"
+                )
+            else:
+                messages = told(rest)
+                assert messages == told(whole)[len(told(whole)) - len(messages) :]
+                assert messages == told(live)
+        at_end = await client.get(with_query(address, offset=after(whole)))
+        assert (b"" if shape == "text" else b"[]") == at_end.content
+        assert "true" == at_end.headers["stream-closed"]
+
+
+async def test_plain_text_is_told_as_parts(hub: Hub, client: AsyncClient) -> None:
+    """As a transport of `useChat` reads them; and by `?format=` as events of AG-UI, as the values
+    that were published, or as text."""
+    stream = await begun(hub, "Hällo ", "12")
+    await stream.close()
+
+    parts = told(await client.get("/streams/chat"))
+    assert ["start", "start-step", "text-start", *["text-delta"] * 2] == [
+        part["type"] for part in parts[:5]
+    ]
+    assert ["text-end", "finish-step", "finish"] == [part["type"] for part in parts[5:]]
+    run = told(await client.get("/streams/chat?format=agui"))
+    assert ("RUN_STARTED", "RUN_FINISHED") == (run[0]["type"], run[-1]["type"])
+    assert ["Hällo ", 12] == told(await client.get("/streams/chat?format=json"))
+    text = await client.get("/streams/chat?format=text")
+    assert ("Hällo 12", "text/plain; charset=utf-8") == (text.text, text.headers["content-type"])
+
+
+@on_redis_too
+async def test_a_long_poll_waits_for_what_comes(hub: Hub, client: AsyncClient) -> None:
+    """It is answered as soon as there is something, or the end, and then at once."""
+    stream = await begun(hub, "a")
+    address = f"{durable_stream_url(stream, shape='json')}&live=long-poll&offset="
+    first = await client.get(f"{address}{START}")
+    waiting = asyncio.create_task(client.get(address + after(first)))
+    await _until_followed(hub)
+    await stream.publish("b")
+    second = await within(waiting)
+    waiting = asyncio.create_task(client.get(address + after(second)))
+    await _until_followed(hub)
+    await stream.close()
+    last = await within(waiting)
+
+    assert [["a"], ["b"]] == [told(first), told(second)]
+    assert (204, "true", after(second)) == (
+        last.status_code,
+        last.headers["stream-closed"],
+        after(last),
+    )
+    assert 204 == (await client.get(address + after(last))).status_code
+    await nothing_is_held(hub)
+
+
+async def test_a_long_poll_says_when_nothing_comes(hub: Hub, open_client: Open) -> None:
+    """Where the stream ends, and a cursor for caches that grows with every answer."""
+    stream = await begun(hub, "a")
+    client = await open_client(app(hub, long_poll=LONG_POLL))
+    address = f"{durable_stream_url(stream)}&live=long-poll&offset=now"
+    none = await client.get(address)
+    again = await client.get(with_query(address, cursor=none.headers["stream-cursor"]))
+
+    assert (204, "true") == (none.status_code, none.headers["stream-up-to-date"])
+    assert after(none) == after(await client.head(durable_stream_url(stream)))
+    assert int(again.headers["stream-cursor"]) > int(none.headers["stream-cursor"])
+
+
+@on_redis_too
+async def test_events_come_with_the_offset_after_them(hub: Hub, client: AsyncClient) -> None:
+    """What is stored, then what comes, then the end."""
+    stream = await begun(hub, "a\nb", " c")
+    address = f"{durable_stream_url(stream, shape='text')}&live=sse&offset={START}"
+    async with follow(client, address) as response:
+        seen = await response.take(2)
+        await stream.publish("d\r\n")
+        seen += await response.take(2)
+        await stream.close()
+        seen += await response.rest()
+
+    assert ["data", "control", "data", "control", "control"] == [one.event for one in seen]
+    assert ["a\nb c", "d\n"] == [one.data for one in seen if one.event == "data"]
+    said = [json.loads(one.data) for one in seen if one.event == "control"]
+    offsets = [str(Offset(Cursor(int(stream.stream_id), count))) for count in (2, 3, 3)]
+    assert offsets == [one["streamNextOffset"] for one in said]
+    assert [True, True, None] == [
+        one.get("upToDate") if "streamCursor" in one else None for one in said
+    ]
+    assert (True, "finished") == (said[-1]["streamClosed"], said[-1]["streamhubStatus"])
+
+
+async def test_an_idle_reader_is_kept_and_noticed_when_it_goes(hub: Hub, open_client: Open) -> None:
+    """By comments; and a client that waits, in whichever way, holds nothing once it is gone."""
+    stream = await begun(hub, "a")
+    client = await open_client(app(hub, heartbeat=0.01))
+    address = durable_stream_url(stream)
+    async with follow(client, f"{address}&live=sse&offset=now") as response:
+        await response.until_raw(b"\n\n:\n:\n")
+    waiting = asyncio.create_task(client.get(f"{address}&live=long-poll&offset=now"))
+    await _until_followed(hub)
+    waiting.cancel()
+
+    await nothing_is_held(hub)
+
+
+#: How a session ends, whether its stream is closed then, and the last message if that tells it.
+ENDS: dict[str, tuple[Callable[[LiveStream], Awaitable[object]], dict[str, str | None]]] = {
+    "finished": (
+        LiveStream.close,
+        {"ui": "finish", "agui": "RUN_FINISHED", "json": "", "text": ""},
+    ),
+    "cancelled": (
+        lambda stream: stream.cancel(wait=10),
+        {"ui": "abort", "agui": "RUN_FINISHED", "json": "", "text": ""},
+    ),
+    "failed": (
+        lambda stream: stream.fail("secret"),
+        {"ui": "error", "agui": "RUN_ERROR", "json": None, "text": None},
+    ),
+    "lost": (LiveStream.release, dict.fromkeys(SHAPES)),
+}
+
+
+@pytest.mark.parametrize("status", ENDS)
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_every_end_is_told(hub: Hub, client: AsyncClient, status: str, shape: str) -> None:
+    """A stream is closed if its session is finished or cancelled, and where its last message tells
+    that it has failed. Else it is never closed: whoever has all of it is answered with an error, as
+    all are while the producer is lost. So nobody waits for ever, and none of the three ways to read
+    takes a crash for an end."""
+    end, lasts = ENDS[status]
+    last = lasts[shape]
+    stream = await begun(hub, '"a"')
+    address = durable_stream_url(stream, shape=shape)
+    before = await client.get(address)
+    async with follow(client, f"{address}&live=sse&offset={after(before)}") as following:
+        await following.next()
+        waiting = asyncio.create_task(
+            client.get(f"{address}&live=long-poll&offset={after(before)}")
+        )
+        await _until_followed(hub, 2)
+        await end(stream)
+        followed = await following.rest()
+        waited = await within(waiting)
+    whole = await client.get(address)
+    beyond = await client.get(with_query(address, offset=after(before)))
+    head = await client.head(address)
+
+    assert status == whole.headers["streamhub-status"] == head.headers["streamhub-status"]
+    assert after(whole) == after(head)
+    if last is None:
+        code = f"producer_{status}"
+        assert "stream-closed" not in whole.headers
+        assert "stream-closed" not in head.headers
+        assert [(424, code)] * 2 == [
+            (one.status_code, one.json()["code"]) for one in (beyond, waited)
+        ]
+        assert [] == followed
+        live = await client.get(f"{address}&live=sse&offset={after(whole)}")
+        assert 424 == live.status_code
+        assert "secret" not in live.text
+        return
+    assert ["true"] * 4 == [one.headers["stream-closed"] for one in (whole, beyond, waited, head)]
+    assert json.loads(followed[-1].data)["streamClosed"]
+    assert (204 if last == "" else 200) == waited.status_code
+    if last:
+        assert [last] * 2 == [told(one)[-1]["type"] for one in (whole, waited)]
+        assert last == json.loads(followed[0].data)[-1]["type"]
+        assert "secret" not in whole.text
+
+
+async def test_the_reason_is_told_to_who_may_hear_it(hub: Hub, open_client: Open) -> None:
+    """By `error_text`."""
+    client = await open_client(app(hub, error_text=lambda status, reason: f"{status}: {reason}"))
+    stream = await begun(hub)
+    await stream.fail("no money")
+
+    assert "failed: no money" == told(await client.get("/streams/chat"))[-1]["errorText"]
+    refused = await client.get("/streams/chat?format=text")
+    assert (424, "failed: no money") == (refused.status_code, refused.json()["detail"])
+
+
+@on_redis_too
+async def test_who_has_read_no_further_reads_on_where_somebody_continues(
+    hub: Hub, client: AsyncClient
+) -> None:
+    """Under the same address. What an end has said is void then: an offset after it is gone."""
+    stream = await begun(hub, "a")
+    address = durable_stream_url(stream)
+    before = await client.get(address)
+    await stream.cancel(wait=10)
+    closed = await client.get(address)
+    assert "abort" == told(closed)[-1]["type"]
+    assert "no-cache" in closed.headers["cache-control"]
+    stream, created = await hub.register("chat", takeover="continue")
+    assert created
+    await stream.publish("b")
+    await stream.close()
+
+    rest = await client.get(with_query(address, offset=after(before)))
+    assert ["b"] == [part["delta"] for part in told(rest) if part["type"] == "text-delta"]
+    assert 410 == (await client.get(with_query(address, offset=after(closed)))).status_code
+
+
+@on_redis_too
+async def test_a_stream_that_was_replaced_is_gone(hub: Hub, client: AsyncClient) -> None:
+    """Its address says so, with the new one; and so do its offsets at the address of the session,
+    whose start is the new stream's. Whoever follows it is not led to the other."""
+    old = await begun(hub, "old")
+    address = durable_stream_url(old)
+    before = await client.get(address)
+    async with follow(client, f"{address}&live=sse&offset={after(before)}") as following:
+        await following.next()
+        await old.close()
+        await following.rest()
+    closed = await client.get(address)
+    new = await begun(hub, "new")
+
+    assert ["new"] == told(await client.get("/streams/chat?format=json"))
+    for offset in (after(before), after(closed)):
+        at_session = await client.get("/streams/chat", params={"offset": offset})
+        assert (410, "stream_replaced") == (at_session.status_code, at_session.json()["code"])
+    for gone in (
+        await client.get(address),
+        await client.get(f"{address}&live=sse&offset={after(before)}"),
+        await client.get(f"{address}&live=long-poll&offset=now"),
+        await client.head(address),
+    ):
+        assert 410 == gone.status_code
+        latest = durable_stream_url(new).partition("?")[2]
+        assert f'<?{latest}>; rel="latest-version"' == gone.headers["link"]
+
+
+@pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
+async def test_what_the_store_has_lost_is_never_glued(
+    make_hub: MakeHub, redis_url: str, open_client: Open
+) -> None:
+    """Where another term writes in the place of chunks that were read, the offset after these is
+    gone, and so is the one after the first of them; the one before them goes on."""
+    world = RedisWorld(redis_url)
+    store = RedisStore.from_url(redis_url)
+    claim = await crash(store, "chat", ["1", "2"], lease=30)
+    go_back = world.snapshot()
+    lost = Append(claim, base=2, items=["3", "4"], total_bytes=4, term=claim.terms.current)
+    await store.write([lost])
+    hub = make_hub()
+    client = await open_client(app(hub, shape="json"))
+    offsets = [str(Offset(Cursor(claim.terms.epoch, count))) for count in range(5)]
+    read = await client.get("/streams/chat")
+    assert ([1, 2, 3, 4], offsets[4]) == (told(read), after(read))
+    go_back()
+    world.lapse()
+    stream, created = await hub.register("chat", takeover="continue")
+    assert created
+    for text in ("5", "6", "7"):
+        await stream.publish(text)
+    await stream.close()
+
+    rest = [await client.get("/streams/chat", params={"offset": one}) for one in offsets]
+    assert [[1, 2, 5, 6, 7], [2, 5, 6, 7], [5, 6, 7]] == [told(one) for one in rest[:3]]
+    assert [410, 410] == [one.status_code for one in rest[3:]]
+    assert after(rest[0]) > offsets[4]
+    world.close()
+    await store.aclose()
+
+
+NO_OFFSETS = ["", "0", "-2", "1-1", "NOW", "a,b", "é"]
+#: Nearly one.
+NO_OFFSETS += [f"{1:016x}_{1:016x}{end}" for end in ("", "_2", "_00")] + [f"{1:016x}_{10:016X}_0"]
+
+
+async def test_what_was_never_an_offset_is_refused(hub: Hub, client: AsyncClient) -> None:
+    """400 and what is allowed, whether or not there is such a stream; and so is what else no client
+    sends."""
+    await begun(hub)
+    for session in ("chat", "unknown"):
+        for offset in NO_OFFSETS:
+            refused = await client.get(with_query(f"/streams/{session}", offset=offset))
+            assert (400, "invalid_offset") == (refused.status_code, refused.json()["code"])
+            assert repr(offset) in refused.json()["detail"]
+    for query in (
+        "live=sse",
+        "live=long-poll",
+        "live=x&offset=-1",
+        "format=xml",
+        "offset=-1&offset=now",
+        "stream=1&stream=2",
+    ):
+        assert 400 == (await client.get(f"/streams/chat?{query}")).status_code
+
+
+async def test_an_offset_beyond_the_end_is_gone(hub: Hub, client: AsyncClient) -> None:
+    """Where nobody will write as far as that; it is never taken for a client's mistake."""
+    stream = await begun(hub, "a")
+    await stream.close()
+    beyond = Offset(Cursor(int(stream.stream_id), 9))
+    for live in ({}, {"live": "sse"}, {"live": "long-poll"}):
+        gone = await client.get("/streams/chat", params={"offset": str(beyond), **live})
+        assert 410 == gone.status_code
+
+
+async def test_a_page_is_bounded(hub: Hub, client: AsyncClient) -> None:
+    """It ends somewhere, and says so; the next goes on there, and the last has the end."""
+    stream = await begun(hub, *[json.dumps("x" * 100_000)] * 8)
+    await stream.close()
+    address = durable_stream_url(stream, shape="json")
+    page = await client.get(address)
+    pages = [page]
+    while "stream-closed" not in page.headers:
+        assert "stream-up-to-date" not in page.headers
+        page = await client.get(with_query(address, offset=after(page)))
+        pages.append(page)
+
+    assert [3, 3, 2] == [len(told(one)) for one in pages]
+    live = await client.get(f"{address}&live=sse&offset={START}")
+    assert [1] * 8 == [
+        len(json.loads(one.data)) for one in events(live.content) if one.event == "data"
+    ]
+    assert [*[None] * 7, True] == [one.get("upToDate") for one in controls(live)[:-1]]
+
+
+async def test_who_has_an_answer_already_is_told_so(hub: Hub, client: AsyncClient) -> None:
+    """By its ETag, until there is more of it: a chunk, or the end."""
+    stream = await begun(hub, "a")
+    for change in (stream.publish, stream.close, None):
+        first = await client.get("/streams/chat?format=text")
+        named = {"if-none-match": f'"x", W/{first.headers["etag"]}'}
+        same = await client.get("/streams/chat?format=text", headers=named)
+        assert (304, b"", after(first)) == (same.status_code, same.content, after(same))
+        if change is not None:
+            await (change("b") if change == stream.publish else change())  # type: ignore[call-arg]
+            await asyncio.sleep(0)
+            other = await client.get("/streams/chat?format=text", headers=named)
+            assert 200 == other.status_code
+
+
+@pytest.mark.parametrize("public", [False, True])
+async def test_caches_may_keep_what_stays(hub: Hub, open_client: Open, public: bool) -> None:
+    """What an offset names, for a minute, and others may have it only where that is said; never
+    what another stream, or another chunk, may stand for a moment later."""
+    client = await open_client(app(hub, public=public, long_poll=LONG_POLL))
+    stream = await begun(hub, "a", "b")
+    exact = durable_stream_url(stream)
+    offset = str(Offset(Cursor(int(stream.stream_id), 1)))
+    who = "public" if public else "private"
+    kept = f"{who}, max-age=60, stale-while-revalidate=300"
+
+    async def caching(address: str, **query: str) -> str:
+        answer = await client.get(with_query(address, **query))
+        assert answer.status_code in (200, 204)
+        return str(answer.headers["cache-control"])
+
+    assert kept == await caching(exact)
+    assert kept == await caching("/streams/chat", offset=offset)
+    assert kept == await caching("/streams/chat", offset=offset, live="long-poll")
+    assert f"{who}, no-cache" == await caching("/streams/chat")
+    tail = str(Offset(Cursor(int(stream.stream_id), 2)))
+    assert f"{who}, no-cache" == await caching(exact, offset=tail)
+    assert "no-store" == await caching(exact, offset=tail, live="long-poll")
+    assert "no-store" == await caching(exact, offset="now")
+    assert "no-store" == (await client.head(exact)).headers["cache-control"]
+    await stream.close()
+    assert kept == await caching(exact, offset=tail)
+    assert kept == await caching(exact)
+
+
+async def test_a_stream_is_only_read(hub: Hub, client: AsyncClient) -> None:
+    """What would write is answered with 405, and changes nothing."""
+    await begun(hub, "a")
+    for method in ("PUT", "POST", "PATCH", "DELETE"):
+        refused = await client.request(method, "/streams/chat", content=b"x")
+        assert 405 == refused.status_code
+        assert {"GET", "HEAD"} == {*refused.headers["allow"].split(", ")}
+    assert ["a"] == told(await client.get("/streams/chat?format=json"))
+
+
+async def test_what_may_not_be_read_looks_like_nothing(hub: Hub, open_client: Open) -> None:
+    """And so does what is not there."""
+    stream = await begun(hub, "a", session_id="mine/1 ü")
+    await begun(hub, "a", session_id="other")
+
+    async def authorize(request: Request, session_id: str, action: str) -> bool:
+        return (session_id, action) == ("mine/1 ü", "read")
+
+    client = await open_client(app(hub, authorize=authorize))
+    assert 200 == (await client.get(durable_stream_url(stream))).status_code
+    hidden = [
+        await client.get(f"/streams/{name}{query}")
+        for name in ("other", "unknown")
+        for query in ("", "?offset=now&live=sse", "?offset=-1&live=long-poll")
+    ]
+    assert {(404, hidden[0].text)} == {(one.status_code, one.text) for one in hidden}
+
+
+async def test_a_server_that_shuts_down_lets_its_readers_go(
+    new_hub: NewHub, make_hub: MakeHub, open_client: Open
+) -> None:
+    """Without an end: they ask again elsewhere, and are told to where they are refused."""
+    serving = make_hub()
+    stream = await begun(make_hub(), "a")
+    client = await open_client(app(serving))
+    address = durable_stream_url(stream)
+    async with follow(client, f"{address}&live=sse&offset={START}") as following:
+        await following.take(2)
+        waiting = asyncio.create_task(client.get(f"{address}&live=long-poll&offset=now"))
+        await _until_followed(serving, 2)
+        await serving.aclose()
+        assert [] == await following.rest()
+        waited = await within(waiting)
+
+    assert (503, "1") == (waited.status_code, waited.headers["retry-after"])
+
+
+def test_cursors_of_caches_grow() -> None:
+    """With the time; and with each request, also one that is ahead of the time."""
+    now = 1_728_432_000.0 + 20 * 1000
+    assert ["1000", "1000", "1001"] == [
+        next_cursor(None, now, 0.0),
+        next_cursor("999", now, 0.0),
+        next_cursor("1000", now, 0.0),
+    ]
+    assert ["1179", "5001", "1000"] == [
+        next_cursor("1000", now, 0.999),
+        next_cursor("5000", now, 0.0),
+        next_cursor("x", now, 0.0),
+    ]
+
+
+async def _until_followed(hub: Hub, times: int = 1) -> None:
+
+    async def followed() -> bool:
+        return hub.statistics().subscribers >= times
+
+    await until(followed)
