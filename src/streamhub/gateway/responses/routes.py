@@ -38,7 +38,7 @@ _ID = re.compile(r"resp_[0-9a-f]{32}", re.ASCII)
 # that it is queued; how long a cancel may take; and how often it is looked whether a source that
 # is to begin still can.
 _BEGINNING = 2.0
-_CANCELLING = 10.0
+_CANCELLING = 5.0
 _LOOK = 5.0
 # Of a list of input items.
 _LISTED = 20
@@ -255,11 +255,13 @@ class ResponsesRoutes:
     async def cancel(self, request: Request) -> Response:
         caller = self._gateway.keys.caller(request)
         stored = await self._find(request, caller)
-        if stored.info.status is Status.LOST:
-            await self._cancel_upstream(await stored.log(), caller)
         if stored.info.status in (Status.ACTIVE, Status.LOST):
-            await stored.stream.cancel(wait=_CANCELLING, reason="cancelled by its client")
+            # One whose gateway was killed is active for as long as its lease.
+            patience = self._hub.config.lease + _CANCELLING
+            await stored.stream.cancel(wait=patience, reason="cancelled by its client")
         log = await stored.log()
+        if stored.info.status is not Status.CANCELLED:
+            await self._cancel_upstream(log, caller)
         response = log.response()
         if response.get("status") in ("completed", "failed", "incomplete"):
             message = f"Cannot cancel a {response['status']} response."
@@ -267,8 +269,10 @@ class ResponsesRoutes:
         return _json(self._telling(log).response(response))
 
     async def _cancel_upstream(self, log: Log, caller: Caller) -> None:
-        """Where nobody draws it, nobody else does."""
-        if log.reattaches and not log.is_over and isinstance(self._speaks, ResponsesApi):
+        """Where nobody draws the answer, nobody else does."""
+        if log.stored.info.status is not Status.CANCELLED or log.is_over or not log.reattaches:
+            return
+        if isinstance(self._speaks, ResponsesApi):
             assert log.upstream is not None
             with suppress(UpstreamFailed, UpstreamRefused):
                 await self._speaks.cancel(log.upstream, caller.headers)
