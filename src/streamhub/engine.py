@@ -269,6 +269,12 @@ class Engine:
                 while waiting := {*self._claims, *self._sources, *self._tellings}:
                     await asyncio.wait(waiting)
 
+    def crash(self) -> None:
+        """Leave all that is produced here to its leases, as a process that is killed does."""
+        self.check()
+        for production in list(self._productions):
+            production.producer.abandon()
+
     async def aclose(self) -> None:
         """End everything. What was published is stored, as far as the store can be reached in
         a few seconds, and every lease is released. Idempotent."""

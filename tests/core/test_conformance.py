@@ -10,10 +10,10 @@ import redis.asyncio
 from streamhub.stores.base import Store
 from streamhub.stores.memory import MemoryStore
 from streamhub.stores.redis import RedisStore
-from streamhub.testing import (
+from streamhub.testing import FakeClock
+from streamhub.testing.conformance import (
     Backend,
     DamageConformance,
-    FakeClock,
     FeedConformance,
     FeedRepairConformance,
     InboxConformance,

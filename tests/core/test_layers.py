@@ -195,7 +195,7 @@ def test_a_library_has_one_owner(library: str) -> None:
 def test_the_demo_is_an_application_like_any_other() -> None:
     """It uses what the package and ``streamhub.http`` export. The stores are the exception: memory
     is shared by two hubs, and a producer that crashes there is cut off from it."""
-    allowed = {"", "http", "stores.base", "stores.memory", "stores.wrapped"}
+    allowed = {"", "http", "stores.base", "stores.memory", "stores.wrapped", "testing"}
     wrong = {
         (module, imported)
         for module in modules()

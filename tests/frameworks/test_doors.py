@@ -69,7 +69,9 @@ async def stage(
             process = await door.start(redis_url, port.fileno, errors)
             return await stack.enter_async_context(process)
 
-        client = httpx.AsyncClient(base_url=port.url, timeout=PATIENCE, verify=False)
+        # Each request on a connection of its own: servers close one that has been idle for seconds.
+        alone = httpx.Limits(max_keepalive_connections=0)
+        client = httpx.AsyncClient(base_url=port.url, timeout=PATIENCE, verify=False, limits=alone)
         await stack.enter_async_context(client)
         stage = Stage(door, hub, start, client)
         await stage.restart()

@@ -52,7 +52,14 @@ async def served(app: ASGIApp, **options: Any) -> AsyncIterator[str]:
     with socket.create_server((HOST, 0), backlog=512) as listening:
         config = uvicorn.Config(
             app,
-            **{"log_config": None, "lifespan": "off", "timeout_graceful_shutdown": 1, **options},
+            **{
+                "log_config": None,
+                "lifespan": "off",
+                "timeout_graceful_shutdown": 1,
+                # On a slow machine clients come back on a connection that has been idle for long.
+                "timeout_keep_alive": 300,
+                **options,
+            },
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve([listening]))

@@ -29,8 +29,10 @@ class Server(uvicorn.Server):
         if self.started:
             print("serving")
 
+# On a slow machine clients come back on a connection that has been idle for long.
+config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_keep_alive=300)
 try:
-    Server(uvicorn.Config(app, log_level="warning", lifespan="on")).run(sockets=[listening])
+    Server(config).run(sockets=[listening])
 except KeyboardInterrupt:
     pass  # as uvicorn's command line does
 """

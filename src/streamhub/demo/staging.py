@@ -17,10 +17,10 @@ import uvicorn
 
 from streamhub import Hub
 from streamhub.stores.memory import MemoryStore
+from streamhub.testing import CannotRun, PrivateRedis
 
 from .answer import Model
 from .model_server import MODEL, model_app
-from .private_redis import CannotRun, PrivateRedis, program
 from .processes import ProcessProducers
 from .producers import CONFIG, Producers, TaskProducers
 from .web import Site
@@ -96,17 +96,13 @@ async def staged(
 
 async def _own_redis(stack: AsyncExitStack, about: dict[str, Any]) -> str | None:
     """The URL of a Redis that ends with the demo, if one can be had."""
-    server = program()
-    if server is None:
-        about["note"] = "there is no redis-server on the PATH"
-        return None
     shown: dict[str, Any] = {}
     try:
         own = await stack.enter_async_context(
-            PrivateRedis(server, on_start=lambda pid: shown.update(pid=pid))
+            PrivateRedis(on_start=lambda pid: shown.update(pid=pid))
         )
     except CannotRun as error:
-        about["note"] = f"{server} is of no use: {error}"
+        about["note"] = str(error)
         return None
     about["private"] = True
     about["redis"] = shown

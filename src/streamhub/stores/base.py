@@ -99,7 +99,7 @@ __all__ = [
 
 
 class Store(Protocol):
-    """Where sessions live. See :mod:`streamhub.testing` for the suite that any store must pass.
+    """Where sessions live. Any store must pass the suite :mod:`streamhub.testing.conformance`.
 
     Every method but ``watch`` may raise ``StoreUnavailable`` (nothing is known about the effect;
     all may be repeated) and ``SessionCorrupted``. None waits longer than a few seconds.

@@ -1,45 +1,24 @@
-"""For those who write a store, or tests on top of one: the conformance suite and what it uses.
+"""For tests of applications, and of stores: a model, a clock, a crash, a network that fails.
 
-Needs pytest. The tests are async and run by the pytest plugin of anyio, which comes with it.
+Nothing here needs pytest. Its fixtures are in ``streamhub.testing.fixtures``; the suite that a
+store must pass, in ``streamhub.testing.conformance``.
 """
 
-try:
-    import pytest
-except ModuleNotFoundError as missing:
-    raise ModuleNotFoundError(
-        'streamhub.testing needs pytest: pip install "streamhub-llm[testing]"', name=missing.name
-    ) from None
-
-# Before they are imported: a failed assertion is to show its values wherever the suite is run.
-pytest.register_assert_rewrite(f"{__name__}.hub", f"{__name__}.store")
-
-from .backend import Backend  # noqa: E402
-from .clock import FakeClock  # noqa: E402
-from .conformance import (  # noqa: E402
-    DamageConformance,
-    FeedConformance,
-    FeedRepairConformance,
-    InboxConformance,
-    InboxRepairConformance,
-    RollbackConformance,
-    StoreConformance,
-    WipeConformance,
-)
-from .faults import Fails, LosesAnswers, LosesEvents, Stalls  # noqa: E402
+from .clock import FakeClock
+from .crashing import crash
+from .faults import Fails, LosesAnswers, LosesEvents, Stalls
+from .private_redis import CannotRun, PrivateRedis
+from .scripted_source import PAUSE, ScriptedSource
 
 __all__ = [
-    "Backend",
-    "DamageConformance",
+    "PAUSE",
+    "CannotRun",
     "Fails",
     "FakeClock",
-    "FeedConformance",
-    "FeedRepairConformance",
-    "InboxConformance",
-    "InboxRepairConformance",
     "LosesAnswers",
     "LosesEvents",
-    "RollbackConformance",
+    "PrivateRedis",
+    "ScriptedSource",
     "Stalls",
-    "StoreConformance",
-    "WipeConformance",
+    "crash",
 ]

@@ -1,29 +1,45 @@
-"""The suite as a store's author runs it: one class to inherit from, and three for more."""
+"""The suite as a store's author runs it: one class to inherit from, and some for more.
+
+The tests are async and run by the pytest plugin of anyio, which comes with it.
+"""
 
 from __future__ import annotations
 
-from .hub.cancelling import CancellingTests
-from .hub.crashing import CrashingTests
-from .hub.ending import EndingTests
-from .hub.outages import OutageTests
-from .hub.producing import ProducingTests
-from .hub.reading import ReadingTests
-from .hub.receiving import InboxRepairTests, ReceivingTests
-from .hub.repairing import DamageTests, RollbackTests, WipeTests
-from .hub.running import RunningTests
-from .store.claims import ClaimTests
-from .store.ends import EndTests
-from .store.feed_repairs import FeedRepairTests
-from .store.feeds import FeedTests
-from .store.inboxes import InboxTests
-from .store.reads import ReadTests
-from .store.restores import RestoreTests
-from .store.resumes import ResumeTests
-from .store.schedules import ScheduleTests
-from .store.watches import WatchTests
-from .store.writes import WriteTests
+try:
+    import pytest
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        'streamhub.testing.conformance needs pytest: pip install "streamhub-llm[testing]"',
+        name=missing.name,
+    ) from None
+
+# Before they are imported: a failed assertion is to show its values wherever the suite is run.
+pytest.register_assert_rewrite("streamhub.testing.hub", "streamhub.testing.store")
+
+from .backend import Backend  # noqa: E402
+from .hub.cancelling import CancellingTests  # noqa: E402
+from .hub.crashing import CrashingTests  # noqa: E402
+from .hub.ending import EndingTests  # noqa: E402
+from .hub.outages import OutageTests  # noqa: E402
+from .hub.producing import ProducingTests  # noqa: E402
+from .hub.reading import ReadingTests  # noqa: E402
+from .hub.receiving import InboxRepairTests, ReceivingTests  # noqa: E402
+from .hub.repairing import DamageTests, RollbackTests, WipeTests  # noqa: E402
+from .hub.running import RunningTests  # noqa: E402
+from .store.claims import ClaimTests  # noqa: E402
+from .store.ends import EndTests  # noqa: E402
+from .store.feed_repairs import FeedRepairTests  # noqa: E402
+from .store.feeds import FeedTests  # noqa: E402
+from .store.inboxes import InboxTests  # noqa: E402
+from .store.reads import ReadTests  # noqa: E402
+from .store.restores import RestoreTests  # noqa: E402
+from .store.resumes import ResumeTests  # noqa: E402
+from .store.schedules import ScheduleTests  # noqa: E402
+from .store.watches import WatchTests  # noqa: E402
+from .store.writes import WriteTests  # noqa: E402
 
 __all__ = [
+    "Backend",
     "DamageConformance",
     "FeedConformance",
     "FeedRepairConformance",

@@ -32,7 +32,7 @@ class Scene:
     def backend(self) -> Backend:
         raise NotImplementedError(
             f"{type(self).__name__} must define the fixture `backend` "
-            "that returns a streamhub.testing.Backend"
+            "that returns a streamhub.testing.conformance.Backend"
         )
 
     @pytest.fixture

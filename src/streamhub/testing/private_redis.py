@@ -1,4 +1,4 @@
-"""A Redis of the demo's own, which ends with this process however that ends."""
+"""A Redis of one's own, which ends with this process however that ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["CannotRun", "PrivateRedis", "program"]
+__all__ = ["CannotRun", "PrivateRedis"]
 
 _START_SECONDS = 10.0
 _LOOK_EVERY = 0.02
@@ -21,24 +21,28 @@ _LEASH = 'read -r _; kill -9 "$1"; rm -rf "$2"'
 
 
 class CannotRun(Exception):
-    """The server ended, or did not answer, before it was of use."""
-
-
-def program() -> str | None:
-    """A Redis server on the PATH."""
-    return shutil.which("redis-server") or shutil.which("valkey-server")
+    """There is no server to run, or it ended, or did not answer, before it was of use."""
 
 
 class PrivateRedis:
-    """``server`` on a unix socket in a temporary folder, without persistence.
+    """A Redis server on a unix socket in a temporary folder, without persistence: an async context
+    manager, whose ``url`` is for :meth:`streamhub.Hub.from_url`.
 
     Whoever kills it gets another one at the same place, empty: whether the answers survive that is
     up to their producers.
 
+    :param server: the program; by default ``redis-server``, or ``valkey-server``, of the PATH.
     :param on_start: is told the process id of each.
+
+    ::
+
+        async with PrivateRedis() as redis, Hub.from_url(redis.url) as hub:
+            ...
     """
 
-    def __init__(self, server: str, *, on_start: Callable[[int], None]) -> None:
+    def __init__(
+        self, server: str | None = None, *, on_start: Callable[[int], None] | None = None
+    ) -> None:
         self._server = server
         self._on_start = on_start
         #: The server, and who kills it if we cannot.
@@ -49,15 +53,16 @@ class PrivateRedis:
         return f"unix://{self._socket}?db=0"
 
     async def __aenter__(self) -> Self:
-        """:raises CannotRun: it did not come up."""
-        self._directory = Path(tempfile.mkdtemp(prefix="streamhub-demo-"))
+        """:raises CannotRun: it did not come up, or there is none."""
+        self._program = self._server or _on_path()
+        self._directory = Path(tempfile.mkdtemp(prefix="streamhub-"))
         self._socket = self._directory / "redis.sock"
         try:
             await self._start()
         except BaseException:
             await self._end()
             raise
-        self._keeper = asyncio.create_task(self._keep(), name="demo redis")
+        self._keeper = asyncio.create_task(self._keep(), name="private redis")
         return self
 
     async def __aexit__(
@@ -81,17 +86,19 @@ class PrivateRedis:
         """Start the server, and return when it answers."""
         try:
             server = await _quiet(
-                *(self._server, "--port", "0", "--unixsocket", str(self._socket)),
+                *(self._program, "--port", "0", "--unixsocket", str(self._socket)),
                 *("--unixsocketperm", "700", "--dir", str(self._directory)),
                 *("--save", "", "--appendonly", "no", "--daemonize", "no"),
             )
         except OSError as error:
-            raise CannotRun(error.strerror) from error
+            raise CannotRun(f"{self._program} is of no use: {error.strerror}") from error
         self._running = [server]
         leash = ("/bin/sh", "-c", _LEASH, "leash", str(server.pid), str(self._directory))
         self._running.append(await _quiet(*leash))
-        await _answers(self._socket, server)
-        self._on_start(server.pid)
+        if (reason := await _answers(self._socket, server)) is not None:
+            raise CannotRun(f"{self._program} is of no use: {reason}")
+        if self._on_start is not None:
+            self._on_start(server.pid)
 
     async def _stop(self) -> None:
         for process in self._running:
@@ -102,6 +109,13 @@ class PrivateRedis:
     async def _end(self) -> None:
         await self._stop()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _on_path() -> str:
+    for name in ("redis-server", "valkey-server"):
+        if (path := shutil.which(name)) is not None:
+            return path
+    raise CannotRun("there is no redis-server on the PATH")
 
 
 async def _quiet(*command: str) -> Process:
@@ -116,11 +130,8 @@ async def _quiet(*command: str) -> Process:
     )
 
 
-async def _answers(socket: Path, process: Process) -> None:
-    """Wait until the server does.
-
-    :raises CannotRun: it does not.
-    """
+async def _answers(socket: Path, process: Process) -> str | None:
+    """Wait until the server does; why it does not."""
     reason = "it did not answer in time"
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_START_SECONDS):
@@ -133,6 +144,6 @@ async def _answers(socket: Path, process: Process) -> None:
                 with contextlib.closing(writer):
                     writer.write(b"PING\r\n")
                     if await reader.readline() == b"+PONG\r\n":
-                        return
+                        return None
             reason = f"it ended with exit code {process.returncode}"
-    raise CannotRun(reason)
+    return reason
