@@ -42,6 +42,7 @@ except ModuleNotFoundError as missing:
         ("streamhub.django", "django", "django"),
         ("streamhub.flask", "flask", "flask"),
         ("streamhub.aiohttp", "aiohttp", "aiohttp"),
+        ("streamhub.instruments.prometheus", "prometheus_client", "prometheus"),
         ("streamhub.stores.redis", "redis", "redis"),
         ("streamhub.stores.redis", "hiredis", "redis"),
     ],

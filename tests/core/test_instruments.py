@@ -174,8 +174,8 @@ async def test_a_fenced_producer_is_told_by_whom(ear: Ear, session_id: str) -> N
 
 
 async def test_a_store_can_be_asked_whether_it_is_there(ear: Ear) -> None:
-    """By an instrument that has heard nothing of it, and one question at a time: the answer is told,
-    or that none came."""
+    """By an instrument that has heard nothing of it, one question at a time: the answer is told, or
+    that none came."""
 
     class Away(MemoryStore):
         away = False

@@ -70,6 +70,7 @@ OWNERS = {
     "typer": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),
+    "prometheus_client": ("instruments.prometheus",),
 }
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from streamhub import Hub, Status
 from streamhub.http.server import guarded, is_loopback, listen
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import patience
 
-from ..support.cli_process import CliProcess, cli, start_cli
+from ..support.cli_process import cli, start_cli
 from .conftest import Open
 from .serving import follow, path_of, raw_request, stored
 
@@ -138,16 +138,6 @@ async def test_a_port_that_is_taken() -> None:
     assert f"127.0.0.1, port {port}" in ended.err
 
 
-async def address(process: CliProcess) -> str:
-    """Where it serves, as it says on its standard error."""
-    assert process._process.stderr is not None
-    said = b""
-    async with bounded(60):
-        while b"serving redis" not in said and b" on http://" not in said:
-            said = await process._process.stderr.readline()
-    return said.decode().split(" on ")[-1].strip()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
 async def test_a_stop_sends_clients_elsewhere(
@@ -162,7 +152,7 @@ async def test_a_stop_sends_clients_elsewhere(
         start_cli("serve", "--port", "0", "--drain", "300", url=redis_url) as two,
         httpx.AsyncClient(timeout=patience()) as client,
     ):
-        first, second = await address(one), await address(two)
+        first, second = await one.address(), await two.address()
         _, deaf = await raw_request(first, path_of(session_id))
         async with follow(client, f"{first}{path_of(session_id)}") as response:
             seen = await response.take(13)
@@ -195,7 +185,7 @@ async def test_what_is_broken_off_on_purpose_is_not_complained_of(
         start_cli("serve", "--port", "0", url=redis_url) as process,
         httpx.AsyncClient(timeout=patience()) as client,
     ):
-        url = await address(process)
+        url = await process.address()
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(f"{url}{path_of(session_id)}?format=text")
         process.signal(signal.SIGTERM)
@@ -211,7 +201,7 @@ async def test_a_redis_that_is_down_at_the_start() -> None:
         start_cli("serve", "--port", "0", url="redis://:secret@127.0.0.1:1") as process,
         httpx.AsyncClient(timeout=patience()) as client,
     ):
-        url = await address(process)
+        url = await process.address()
         answer = await client.get(f"{url}/health")
         process.signal(signal.SIGTERM)
         code = await process.code()

@@ -57,6 +57,15 @@ class CliProcess:
         async with bounded(_BOUND):
             return (await self._process.stdout.readline()).decode()
 
+    async def address(self) -> str:
+        """Where a server serves, as it says on its standard error."""
+        assert self._process.stderr is not None
+        said = b"begin"
+        async with bounded(_BOUND):
+            while said and b" on http://" not in said:
+                said = await self._process.stderr.readline()
+        return said.decode().split(" on ")[-1].strip()
+
     async def send(self, data: bytes) -> None:
         """Write to its standard input."""
         assert self._process.stdin is not None

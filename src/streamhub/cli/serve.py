@@ -29,17 +29,19 @@ async def serve(
     port: int,
     *,
     token: str | None,
+    metrics_token: str | None = None,
     origins: list[str],
     drain: float = 0.0,
     webhook: WebhookOptions | None = None,
 ) -> int:
     """Serve until a signal says stop; the exit code."""
     try:
-        from ..http.server import HubServer, guarded, listen
+        from ..http.server import HubServer, beside, guarded, listen
+        from ..instruments.prometheus import PrometheusInstrument, metrics_app
     except ModuleNotFoundError as missing:
         note(f'serve needs {missing.name}: pip install "streamhub-llm[serve]"', style="red")
         return Code.USAGE
-    hub = Hub.from_url(url)
+    hub = Hub.from_url(url, instruments=[PrometheusInstrument()])
     target = None
     if webhook is not None:
         try:
@@ -58,6 +60,12 @@ async def serve(
             return Code.USAGE
     # A variable that is set to nothing is not set.
     token = (token or "").strip() or None
+    metrics_token = (metrics_token or "").strip() or None
+    metrics = metrics_app(token=metrics_token)
+    if metrics_token is None:
+        app = guarded(hub, token=token, origins=origins, metrics=metrics)
+    else:
+        app = beside(guarded(hub, token=token, origins=origins), metrics)
     try:
         listening = listen(host, port, public=token is not None)
     except ValueError as error:
@@ -69,7 +77,7 @@ async def serve(
     address = listening.getsockname()
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
     server = HubServer(
-        guarded(hub, token=token, origins=origins),
+        app,
         hub,
         drain=drain,
         on_started=lambda: note(f"serving {hub!r} on http://{shown}:{address[1]}"),

@@ -21,7 +21,7 @@ from .app import create_app
 from .durable_streams.headers import STANDING_HEADERS
 from .problems import Problem
 
-__all__ = ["HubServer", "LocalOnly", "guarded", "is_loopback", "listen"]
+__all__ = ["HubServer", "LocalOnly", "beside", "guarded", "is_loopback", "listen"]
 
 # How long a client that does not read may hold up the end.
 _LAST_BYTES = 5
@@ -58,16 +58,21 @@ def is_loopback(address: str) -> bool:
     return ip_address(address.partition("%")[0]).is_loopback
 
 
-def guarded(hub: Hub, *, token: str | None, origins: Sequence[str] = ()) -> ASGIApp:
+def guarded(
+    hub: Hub, *, token: str | None, origins: Sequence[str] = (), metrics: ASGIApp | None = None
+) -> ASGIApp:
     """``create_app`` for whoever has the token; without one, for programs of this machine and pages
     of ``origins``. They run the producers, and are told why one has failed.
 
     :param token: what is not empty.
     :param origins: whose pages may use it from a browser (CORS), as ``https://example.org``.
+    :param metrics: what is to answer ``/metrics`` for those who may use the rest.
     """
     if token is not None and not token.strip():
         raise ValueError("token must not be empty")
     app: ASGIApp = create_app(hub, show_errors=True, origins=["*"])
+    if metrics is not None:
+        app = beside(app, metrics)
     app = LocalOnly(app, origins) if token is None else _Token(app, token)
     if origins:
         app = CORSMiddleware(
@@ -78,6 +83,16 @@ def guarded(hub: Hub, *, token: str | None, origins: Sequence[str] = ()) -> ASGI
             expose_headers=STANDING_HEADERS,
         )
     return app
+
+
+def beside(app: ASGIApp, metrics: ASGIApp) -> ASGIApp:
+    """``app``, where ``metrics`` answers ``/metrics``, whatever guards the rest."""
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        asked = scope["type"] == "http" and scope["path"] == "/metrics"
+        await (metrics if asked else app)(scope, receive, send)
+
+    return both
 
 
 class HubServer(uvicorn.Server):

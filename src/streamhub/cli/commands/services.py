@@ -101,6 +101,16 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    metrics_token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            envvar="STREAMHUB_METRICS_TOKEN",
+            help="What opens GET /metrics, and nothing else, instead of --token. It belongs in the "
+            "variable.",
+            show_default=False,
+        ),
+    ] = None,
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -147,9 +157,10 @@ def serve(
 ) -> None:
     """Serve the sessions over HTTP: follow, look, list, cancel and remove them.
 
-    GET /openapi.json describes it, GET /health says whether the store answers. Without a token it
-    listens on a loopback address only. SIGTERM and Ctrl-C end open responses, so that their
-    clients ask again elsewhere, without ending a session; a second one cuts --drain short.
+    GET /openapi.json describes it, GET /health says whether the store answers, GET /metrics is for
+    Prometheus. Without a token it listens on a loopback address only. SIGTERM and Ctrl-C end open
+    responses, so that their clients ask again elsewhere, without ending a session; a second one
+    cuts --drain short.
 
     Exit code: 0 after a signal; 2 wrong usage, or an address that needs a token; 9 the address
     cannot be listened on.
@@ -157,6 +168,8 @@ def serve(
     url = url_of(context, redis)
     if token is not None and not token.strip():
         refuse("--token must not be empty")
+    if metrics_token is not None and not metrics_token.strip():
+        refuse("--metrics-token must not be empty")
     target = None
     if webhook:
         if not (webhook_secret or "").strip():
@@ -169,6 +182,7 @@ def serve(
             host,
             port,
             token=token,
+            metrics_token=metrics_token,
             origins=cors_origin or [],
             drain=drain,
             webhook=target,

@@ -1,0 +1,130 @@
+"""Counts what a hub tells, and looks at what it holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from prometheus_client import REGISTRY, CollectorRegistry, Metric
+
+from ..events import Closed, Event, Opened
+from .counting import counters
+from .families import Families
+from .store_watch import StoreWatch
+
+__all__ = ["PrometheusInstrument", "refresh"]
+
+# How often gauges are renewed and the event loop is timed, in seconds.
+_INTERVAL: Final = 0.5
+
+
+class PrometheusInstrument:
+    """An instrument for hubs: ``Hub(…, instruments=[PrometheusInstrument()])``.
+
+    Its metrics stand in ``registry``, once, however many instruments share it, and all hubs are
+    added up. Several hubs may share an instrument, too, where they are on one store. Where
+    ``PROMETHEUS_MULTIPROC_DIR`` is set, each process writes there, as with all that
+    ``prometheus_client`` counts.
+
+    Gauges are what ``hub.statistics()`` says: at the moment in which the registry is read, and with
+    several processes half a second before. ``streamhub_store_up`` is what was last heard of the
+    store, which is asked where nothing was for 5 seconds.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._shared = _shared_of(registry)
+        self._watch = StoreWatch()
+        self._count = counters(self._shared.families, self._watch)
+        self._rounds: dict[int, _Rounds] = {}
+
+    def __repr__(self) -> str:
+        return "<PrometheusInstrument>"
+
+    def __call__(self, event: Event) -> None:
+        count = self._count.get(type(event))
+        if count is not None:
+            count(event)
+        elif isinstance(event, Opened):
+            self._shared.hubs[event.hub] = (event, self._watch)
+            self._rounds[event.hub] = _Rounds(event, self._watch, self._shared)
+        elif isinstance(event, Closed):
+            self._shared.hubs.pop(event.hub, None)
+            self._shared.refresh()
+            if (rounds := self._rounds.pop(event.hub, None)) is not None:
+                rounds.stop()
+
+
+def refresh(registry: CollectorRegistry) -> None:
+    """Have the gauges in ``registry`` say what holds now."""
+    if (shared := _all_shared.get(registry)) is not None:
+        shared.refresh()
+
+
+class _Shared:
+    """What all instruments of one registry share. The registry reads it before all its metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # First: the gauges are read after it.
+        registry.register(self)
+        self.families = Families(registry)
+        #: Of the hubs that are open, by their numbers, and what is known of their stores.
+        self.hubs: dict[int, tuple[Opened, StoreWatch]] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        self.refresh()
+        return ()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def refresh(self) -> None:
+        """May be called in any thread."""
+        hubs = [*self.hubs.values()]
+        held = [opened.statistics() for opened, _ in hubs]
+        of = self.families
+        of.store_up.set(min((watch.up for _, watch in hubs), default=True))
+        of.hubs.set(len(held))
+        of.active_sessions.set(sum(one.producers for one in held))
+        of.followed_sessions.set(sum(one.sessions_followed for one in held))
+        of.subscribers.set(sum(one.subscribers for one in held))
+        of.pending_bytes.set(sum(one.pending_bytes for one in held))
+        of.connections.set(sum(one.connections for one in held))
+        of.sources.set(sum(one.sources for one in held))
+        of.tasks.set(sum(one.tasks for one in held))
+
+
+class _Rounds:
+    """Goes round in a hub's event loop while that is open: times it, renews the gauges, and has the
+    store asked."""
+
+    def __init__(self, opened: Opened, watch: StoreWatch, shared: _Shared) -> None:
+        self._opened = opened
+        self._watch = watch
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time()
+        self._timer = self._loop.call_at(self._due, self._go)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _go(self) -> None:
+        now = self._loop.time()
+        self._shared.families.loop_lag_seconds.observe(max(0.0, now - self._due))
+        if self._watch.is_to_be_asked(now):
+            self._opened.ask()
+        self._shared.refresh()
+        self._due = self._loop.time() + _INTERVAL
+        self._timer = self._loop.call_at(self._due, self._go)
+
+
+_all_shared: WeakKeyDictionary[CollectorRegistry, _Shared] = WeakKeyDictionary()
+
+
+def _shared_of(registry: CollectorRegistry) -> _Shared:
+    shared = _all_shared.get(registry)
+    if shared is None:
+        shared = _all_shared[registry] = _Shared(registry)
+    return shared
