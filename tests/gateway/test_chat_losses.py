@@ -24,7 +24,8 @@ from streamhub.gateway import create_gateway
 
 url, upstream, lease, retry = sys.argv[1:]
 hub = Hub.from_url(url, config=HubConfig(lease=float(lease)))
-app = create_gateway(hub, upstream=upstream, retry_lost=retry == "yes")
+keys = {"api_key": "sk-one", "upstream_key": "sk-upstream"}
+app = create_gateway(hub, upstream=upstream, retry_lost=retry == "yes", **keys)
 """
 
 

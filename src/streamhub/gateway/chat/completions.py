@@ -32,6 +32,9 @@ __all__ = ["ChatCompletions"]
 
 logger = logging.getLogger("streamhub")
 
+#: The owner of their sessions: not that of answers that a gateway takes over when they are lost,
+#: since no upstream goes on with a chat completion.
+_OWNER = f"{OWNER}:chat"
 _PATH = "/chat/completions"
 # How often a session is looked at that others claim and lose meanwhile.
 _ATTEMPTS = 5
@@ -191,7 +194,7 @@ class ChatCompletions:
             stream, created = await self._hub.register(
                 session_id,
                 takeover="restart",
-                owner=OWNER,
+                owner=_OWNER,
                 request=asked.fingerprint,
                 # One without a key has a name of its own.
                 replaces=replaces if asked.kept else None,
