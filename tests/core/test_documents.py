@@ -269,6 +269,18 @@ def test_no_page_installs_the_bare_name(page: Path) -> None:
     assert [] == re.findall(r"pip install \"?streamhub(?!-llm)", page.read_text())
 
 
+async def test_the_page_on_migration_takes_the_place_of_a_stream() -> None:
+    """What its producer writes, its reader follows, and goes on with after an id."""
+    page = _run("docs/migration.md")
+    await page["produce"]("1", page["model"].stream("Why?"))
+    followed = [one async for one in page["follow"]("1", None)]
+    rest = [data async for _, data in page["follow"]("1", followed[0][0])]
+    await page["hub"].aclose()
+
+    assert ANSWER == [data for _, data in followed]
+    assert ANSWER[1:] == rest
+
+
 async def test_the_page_on_parts_makes_a_message() -> None:
     """Reasoning, a tool call, text and usage, as a page shows them."""
     page = _run("docs/parts.md")

@@ -1,9 +1,11 @@
-"""The page that newcomers begin with, followed to the letter."""
+"""The pages that newcomers follow step by step, followed to the letter."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,13 +19,13 @@ from ..support.http_server import Port
 
 pytestmark = pytest.mark.slow
 
-PAGE = Path(__file__).parents[2] / "docs" / "start.md"
+DOCS = Path(__file__).parents[2] / "docs"
 ANSWER = [f"{n}. Why? " for n in range(1, 61)]
 
 
 def blocks() -> list[str]:
     """The page's Python."""
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", (DOCS / "start.md").read_text(), re.DOTALL)
 
 
 def application(*, pace: float, url: str, lease: float) -> str:
@@ -78,3 +80,27 @@ async def test_an_answer_survives_the_server_that_writes_it(tmp_path: Path, redi
 
     assert ANSWER == [one.data for one in told if one.event == "message"]
     assert "finished" in told[-1].data
+
+
+async def test_the_protocol_is_seen_with_curl(tmp_path: Path, redis_url: str) -> None:
+    """The commands of the page follow a session, and show what the page says of it."""
+    page = (DOCS / "reference" / "http-protocol.md").read_text()
+    with Port() as port:
+        number = str(port.number)
+    commands = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[0].replace("8080", number)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    async with bounded():
+        shell = await asyncio.create_subprocess_exec(
+            *("bash", "-e", "-c", commands),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "PATH": path, "STREAMHUB_URL": redis_url},
+        )
+        told, errors = await shell.communicate()
+    lines = told.decode().splitlines()
+
+    assert 0 == shell.returncode, errors.decode()
+    assert [f"data: line {n}" for n in range(1, 6)] == [one for one in lines if "data: l" in one]
+    assert "event: end" in lines
+    assert [f"line {n}" for n in range(1, 6)] == [one for one in lines if one[:4] == "line"]
+    assert any('"status":"finished"' in one and '"session_id"' in one for one in lines)
