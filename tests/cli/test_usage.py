@@ -43,6 +43,16 @@ async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     ] == ended.err.splitlines()
 
 
+async def test_without_its_extra_top_says_what_to_install() -> None:
+    """Of which all other commands have no need."""
+    missing = "import sys; sys.modules['textual'] = None; from streamhub.cli import main; main()"
+    python = (sys.executable, "-c", missing)
+    ended = await cli("top", url="redis://127.0.0.1:1", python=python)
+    assert (2, "") == (ended.code, ended.out)
+    assert 'top needs textual: pip install "streamhub-llm[top]"\n' == ended.err
+    assert 0 == (await cli("ls", "--help", python=python)).code
+
+
 async def test_the_installed_command_and_the_module_are_one() -> None:
     """``streamhub`` and ``python -m streamhub`` are the same program."""
     script = shutil.which("streamhub", path=str(Path(sys.executable).parent))

@@ -69,6 +69,7 @@ OWNERS = {
     "aiohttp": ("aiohttp",),
     "typer": ("cli",),
     "rich": ("cli",),
+    "textual": ("cli.top",),
     "pytest": ("testing",),
     "prometheus_client": ("instruments.prometheus",),
 }

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import pty
 import signal
+import struct
 import sys
+import termios
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyte
 
 from streamhub import Hub, LiveStream
 from streamhub.testing.waiting import bounded, patience
@@ -25,7 +30,15 @@ _ON_TERMINAL = (
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
     "os.execv(sys.executable, [sys.executable, '-m', 'streamhub', *sys.argv[1:]])"
 )
-_OURS = ("STREAMHUB_URL", "NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "COLUMNS")
+_OURS = (
+    "STREAMHUB_URL",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "GITHUB_ACTIONS",
+    "PY_COLORS",
+    "COLUMNS",
+    "LINES",
+)
 # Far more than anything takes: only a hang gets there.
 _BOUND = 60.0
 #: What the tests give to calls that wait: as far away.
@@ -152,10 +165,43 @@ async def follow(hub: Hub, session_id: str) -> LiveStream:
 class Terminal:
     """A terminal that a ``streamhub`` runs on: what a person would see and type."""
 
-    def __init__(self, process: Process, master: int) -> None:
+    def __init__(self, process: Process, master: int, size: tuple[int, int]) -> None:
+        #: All that was printed.
         self.screen = ""
         self._process = process
         self._master = master
+        self._seen = pyte.Screen(*size)
+        self._feed = pyte.ByteStream(self._seen)
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands on it now."""
+        return [line.rstrip() for line in self._seen.display]
+
+    async def stands(self, *texts: str, without: str | None = None) -> list[str]:
+        """Its lines, once they hold all of these texts, and not that one."""
+        async with bounded(_BOUND):
+            while True:
+                lines = self.lines
+                shown = "\n".join(lines)
+                if all(text in shown for text in texts) and (
+                    without is None or without not in shown
+                ):
+                    return lines
+                if not await self._read():
+                    raise EOFError(f"it ended without showing {texts}:\n{shown}")
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Somebody makes its window larger or smaller."""
+        self._seen.resize(lines, columns)
+        _set_size(self._master, (columns, lines))
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def modes(self) -> list[object]:
+        """How it treats what is typed and printed."""
+        return termios.tcgetattr(self._master)
 
     async def shows(self, text: str) -> None:
         """Return once the text was printed."""
@@ -181,33 +227,41 @@ class Terminal:
             # So does Linux tell that the last one has closed the terminal.
             data = b""
         self.screen += data.decode(errors="replace")
+        self._feed.feed(data)
         return bool(data)
 
 
 @contextlib.asynccontextmanager
 async def start_on_terminal(
-    *args: str, url: str | None = None, env: Mapping[str, str] | None = None
+    *args: str,
+    url: str | None = None,
+    env: Mapping[str, str] | None = None,
+    size: tuple[int, int] = (100, 30),
 ) -> AsyncIterator[Terminal]:
-    """``streamhub args…`` on a terminal of 100 columns and 30 lines."""
+    """``streamhub args…`` on a terminal of so many columns and lines."""
     master, slave = pty.openpty()
+    _set_size(slave, size)
     try:
-        # Also where no terminal says how large it is, rich asks these.
-        size = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", _ON_TERMINAL, *args),
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**environment(url, env), **size},
+            env={**environment(url, env), "TERM": "xterm-256color"},
             start_new_session=True,
         )
     finally:
         os.close(slave)
     try:
         async with _leashed(process):
-            yield Terminal(process, master)
+            yield Terminal(process, master, size)
     finally:
         os.close(master)
+
+
+def _set_size(terminal: int, size: tuple[int, int]) -> None:
+    columns, lines = size
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
 
 def environment(url: str | None, more: Mapping[str, str] | None = None) -> dict[str, str]:

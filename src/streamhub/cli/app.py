@@ -10,7 +10,7 @@ import typer
 from .commands.demo import demo
 from .commands.gateway import gateway
 from .commands.services import doctor, ends, serve
-from .commands.sessions import cancel, list_sessions, remove, send, show
+from .commands.sessions import cancel, list_sessions, remove, send, show, top
 from .commands.streams import run, tail
 
 __all__ = ["app"]
@@ -62,6 +62,7 @@ def streamhub(
 app.command()(run)
 app.command()(tail)
 app.command("ls")(list_sessions)
+app.command()(top)
 app.command()(show)
 app.command()(cancel)
 app.command()(send)

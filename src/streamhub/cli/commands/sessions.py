@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from .. import sessions
-from ..exits import finish
+from ..exits import finish, refuse
 from ..options import JsonOption, RedisOption, SessionArgument, url_of
+from ..watching import query_of
+from ..watching import watch as watch_sessions
 
-__all__ = ["cancel", "list_sessions", "remove", "send", "show"]
+__all__ = ["cancel", "list_sessions", "remove", "send", "show", "top"]
 
 
 def list_sessions(
@@ -29,6 +31,14 @@ def list_sessions(
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="The first N of them.")
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on: a terminal's list is drawn anew, to all else a line is written for each "
+            "session that changes.",
+        ),
+    ] = False,
     foreign: Annotated[
         bool,
         typer.Option(
@@ -47,11 +57,60 @@ def list_sessions(
 ) -> None:
     """List the sessions: running ones first, then the newest.
 
-    Exit code: 0, also if there are none; 7 if the store is unavailable.
+    With --watch --json a line is what is known of a session by looking at it again and again (how
+    many chunks a second, when the last came; times are seconds since 1970), or says that it is
+    "gone": removed, expired, or not one of those that are asked for any more.
+
+    Exit code: 0, also if there are none; 7 if the store is unavailable; 130 with --watch, once
+    interrupted.
     """
+    if watch and foreign:
+        refuse("--watch and --foreign exclude each other: all keys are too many to look at")
+    if watch:
+        url, query = url_of(context, redis), query_of(owner=owner, status=status)
+        finish(url, lambda: watch_sessions(url, query, limit=limit, as_json=as_json))
     asked = sessions.Asked(owner, sessions.statuses_of(status), limit, foreign=foreign)
     url = url_of(context, redis)
     finish(url, lambda: sessions.list_sessions(url, asked, as_json=as_json))
+
+
+def top(
+    context: typer.Context,
+    owner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those that belong to NAME.")
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATUS",
+            help="Only those that stand so: active, finished, failed, cancelled, lost or damaged; "
+            "several between commas.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(metavar="COLUMN", help="What they are sorted by.")
+    ] = "created",
+    redis: RedisOption = None,
+) -> None:
+    """Watch all sessions in a terminal: who writes, who is silent, what died and why.
+
+    Arrows select, Enter opens one, whose text is followed; / searches, f and o filter by status
+    and owner, < and > sort, s stops a session and x removes it, once you have said yes.
+
+    Exit code: 0; 2 wrong usage, or no terminal; 7 the store is unavailable; 130 interrupted by a
+    signal.
+    """
+    url = url_of(context, redis)
+    query = query_of(owner=owner, status=status, sort=sort)
+    try:
+        from ..top.show import has_terminal, show
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "textual":
+            raise
+        refuse('top needs textual: pip install "streamhub-llm[top]"')
+    if not has_terminal():
+        refuse("top needs a terminal: for a file or a program there is streamhub ls --json")
+    finish(url, lambda: show(url, query))
 
 
 def show(

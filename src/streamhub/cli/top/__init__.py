@@ -1,0 +1,1 @@
+"""``streamhub top``: all sessions in a terminal, and what somebody on call does about them."""
