@@ -18,7 +18,7 @@ from ..serving.disconnects import ClientGone
 from .chat.routes import chat_routes
 from .context import Gateway
 from .errors import GatewayError, error_of, response_of
-from .keys import OWNER, Keys
+from .keys import Keys
 from .limits import Limits
 from .passing import METHODS, PassedOn
 from .places import Places
@@ -93,12 +93,10 @@ def create_gateway(
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         try:
-            if gateway.keys.own is None:
-                yield
-            else:
-                async with hub.supervise(recovery.resume, owner=OWNER):
-                    yield
+            recovery.begin()
+            yield
         finally:
+            await recovery.aclose()
             await gateway.upstream.aclose()
 
     app = Starlette(

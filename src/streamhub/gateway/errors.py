@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 from starlette.responses import Response
 
-from ..errors import HubClosed, StoreUnavailable, StreamHubError
+from ..errors import CursorExpired, HubClosed, SessionNotFound, StoreUnavailable, StreamHubError
 
 __all__ = [
     "GatewayError",
@@ -102,6 +102,8 @@ def error_of(error: StreamHubError) -> GatewayError:
     if isinstance(error, HubClosed):
         message = "the gateway is shutting down; try again"
         return GatewayError(503, "shutting_down", message, headers={"retry-after": "1"})
+    if isinstance(error, SessionNotFound | CursorExpired):
+        return GatewayError(404, "not_found", "the answer is not there any more")
     return GatewayError(500, "gateway_error", f"the gateway failed: {type(error).__name__}")
 
 

@@ -67,9 +67,9 @@ class Keys:
 
     @property
     def own(self) -> tuple[tuple[str, str], ...] | None:
-        """The headers with which the gateway asks the upstream by itself; None where it has no key
-        to do so with."""
-        return None if self._upstream_key is None else self._bearer()
+        """The headers with which the gateway asks the upstream by itself, which may be none; None
+        where the keys are its clients'."""
+        return None if self._given is None else self._bearer()
 
     def caller(self, request: Request) -> Caller:
         """

@@ -4,6 +4,7 @@ as many of its connections as that takes."""
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -27,7 +28,7 @@ logger = logging.getLogger("streamhub")
 
 # How often an upstream is asked to go on without having said anything more, and how long it is left
 # alone before, in seconds.
-_ATTEMPTS = 5
+_ATTEMPTS = 10
 _FIRST_PAUSE = 0.1
 _LAST_PAUSE = 5.0
 # How long a body is read after its last event, so that the connection can be used again.
@@ -97,24 +98,27 @@ class Answering:
                 self._tell_begun(GatewayError(503, "shutting_down", "the gateway is shutting down"))
         if self.failure is not None:
             await self.fail(stream, self.failure)
-        elif self._over is not None and self._over.type == "response.failed":
-            await stream.fail(_reason(self._over))
+        elif self._over is not None:
+            await self._end(stream, self._over)
 
     async def _draw(self, stream: LiveStream) -> GatewayError | None:
         """Publish all that the upstream says; why it has not come to an end, if it has not."""
+        failure: GatewayError
         attempts = 0
         while self._over is None:
             before = self._last
             try:
                 await self._read(stream)
-                failure: GatewayError = UpstreamFailed(
+                failure = UpstreamFailed(
                     502, "upstream_broke_off", "the upstream has ended its stream before its answer"
                 )
             except UpstreamRefused as refused:
-                if not self._has_no_background(refused):
+                if self._has_no_background(refused):
+                    self._background = False
+                    continue
+                if not (self._reattaches and _is_passing(refused)):
                     return refused
-                self._background = False
-                continue
+                failure = refused
             except UpstreamFailed as failed:
                 failure = failed
             except (ChunkTooLarge, StreamTooLarge) as error:
@@ -159,19 +163,15 @@ class Answering:
     async def _take(self, stream: LiveStream, event: Event) -> None:
         if event.data == "[DONE]":
             return
-        try:
-            said = told(event.data)
-        except (msgspec.DecodeError, RecursionError) as error:
-            message = f"the upstream has sent what is no event: {error}"
-            raise UpstreamFailed(502, "upstream_unexpected", message) from None
+        data, said = _read_event(event.data)
         number = said.sequence_number
         if said.type == _KEEP_ALIVE or (
             number is not None and self._last is not None and number <= self._last
         ):
             return
         if not self._any and said.type != "response.created":
-            await self._say_created(stream, event.data)
-        await stream.publish(event.data, event=said.type)
+            await self._say_created(stream, data)
+        await stream.publish(data, event=said.type)
         self._any = True
         if number is not None:
             self._last = number
@@ -181,9 +181,11 @@ class Answering:
                 self._reattaches = isinstance(self._speaks, ResponsesApi)
         if said.type == "error":
             self._error = said
+        self._tell_begun(None)
         if said.is_last:
             self._over = said
-        self._tell_begun(None)
+            # At once: what else the upstream does with its connection is no part of the answer.
+            await self._end(stream, said)
 
     async def _say_created(self, stream: LiveStream, data: str) -> None:
         """Before what the upstream begins with instead."""
@@ -194,6 +196,12 @@ class Answering:
         begun = {**response, "status": "in_progress", "output": [], "error": None}
         said = msgspec.json.encode({"type": "response.created", "response": begun}).decode()
         await stream.publish(said, event="response.created")
+
+    async def _end(self, stream: LiveStream, over: Told) -> None:
+        if over.type == "response.failed":
+            await stream.fail(_reason(over))
+        else:
+            await stream.close()
 
     def _has_no_background(self, refused: UpstreamRefused) -> bool:
         """Whether it is only that the upstream cannot go on by itself: the gateway then does."""
@@ -270,6 +278,31 @@ class Answering:
         else:
             self.begun.set_exception(failure)
             self.begun.exception()  # whoever asked may have gone
+
+
+def _read_event(data: str) -> tuple[str, Told]:
+    """An event as it is stored, and what it says.
+
+    :raises UpstreamFailed: it is none.
+    """
+    try:
+        return data, told(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        failure = UpstreamFailed(
+            502, "upstream_unexpected", f"the upstream has sent what is no event: {error}"
+        )
+    try:
+        # Half a character, escaped, where a model's tokens part it: no UTF-8 can hold that.
+        whole = json.dumps(json.loads(data), ensure_ascii=False, allow_nan=False)
+        data = whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return data, told(data)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        raise failure from None
+
+
+def _is_passing(refused: UpstreamRefused) -> bool:
+    """Whether the upstream may say something else soon."""
+    return refused.status >= 500 or refused.status in (408, 409, 425, 429)
 
 
 def _reason(over: Told) -> str:

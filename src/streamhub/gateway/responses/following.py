@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -50,7 +49,7 @@ class Following:
         self._recover = recover
         self._on_close = on_close
         self._subscription = self._subscribe(_cursor(stored, after))
-        self._recovering: asyncio.Future[None] | None = None
+        self._lost = False
         #: Whether the last event was told.
         self.over = False
 
@@ -58,14 +57,13 @@ class Following:
         if self.over:
             return None
         try:
-            if self._recovering is not None:
-                await self._recovered()
+            if self._lost:
+                await self._go_on()
             chunks = await self._subscription.take()
         except HubClosed:
             raise
         except ProducerLost:
-            # In a task of its own, which goes on whatever becomes of this client.
-            self._recovering = asyncio.ensure_future(self._recover(self._stored))
+            self._lost = True
             return b""
         except ProducerFailed:
             return await self._end()
@@ -87,17 +85,16 @@ class Following:
     def _subscribe(self, after: Cursor | None) -> Subscription:
         return self._stored.stream.subscribe(after=after)
 
-    async def _recovered(self) -> None:
-        """Go on with what has become of a lost answer.
+    async def _go_on(self) -> None:
+        """Read on what has become of a lost answer. Safe to cancel.
 
-        :raises: what that has raised.
+        :raises: as ``recover``.
         """
-        assert self._recovering is not None
-        await asyncio.shield(self._recovering)
-        self._recovering = None
+        await self._recover(self._stored)
         cursor = self._subscription.cursor
         await self._subscription.aclose()
         self._subscription = self._subscribe(cursor)
+        self._lost = False
 
     def _tell(self, chunks: list[Chunk]) -> bytes:
         said = [chunk for chunk in chunks if chunk.event != REQUEST_EVENT]

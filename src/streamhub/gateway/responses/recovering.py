@@ -3,15 +3,17 @@ for once more, or fail."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from ...chunks import Status
-from ...errors import SessionNotFound
+from ...errors import SessionNotFound, StoreUnsupported
 from ...hub import Hub
 from ...stream import LiveStream
-from ...supervisor import LostSession
+from ...supervisor import LostSession, Supervisor
 from ..context import Gateway
 from ..errors import GatewayError
 from ..keys import OWNER, session_below
@@ -23,8 +25,13 @@ from .stored import Log, Stored, find
 
 __all__ = ["Recovery", "previous_of"]
 
+logger = logging.getLogger("streamhub")
+
 # How often an answer is begun anew.
 _MOST_RETRIES = 3
+# For how long, in seconds, one that looks lost is left alone: where it was the store that was away,
+# its gateway is about to renew its lease. No longer than a quarter of that.
+_GRACE = 1.0
 
 
 class Recovery:
@@ -35,13 +42,51 @@ class Recovery:
         self._retry_lost = gateway.retry_lost
         self._own = gateway.keys.own
         self._speaks = speaks
+        self._supervisor: Supervisor | None = None
+        #: By session: readers come upon a lost answer together.
+        self._recovering: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self) -> None:
+        """Look after all lost answers from now on, if the gateway may ask in its own name."""
+        if self._own is None or self._supervisor is not None:
+            return
+        try:
+            self._supervisor = self._hub.supervise(self.resume, owner=OWNER)
+        except StoreUnsupported as error:
+            logger.warning("lost answers wait until somebody asks for them: %s", error)
+
+    async def aclose(self) -> None:
+        """Look after nothing more. Idempotent."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            await supervisor.aclose()
+        tasks = [*self._recovering.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def recover(self, stored: Stored, headers: Headers) -> None:
-        """Have a lost answer go on or end, in the name of whoever asks for it. One that stands
-        otherwise by now is left alone; of several who try, one does it.
+        """Have a lost answer go on or end, in the name of whoever asks for it; whatever becomes of
+        them meanwhile. One that stands otherwise by now is left alone; of several who try, one does
+        it.
 
         :raises SessionNotFound: it is not there any more.
         """
+        session_id = stored.stream.session_id
+        task = self._recovering.get(session_id)
+        if task is None:
+            task = asyncio.create_task(self._recover(stored, headers), name="streamhub recovery")
+            self._recovering[session_id] = task
+            task.add_done_callback(lambda task: self._recovered(session_id, task))
+        await asyncio.shield(task)
+
+    def _recovered(self, session_id: str, task: asyncio.Task[None]) -> None:
+        del self._recovering[session_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("%s: cannot be recovered yet: %s", session_id, error)
+
+    async def _recover(self, stored: Stored, headers: Headers) -> None:
+        await asyncio.sleep(min(_GRACE, self._hub.config.lease / 4))
         log = await stored.log()
         if log.stored.info.status is not Status.LOST:
             return

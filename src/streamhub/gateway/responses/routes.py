@@ -22,6 +22,7 @@ from ..events_response import EventsResponse
 from ..keys import OWNER, Caller, session_of
 from ..limits import body_of
 from ..places import too_many
+from ..translation import Untranslatable, input_items
 from .answering import Answering
 from .asked import Asked, Facts, request_pieces
 from .following import Following
@@ -67,6 +68,8 @@ class ResponsesRoutes:
     # Creating one.
 
     async def create(self, request: Request) -> Response:
+        # A mounted application has no beginning of its own.
+        self._recovery.begin()
         caller = self._gateway.keys.caller(request)
         raw = await body_of(request, self._gateway.limits)
         asked = Asked.of(raw)
@@ -255,7 +258,8 @@ class ResponsesRoutes:
     async def cancel(self, request: Request) -> Response:
         caller = self._gateway.keys.caller(request)
         stored = await self._find(request, caller)
-        if stored.info.status in (Status.ACTIVE, Status.LOST):
+        going_on = stored.info.status in (Status.ACTIVE, Status.LOST)
+        if going_on and not (await stored.log()).is_over:
             # One whose gateway was killed is active for as long as its lease.
             patience = self._hub.config.lease + _CANCELLING
             await stored.stream.cancel(wait=patience, reason="cancelled by its client")
@@ -358,14 +362,14 @@ class ResponsesRoutes:
 
 def _items(response_id: str, asked: Asked) -> list[dict[str, Any]]:
     """The input of a request, with an id for each item."""
-    given = asked.values().get("input") or []
-    if isinstance(given, str):
-        given = [{"role": "user", "content": [{"type": "input_text", "text": given}]}]
     named = response_id.removeprefix("resp_")
+    try:
+        given = input_items(asked.values())
+    except Untranslatable:
+        return []  # the upstream knows what it is
     return [
         {"type": "message", "id": f"msg_{named}_{number}", **item}
         for number, item in enumerate(given)
-        if isinstance(item, dict)
     ]
 
 
