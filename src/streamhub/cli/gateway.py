@@ -25,6 +25,7 @@ class GatewayOptions(NamedTuple):
     upstream_key: str | None
     detach: bool
     retry_lost: bool
+    upstream_api: Any
     drain: float
     #: Of ``streamhub.gateway.Limits``, those that are given.
     limits: dict[str, Any]
@@ -50,6 +51,7 @@ async def gateway(url: str, options: GatewayOptions) -> int:
             upstream_key=(options.upstream_key or "").strip() or None,
             detach=options.detach,
             retry_lost=options.retry_lost,
+            upstream_api=options.upstream_api,
             limits=Limits(**options.limits),
         )
         listening = listen(options.host, options.port, public=True)

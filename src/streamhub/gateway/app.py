@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from typing import Literal, TypeAlias
 
 import httpx
 from starlette.applications import Starlette
@@ -24,10 +25,13 @@ from .passing import METHODS, PassedOn
 from .places import Places
 from .responses.recovering import Recovery
 from .responses.routes import ResponsesRoutes
-from .responses.speaking import ResponsesApi
+from .responses.speaking import ResponsesApi, Speaks
+from .responses.translating import ChatApi, EitherApi
 from .upstream import Upstream
 
-__all__ = ["create_gateway"]
+__all__ = ["UpstreamApi", "create_gateway"]
+
+UpstreamApi: TypeAlias = Literal["auto", "responses", "chat"]
 
 
 def create_gateway(
@@ -38,6 +42,7 @@ def create_gateway(
     upstream_key: str | None = None,
     detach: bool = False,
     retry_lost: bool = False,
+    upstream_api: UpstreamApi = "auto",
     limits: Limits | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Starlette:
@@ -54,6 +59,9 @@ def create_gateway(
         in the background do.
     :param retry_lost: whether an answer whose gateway was killed is asked for once more, from its
         start, where the upstream cannot go on with it.
+    :param upstream_api: what the upstream speaks: ``responses``, or ``chat`` for one that speaks
+        Chat Completions alone, to which the Responses API is translated. ``auto`` finds out by the
+        first answer that is asked for.
     :param transport: how the upstream is reached, where that takes a proxy or certificates:
         ``httpx.AsyncHTTPTransport(proxy=…, verify=…)``. It is closed with the application.
     :raises ValueError: a value is none of what is allowed.
@@ -79,7 +87,7 @@ def create_gateway(
         await hub.active(["health"])
         return Response(b'{"status":"ok"}', media_type="application/json")
 
-    speaks = ResponsesApi(gateway.upstream)
+    speaks = _speaks(upstream_api, gateway)
     recovery = Recovery(gateway, speaks)
     routes: list[BaseRoute] = [
         *ResponsesRoutes(gateway, speaks, recovery).routes,
@@ -113,6 +121,17 @@ def create_gateway(
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _speaks(upstream_api: str, gateway: Gateway) -> Speaks:
+    match upstream_api:
+        case "auto":
+            return EitherApi(gateway.upstream, gateway.hub)
+        case "responses":
+            return ResponsesApi(gateway.upstream)
+        case "chat":
+            return ChatApi(gateway.upstream, gateway.hub)
+    raise ValueError(f"upstream_api must be auto, responses or chat, not {upstream_api!r:.100}")
 
 
 async def _on_gateway_error(request: Request, error: Exception) -> Response:

@@ -172,9 +172,8 @@ class OpenAIUpstream:
             if stored.task is not None:
                 stored.task.cancel()
         tasks = [one.task for one in self._responses.values() if one.task is not None]
-        for writer, task in self._open.items():
+        for writer in self._open:
             writer.transport.abort()
-            task.cancel()
         if waited := [*self._open.values(), *tasks]:
             await asyncio.wait(waited)
 

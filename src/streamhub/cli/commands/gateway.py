@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -14,6 +15,12 @@ from ..options import RedisOption, url_of
 __all__ = ["gateway"]
 
 _MIB = 1024 * 1024
+
+
+class UpstreamSpeaks(StrEnum):
+    AUTO = "auto"
+    RESPONSES = "responses"
+    CHAT = "chat"
 
 
 def gateway(
@@ -60,6 +67,13 @@ def gateway(
             "for twice.",
         ),
     ] = False,
+    upstream_api: Annotated[
+        UpstreamSpeaks,
+        typer.Option(
+            help="What the upstream speaks: chat for Chat Completions alone, to which the Responses "
+            "API is translated. auto finds out.",
+        ),
+    ] = UpstreamSpeaks.AUTO,
     host: Annotated[
         str, typer.Option(metavar="HOST", help="The address to listen on.")
     ] = "127.0.0.1",
@@ -128,6 +142,7 @@ def gateway(
         upstream_key=upstream_key,
         detach=detach,
         retry_lost=retry_lost,
+        upstream_api=upstream_api.value,
         drain=drain,
         limits={name: value for name, value in given.items() if value is not None},
     )

@@ -121,6 +121,8 @@ class Answering:
                 failure = refused
             except UpstreamFailed as failed:
                 failure = failed
+            except GatewayError as error:
+                return error  # it cannot be asked of this upstream
             except (ChunkTooLarge, StreamTooLarge) as error:
                 return GatewayError(502, "answer_too_large", f"the answer is too large: {error}")
             if self._over is not None:
@@ -138,7 +140,7 @@ class Answering:
         return None
 
     async def _read(self, stream: LiveStream) -> None:
-        async with self._events() as events:
+        async with self._events(stream.session_id) as events:
             async for event in events:
                 await self._take(stream, event)
                 if self._over is not None:
@@ -150,11 +152,15 @@ class Answering:
                     async for _ in events:
                         pass
 
-    def _events(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+    def _events(self, session_id: str) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         if self._upstream is None:
             assert self._asked is not None
             return self._speaks.ask(
-                self._asked, self._headers, previous=self._previous, background=self._background
+                self._asked,
+                self._headers,
+                session_id=session_id,
+                previous=self._previous,
+                background=self._background,
             )
         assert isinstance(self._speaks, ResponsesApi)
         after = -1 if self._last is None else self._last

@@ -18,10 +18,17 @@ class Speaks(Protocol):
     """What answers requests with the events of the Responses API, each as JSON with its type."""
 
     def ask(
-        self, asked: Asked, headers: Headers, *, previous: str | None, background: bool
+        self,
+        asked: Asked,
+        headers: Headers,
+        *,
+        session_id: str,
+        previous: str | None,
+        background: bool,
     ) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """The events of a new answer. Leaving it stops what is not in the background.
 
+        :param session_id: the session that they go to.
         :param previous: the upstream's name for the previous response.
         :param background: whether the upstream is to go on by itself, if it can.
         :raises GatewayError: the upstream has refused or failed.
@@ -36,7 +43,13 @@ class ResponsesApi:
         self._upstream = upstream
 
     def ask(
-        self, asked: Asked, headers: Headers, *, previous: str | None, background: bool
+        self,
+        asked: Asked,
+        headers: Headers,
+        *,
+        session_id: str,
+        previous: str | None,
+        background: bool,
     ) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         content = asked.body(previous=previous, background=background)
         return self._upstream.events("POST", "/responses", headers, content=content)

@@ -11,7 +11,7 @@ back to one after it has begun the next.
 | a call      | begin the call       | end it, begin the call  | end it, begin the call     |
 | arguments   | delta of their call  | the same                | the same                   |
 | the end     | end all calls, then the Response: ``completed`` or ``incomplete``          |||
-| an error    | the Response alone: ``failed``                                             |||
+| an error    | the error, then the Response: ``failed``                                   |||
 
 Before ``begin`` and after the end it takes nothing.
 """
@@ -28,8 +28,8 @@ __all__ = ["ChatAnswer", "chunk_of"]
 
 _State: TypeAlias = Literal["new", "under way", "over"]
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-#: Words of errors that say so; all others are the server's.
-_RATE = ("rate_limit", "insufficient_quota", "429")
+_RATE = "rate_limit_exceeded"
+_RATE_WORDS = ("rate_limit", "insufficient_quota", "429")
 
 
 class ChatAnswer:
@@ -55,9 +55,9 @@ class ChatAnswer:
         return self._state == "over"
 
     @property
-    def has_finished(self) -> bool:
-        """Whether the model has said why it stops: what is still to come are counts."""
-        return self._reason is not None
+    def is_complete(self) -> bool:
+        """Whether all was said that there is to say: why it stops, and what it has cost."""
+        return self._reason is not None and self._response["usage"] is not None
 
     @property
     def response(self) -> dict[str, Any]:
@@ -89,7 +89,8 @@ class ChatAnswer:
         if self._state == "over":
             return []
         if self._reason is None and not done:
-            return self.fail("server_error", "the upstream ended before its answer was finished")
+            message = "the upstream ended before its answer was finished"
+            return self.fail("upstream_broke_off", message)
         if self._reason == "error":
             return self.fail("server_error", "the upstream could not finish its answer")
         stops = _INCOMPLETE.get(self._reason or "")
@@ -112,8 +113,11 @@ class ChatAnswer:
             if item.status == "in_progress":
                 item.status = "incomplete"
         self._response["status"] = "failed"
-        self._response["error"] = {"code": code, "message": message}
-        return [self._whole("response.failed")]
+        # Few codes may stand in a Response; the event before it tells more.
+        known = _RATE if code == _RATE else "server_error"
+        self._response["error"] = {"code": known, "message": message}
+        told = {"type": "error", "code": code, "message": message, "param": None}
+        return [told, self._whole("response.failed")]
 
     def _expect(self, state: _State) -> None:
         if self._state != state:
@@ -245,6 +249,7 @@ def _failure(error: Any) -> tuple[str, str]:
     """Code and message of what stands in the place of a chunk."""
     if not isinstance(error, Mapping):
         return "server_error", str(error)
-    words = " ".join(str(error.get(name) or "") for name in ("code", "type"))
-    code = "rate_limit_exceeded" if any(word in words for word in _RATE) else "server_error"
-    return code, str(error.get("message") or words.strip() or "the upstream gave no reason")
+    words = [str(error[name]) for name in ("code", "type") if error.get(name)]
+    limited = any(word in said for word in _RATE_WORDS for said in words)
+    code = _RATE if limited else (words or ["server_error"])[0]
+    return code, str(error.get("message") or "the upstream gave no reason")

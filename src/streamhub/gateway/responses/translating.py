@@ -1,0 +1,208 @@
+"""Where the events of an answer come from with an upstream that speaks Chat Completions: its chunks
+are translated, and what was said before is looked up here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from ...errors import SessionNotFound, short
+from ...formats.sse import Event
+from ...hub import Hub
+from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, invalid
+from ..keys import session_below
+from ..translation import (
+    ChatAnswer,
+    Untranslatable,
+    chat_request,
+    chunk_of,
+    input_items,
+    named_responses,
+    new_response,
+)
+from ..upstream import Headers, Upstream, UpstreamAnswer
+from .asked import Asked
+from .speaking import ResponsesApi
+from .stored import Log, find
+
+__all__ = ["ChatApi", "EitherApi"]
+
+_PATH = "/chat/completions"
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+# How an upstream answers that has no Responses API.
+_MISSING = (404, 405, 501)
+
+
+class ChatApi:
+    """See :class:`~streamhub.gateway.responses.speaking.Speaks`. The upstream knows nothing of
+    responses: the gateway keeps what was said before, and what goes on in the background."""
+
+    def __init__(self, upstream: Upstream, hub: Hub) -> None:
+        self._upstream = upstream
+        self._hub = hub
+
+    @asynccontextmanager
+    async def ask(
+        self,
+        asked: Asked,
+        headers: Headers,
+        *,
+        session_id: str,
+        previous: str | None,
+        background: bool,
+    ) -> AsyncGenerator[AsyncIterator[Event]]:
+        request = asked.values()
+        try:
+            own = input_items(request)
+            earlier = await self._earlier(session_id, asked.previous)
+            named = await self._named(session_id, own)
+            content = msgspec.json.encode(chat_request(request, earlier, named))
+        except Untranslatable as error:
+            raise invalid(str(error), param=error.param, code=error.code) from None
+        answer = ChatAnswer(new_response(request, session_id.rpartition(":")[2], int(time.time())))
+        told = [*headers, ("accept", "text/event-stream")]
+        async with self._upstream.open("POST", _PATH, told, content=content) as answered:
+            await answered.check()
+            if answered.media_type not in ("text/event-stream", "application/json"):
+                raise await answered.unexpected("a stream of events")
+            async with aclosing(_translated(answer, answered)) as events:
+                yield events
+
+    async def _earlier(self, session_id: str, previous: str | None) -> list[dict[str, Any]]:
+        """What was asked and answered before, the oldest first."""
+        before: list[list[dict[str, Any]]] = []
+        first = previous
+        while previous is not None:
+            log = await self._log(session_id, previous)
+            if log is None or log.request is None or not log.stored.facts.store:
+                raise _no_previous(first, previous)
+            response = log.response()
+            if response.get("status") in ("queued", "in_progress"):
+                message = f"Previous response with id {short(previous)} is still in progress."
+                raise invalid(
+                    message, param="previous_response_id", code="previous_response_in_progress"
+                )
+            before.append([*input_items(log.request.values()), *_output(response)])
+            previous = log.request.previous
+        return [item for items in reversed(before) for item in items]
+
+    async def _named(self, session_id: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The output of the responses of which the request names an item."""
+        found: list[dict[str, Any]] = []
+        for response_id in named_responses(items):
+            if (log := await self._log(session_id, response_id)) is not None:
+                found += log.response().get("output") or []
+        return found
+
+    async def _log(self, session_id: str, response_id: str) -> Log | None:
+        """Of an answer of the same client."""
+        try:
+            stored = await find(self._hub, session_below(session_id, response_id))
+            return None if stored is None else await stored.log()
+        except SessionNotFound:
+            return None
+
+
+class EitherApi(ResponsesApi):
+    """Finds out which of the two the upstream speaks, by the first answer that is asked for: one
+    that has no Responses API refuses that, and is asked in the other dialect."""
+
+    def __init__(self, upstream: Upstream, hub: Hub) -> None:
+        super().__init__(upstream)
+        self._chat = ChatApi(upstream, hub)
+        self._speaks_chat: bool | None = None
+
+    @asynccontextmanager
+    async def ask(
+        self,
+        asked: Asked,
+        headers: Headers,
+        *,
+        session_id: str,
+        previous: str | None,
+        background: bool,
+    ) -> AsyncGenerator[AsyncIterator[Event]]:
+        asks: dict[str, Any] = {
+            "session_id": session_id,
+            "previous": previous,
+            "background": background,
+        }
+        async with AsyncExitStack() as stack:
+            if not self._speaks_chat:
+                try:
+                    asking = super().ask(asked, headers, **asks)
+                    events = await stack.enter_async_context(asking)
+                except UpstreamRefused as refused:
+                    if self._speaks_chat is False or refused.status not in _MISSING:
+                        raise
+                else:
+                    self._speaks_chat = False
+                    yield events
+                    return
+            events = await stack.enter_async_context(self._chat.ask(asked, headers, **asks))
+            if previous is None:
+                # Otherwise it may have been the response before that was not there.
+                self._speaks_chat = True
+            yield events
+
+
+async def _translated(answer: ChatAnswer, answered: UpstreamAnswer) -> AsyncGenerator[Event]:
+    for event in answer.begin():
+        yield _event(event)
+    async with aclosing(_chunks(answered)) as chunks:
+        async for chunk in chunks:
+            try:
+                said = [] if chunk is None else answer.take(chunk)
+            except (AttributeError, TypeError, ValueError) as error:
+                message = f"the upstream has sent what is no chunk of a completion: {error}"
+                raise UpstreamFailed(502, "upstream_unexpected", message) from None
+            if chunk is None or answer.is_complete:
+                said += answer.end(done=True, at=int(time.time()))
+            for event in said:
+                yield _event(event)
+    for event in answer.end(done=False, at=int(time.time())):
+        yield _event(event)
+
+
+async def _chunks(answered: UpstreamAnswer) -> AsyncGenerator[Any]:
+    """Each of them; None for the word that there are no more."""
+    if answered.media_type == "application/json":
+        # It does not stream.
+        yield chunk_of(_decoded((await answered.read()).decode(errors="replace")))
+        yield None
+        return
+    async with aclosing(answered.events()) as events:
+        async for event in events:
+            yield None if event.data == "[DONE]" else _decoded(event.data)
+
+
+def _decoded(data: str) -> dict[str, Any]:
+    try:
+        return _object(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = f"the upstream has sent what is no chunk of a completion: {error}"
+        raise UpstreamFailed(502, "upstream_unexpected", message) from None
+
+
+def _event(event: dict[str, Any]) -> Event:
+    return Event(msgspec.json.encode(event).decode(), event["type"])
+
+
+def _output(response: dict[str, Any]) -> list[dict[str, Any]]:
+    """What an answer said, without calls that it did not come to the end of."""
+    return [
+        item
+        for item in response.get("output") or []
+        if item.get("type") != "function_call" or item.get("status") == "completed"
+    ]
+
+
+def _no_previous(first: str | None, missing: str) -> GatewayError:
+    message = f"Previous response with id {short(missing)} not found."
+    if missing != first:
+        message += f" {short(first)} is the answer to it, and cannot be gone on with either."
+    return GatewayError(400, "previous_response_not_found", message, param="previous_response_id")
