@@ -70,8 +70,8 @@ def gateway(
     upstream_api: Annotated[
         UpstreamSpeaks,
         typer.Option(
-            help="What the upstream speaks: chat for Chat Completions alone, to which the Responses "
-            "API is translated. auto finds out.",
+            help="What the upstream speaks: chat for Chat Completions alone, to which the "
+            "Responses API is translated. auto finds out.",
         ),
     ] = UpstreamSpeaks.AUTO,
     host: Annotated[
