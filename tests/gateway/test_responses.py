@@ -387,3 +387,98 @@ async def test_what_hides_the_lengths_of_deltas_can_be_left_out(
     told = [next(event for event in events if event.get("delta") == "x") for events in shown]
     assert ["abc", None] == [event.get("obfuscation") for event in told]
     assert numbers(shown[0]) == numbers(shown[1])
+
+
+async def test_a_key_stands_for_one_request(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """Who asks again with it, because of the network or a time-out, follows the same answer, which
+    is paid once; and its leaving is no end of it."""
+    upstream.answers("One two", gate := Gate(), " three")
+    keyed = {"extra_headers": {"Idempotency-Key": "a"}}
+    first = await within(read(await create(client, stream=True, **keyed), 5))
+    again = await create(client, stream=True, **keyed)
+    waiting = asyncio.ensure_future(create(client, stream=True, **keyed))
+    gate.open()
+    whole = await within(read(again))
+
+    assert first == whole[:5]
+    assert whole == await within(read(await within(waiting)))
+    assert "response.completed" == whole[-1]["type"]
+    with pytest.raises(openai.ConflictError) as other:
+        await client.responses.create(model="m", input="something else", **keyed)
+    assert "idempotency_key_reuse" == other.value.code
+    assert 1 == upstream.count()
+
+
+async def test_what_has_failed_is_asked_for_again_with_its_key(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """Under numbers of its own."""
+    keyed = {"extra_headers": {"Idempotency-Key": "a"}}
+    upstream.strike(BreakInside("three"))
+    failed = await within(read(await create(client, stream=True, **keyed)))
+    again = await within(read(await create(client, stream=True, **keyed)))
+
+    assert "response.failed" == failed[-1]["type"]
+    assert list(range(len(failed), len(failed) + len(again))) == numbers(again)
+    assert ("response.completed", failed[0]["response"]["id"]) == (
+        again[-1]["type"],
+        again[-1]["response"]["id"],
+    )
+
+
+async def test_a_key_has_so_many_answers_at_once(hub: Hub, upstream: OpenAIUpstream) -> None:
+    """Also of those in the background; an end makes place."""
+    upstream.answers("One", gate := Gate())
+    limits = Limits(max_answers_per_key=1)
+    async with gateway(hub, upstream, limits=limits) as url, client_of(url) as client:
+        answer = await create(client, background=True)
+        with pytest.raises(openai.RateLimitError) as refused:
+            await create(client)
+        gate.open()
+        await within(read(await client.responses.retrieve(answer.id, stream=True)))
+
+        async def has_place() -> bool:
+            try:
+                return bool(await create(client))
+            except openai.RateLimitError:
+                return False
+
+        await until(has_place)
+    assert "too_many_answers" == refused.value.code
+
+
+async def test_half_a_character_is_no_end(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """Some models part one between two deltas, where JSON can hold what UTF-8 cannot."""
+    said = b'data: {"type":"response.output_text.delta","delta":"\\ud83d","item_id":"i",'
+    said += b'"output_index":0,"content_index":0,"sequence_number":5}\n\n'
+    upstream.answers("One", Raw(said))
+    events = await within(read(await create(client, stream=True)))
+
+    assert "response.completed" == events[-1]["type"]
+    assert "\ufffd" in [event.get("delta") for event in events]
+
+
+async def test_an_upstream_without_a_background_gets_one_here(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """The gateway goes on for it, and its client is told nothing of that."""
+    told = "Background mode is not supported."
+    upstream.strike(Refused(400, told, "unsupported", "invalid_request_error"))
+    events = await within(read(await create(client, stream=True, background=True)))
+
+    assert "response.completed" == events[-1]["type"]
+    assert [True, None] == [asked.body.get("background") for asked in upstream.asked]
+
+
+async def test_an_upstream_that_is_busy_is_attached_to_a_little_later(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """It has the answer in its background, and it was paid for."""
+    upstream.strike(BreakInside("three"))
+    upstream.strike(Refused(503), method="GET")
+    upstream.strike(HangUp(), method="GET")
+    events = await within(read(await create(client, stream=True, background=True)))
+
+    assert list(range(len(events))) == numbers(events)
+    assert "response.completed" == events[-1]["type"]
+    assert (1, 5) == (upstream.count(), upstream.tokens)

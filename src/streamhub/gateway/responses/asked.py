@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -65,6 +66,12 @@ class Asked:
         if previous is not None:
             fields["previous_response_id"] = msgspec.Raw(msgspec.json.encode(previous))
         return msgspec.json.encode(fields)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this request from others: of what it says, not of how it is written."""
+        said = msgspec.json.encode(self.values(), order="deterministic")
+        return sha256(said).hexdigest()
 
     def values(self) -> dict[str, Any]:
         """All of it, decoded."""
