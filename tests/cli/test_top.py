@@ -15,6 +15,7 @@ from textual.widgets import Static
 from streamhub import Hub, Status
 from streamhub.board import Query
 from streamhub.cli.top.app import TopApp
+from streamhub.cli.top.question import Question
 from streamhub.cli.top.session_screen import SessionScreen
 from streamhub.cli.top.table import SessionTable
 from streamhub.testing.waiting import bounded, unhurried, until
@@ -260,14 +261,19 @@ async def test_a_session_is_followed(redis_url: str, run_python: RunPython) -> N
 
 
 async def test_stop_and_remove_ask_first(redis_url: str, run_python: RunPython) -> None:
-    """Nothing is done without a yes; what came of it is told."""
+    """Nothing is done without a yes, and what a mistyped key says is no. q quits."""
     producer = await Producer.start(run_python, redis_url)
     await producer.register("chat:1")
     async with top(redis_url) as seen, Hub.from_url(redis_url) as hub:
         stream = await hub.get("chat:1")
         assert stream is not None
         await seen.until(lambda: seen.names == ["chat:1"])
-        await seen.press("s", "n", "s", "enter", "escape", "x", "q")
+        await seen.press("s", "n", "s", "enter")
+        assert isinstance(seen.app.screen, Question)
+        await seen.press("escape", "x", "q")
+        # What was asked of the store before this is done by then.
+        await producer.do("publish", "chat:1", "hello")
+        await seen.until(lambda: ["chat:1", "active", "1"] == seen.rows[1].split()[:3])
         assert not (await stream.info()).cancelling
         assert seen.app.is_running
 
@@ -277,6 +283,8 @@ async def test_stop_and_remove_ask_first(redis_url: str, run_python: RunPython) 
         await seen.press("escape", "x", "y")
         await seen.until(lambda: not seen.names)
         assert await hub.get("chat:1") is None
+        await seen.press("q")
+        await seen.until(lambda: not seen.app.is_running)
 
 
 async def test_a_damaged_record_is_shown_as_such(redis_url: str, run_python: RunPython) -> None:

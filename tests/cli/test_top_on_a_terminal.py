@@ -20,8 +20,8 @@ COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:[34][0-8]|9[0-7]|10[0-7])(?:;[0-9;]*
 
 
 async def test_a_terminal_is_left_as_it_was(redis_url: str) -> None:
-    """What is seen fits into 80 columns and into those that a window is made to have; q ends it,
-    and Ctrl-C wherever one is."""
+    """What is seen fits into 80 columns and into those that a window is made to have; Ctrl-C
+    ends it wherever one is, with exit code 0."""
     async with Hub.from_url(redis_url) as hub:
         stream, _ = await hub.register("chat:1", owner="alice", metadata={"model": "gpt-5"})
         await stream.publish("hello")
@@ -38,7 +38,9 @@ async def test_a_terminal_is_left_as_it_was(redis_url: str) -> None:
             await terminal.stands("hello", "esc Back", without="q Quit")
             await terminal.type("\x1b")
             await terminal.stands("chat:1", "1 session")
-            await terminal.type("q")
+            await terminal.type("s")
+            await terminal.stands("Stop chat:1?")
+            await terminal.type("\x03")
             assert 0 == await terminal.code()
             assert modes == terminal.modes()
         assert COLOUR.search(terminal.screen)
