@@ -13,16 +13,22 @@ __all__ = ["ResponsesAnswer"]
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _ECHOED: dict[str, Any] = {
+    "frequency_penalty": 0.0,
     "instructions": None,
     "max_output_tokens": None,
     "max_tool_calls": None,
     "metadata": {},
     "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
     "previous_response_id": None,
+    "prompt_cache_key": None,
+    "safety_identifier": None,
+    "service_tier": "default",
     "store": True,
     "temperature": 1.0,
     "tool_choice": "auto",
     "tools": [],
+    "top_logprobs": 0,
     "top_p": 1.0,
     "truncation": "disabled",
 }
@@ -41,6 +47,7 @@ class ResponsesAnswer:
             "created_at": 1_700_000_000,
             "status": "queued" if self.background else "in_progress",
             "background": self.background,
+            "completed_at": None,
             "error": None,
             "incomplete_details": None,
             "model": request.get("model"),
@@ -50,6 +57,8 @@ class ResponsesAnswer:
             "usage": None,
             **echoed,
         }
+        functions = {"type": "function", "description": None, "parameters": None, "strict": None}
+        self.response["tools"] = [functions | tool for tool in self.response["tools"] or ()]
         self._number = number
         self._input_tokens = input_tokens
         self._tokens = self._thoughts = 0
@@ -105,7 +114,9 @@ class ResponsesAnswer:
         status = "completed" if reason is None else "incomplete"
         yield from self._close(status)
         self.response["status"] = status
-        if reason is not None:
+        if reason is None:
+            self.response["completed_at"] = 1_700_000_001
+        else:
             self.response["incomplete_details"] = {"reason": _INCOMPLETE[reason]}
         self.response["usage"] = {
             "input_tokens": self._input_tokens,
