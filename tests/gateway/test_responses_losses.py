@@ -186,8 +186,10 @@ async def test_a_gateway_with_a_key_of_its_own_needs_no_client_for_that(scene: S
 
 @redis_only
 async def test_a_cancel_ends_what_is_lost(scene: Scene) -> None:
-    """Here and upstream, before anybody has it go on; and nobody does after that."""
+    """Here and upstream, before anybody has it go on, though somebody reads it; and nobody does
+    after that."""
     await scene.begin(background=True)
+    following = await scene.follow()
     await scene.process.kill()
     cancelled = await within(scene.here.responses.cancel(scene.response_id))
     again = await scene.here.responses.cancel(scene.response_id)
@@ -200,6 +202,7 @@ async def test_a_cancel_ends_what_is_lost(scene: Scene) -> None:
         events[-1]["response"]["status"],
     )
     assert list(range(3, 3 + len(events))) == numbers(events)
+    assert events == (await within(following))[3:]
     assert 1 == scene.upstream.count("POST", "/v1/responses/")
     assert "cancelled" == (await scene.here.responses.retrieve(scene.response_id)).status
 
@@ -232,6 +235,26 @@ async def test_an_answer_that_is_asked_for_again_is_never_glued(scene: Scene) ->
     assert whole[3:] == await scene.resumed(whole[2]["sequence_number"])
     kept = await scene.here.responses.retrieve(scene.response_id)
     assert ("completed", "Something else.") == (kept.status, kept.output_text)
+    assert 2 == scene.upstream.count()
+
+
+@redis_only
+@pytest.mark.parametrize("scene", [{**OWN, "retry_lost": True}], indirect=True)
+async def test_a_gateway_with_a_key_of_its_own_asks_again_by_itself(scene: Scene) -> None:
+    """Once, whoever reads it: here somebody does, and is told."""
+    await scene.begin()
+    following = await scene.follow()
+    scene.upstream.answers("Something else.")
+    await scene.process.kill()
+    events = await within(following)
+
+    async def is_over() -> bool:
+        return "completed" == (await scene.here.responses.retrieve(scene.response_id)).status
+
+    await until(is_over)
+    kept = await scene.here.responses.retrieve(scene.response_id)
+    assert "response_restarted" == events[-1]["code"]
+    assert "Something else." == kept.output_text
     assert 2 == scene.upstream.count()
 
 

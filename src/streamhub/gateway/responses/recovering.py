@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -43,7 +44,7 @@ class Recovery:
         self._own = gateway.keys.own
         self._speaks = speaks
         self._supervisor: Supervisor | None = None
-        #: By session: readers come upon a lost answer together.
+        #: By name: readers come upon a lost answer together.
         self._recovering: dict[str, asyncio.Task[None]] = {}
 
     def begin(self) -> None:
@@ -72,18 +73,28 @@ class Recovery:
 
         :raises SessionNotFound: it is not there any more.
         """
-        session_id = stored.stream.session_id
-        task = self._recovering.get(session_id)
+        await self._alone(stored.stream.session_id, self._recover(stored, headers))
+
+    async def _alone(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for work that goes on whatever becomes of who waits; once for all under a name."""
+        task = self._recovering.get(name)
         if task is None:
-            task = asyncio.create_task(self._recover(stored, headers), name="streamhub recovery")
-            self._recovering[session_id] = task
-            task.add_done_callback(lambda task: self._recovered(session_id, task))
+            task = asyncio.create_task(work, name=f"streamhub recovery of {name}")
+            self._recovering[name] = task
+            task.add_done_callback(lambda task: self._recovered(name, task))
+        else:
+            work.close()
         await asyncio.shield(task)
 
-    def _recovered(self, session_id: str, task: asyncio.Task[None]) -> None:
-        del self._recovering[session_id]
+    def _recovered(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._recovering[name]
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("%s: cannot be recovered yet: %s", session_id, error)
+            logger.warning("%s: cannot be recovered yet: %s", name, error)
+
+    async def _replace(self, stream: LiveStream, log: Log, headers: Headers) -> None:
+        """Begin anew what was claimed here. A new epoch takes a claim of its own."""
+        await stream.release()
+        await self._begin_anew(log, headers)
 
     async def _recover(self, stored: Stored, headers: Headers) -> None:
         await asyncio.sleep(min(_GRACE, self._hub.config.lease / 4))
@@ -112,9 +123,8 @@ class Recovery:
                 return
             log = await stored.log()
             if self._may_retry(log):
-                # A new epoch begins with a claim of its own.
-                await stream.release()
-                await self._begin_anew(log, headers)
+                # In a task of its own: to give the session up ends this one.
+                await self._alone(f"{stream.session_id} anew", self._replace(stream, log, headers))
             else:
                 await self._goes_on(stored, headers)(stream)
 
