@@ -28,6 +28,7 @@ __all__ = [
     "MessageTooLarge",
     "NoInbox",
     "NotProducer",
+    "NotSupervised",
     "ProducerFailed",
     "ProducerFenced",
     "ProducerLost",
@@ -237,6 +238,14 @@ class NoInbox(StreamHubError):
     def __init__(self, session_id: str, reason: str) -> None:
         self.session_id, self.reason = session_id, reason
         super().__init__(f"session {session_id!r} has no inbox: {reason}")
+
+
+class NotSupervised(StreamHubError):
+    """Nobody would go on with the session, were it taken from its producer."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        self.session_id, self.reason = session_id, reason
+        super().__init__(f"session {session_id!r} cannot be handed over: {reason}")
 
 
 class NotProducer(StreamHubError):

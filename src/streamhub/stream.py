@@ -17,6 +17,7 @@ from .errors import (
     InvalidChunk,
     InvalidMetadata,
     NotProducer,
+    NotSupervised,
     SessionCorrupted,
     SessionNotFound,
     StoreUnavailable,
@@ -35,10 +36,17 @@ from .reading.replay import parse_start
 from .reading.session_view import SessionView
 from .reading.stored import stored
 from .reading.subscription import PickedSubscription, Subscription
+from .stores.base import Claim, Release
+from .stores.feeds import is_supervisor, suits
 
 __all__ = ["LiveStream", "check_buffer", "written_metadata"]
 
 T = TypeVar("T")
+
+# A supervisor asks what is due once a lease; one that has not for so many is not there any more.
+_IDLE_LEASES = 2.0
+# For how many seconds the end of a stream may have to be kept for its feeds.
+_UNSAVED = 86400.0
 
 
 class LiveStream:
@@ -318,6 +326,57 @@ class LiveStream:
             return info.status if self._is_mine(info) else Status.CANCELLED
         finally:
             self._engine.watcher.detach(view)
+
+    async def hand_over(self) -> Status:
+        """Take the session from its producer, wherever that runs, for a supervisor to go on with.
+
+        For one that hangs: nothing is asked of it. Its lease lapses now, so that a supervisor
+        claims the session within moments; from then on the producer is fenced, and what it has not
+        stored by then is left out. Who reads the session reads on. A stream that has ended keeps
+        its end, and one whose cancel was asked for is left to that.
+
+        :return: the status reached: ``LOST`` until a supervisor has claimed the session.
+        :raises NotSupervised: no supervisor looks after it now, or none did when it was claimed,
+            for which its readers would have waited; or the Go library writes it.
+        :raises SessionNotFound: this stream is not there any more.
+        """
+        self._engine.check()
+        store, config = self._engine.store, self._engine.config
+        info = await self._info_if_any()
+        if info is None or not self._is_mine(info):
+            raise SessionNotFound(self._session_id)
+        if info.terms is None:
+            raise NotSupervised(self._session_id, "the Go library writes it")
+        if info.status is not Status.ACTIVE or info.cancelling:
+            return info.status
+        if not any(map(is_supervisor, info.feeds)):
+            raise NotSupervised(self._session_id, "no supervisor was there when it was claimed")
+        known = [] if store.feeds is None else await store.feeds.known()
+        if not any(
+            is_supervisor(feed.name)
+            and suits(feed.name, info.owner)
+            and feed.idle < _IDLE_LEASES * config.lease
+            for feed in known
+        ):
+            raise NotSupervised(self._session_id, "no supervisor looks after it any more")
+        claim = Claim(
+            self._session_id,
+            info.generation,
+            info.terms,
+            info.replaced,
+            config.lease,
+            config.retention,
+            info.owner,
+            info.request,
+            feeds=info.feeds,
+            # Of what its producer has asked for: for long enough, if nobody claims it after all.
+            unsaved=0.0 if all(map(is_supervisor, info.feeds)) else _UNSAVED,
+        )
+        (answer,) = await store.write([Release(claim, 0)])
+        if isinstance(answer, Exception):
+            raise answer
+        after = await self._info_if_any()
+        return Status.LOST if after is None or not self._is_mine(after) else after.status
 
     async def send(self, data: str, event: str | None = None, *, key: str | None = None) -> str:
         """Send a message to the producer of this stream, wherever it runs.

@@ -10,6 +10,7 @@ import redis.asyncio
 from streamhub import Hub, HubClosed, HubConfig, SessionInfo, Status, StoreUnavailable
 from streamhub.board import Look, Page, Query
 from streamhub.board.board import Board
+from streamhub.board.history import Happening, happened, recorded
 from streamhub.board.query import page_of
 from streamhub.board.row import Row, drawn, model_of
 from streamhub.chunks import Terms
@@ -33,10 +34,11 @@ async def seen(look: Look, query: Query, when: Callable[[Page], bool]) -> Page:
 
 
 def info(**facts: object) -> SessionInfo:
-    terms = Terms.first(1)
+    terms: Terms = facts.pop("terms", Terms.first(1))  # type: ignore[assignment]
     offset: int = facts.pop("chunks", 0)  # type: ignore[assignment]
-    given: dict[str, object] = {"status": Status.ACTIVE, "lease": 10.0, "lease_mark": 1, **facts}
-    return SessionInfo("s", generation="g", terms=terms, last=terms.cursor(offset), **given)  # type: ignore[arg-type]
+    given: dict[str, object] = {"status": Status.ACTIVE, "generation": "g", "lease": 10.0}
+    given = {**given, "lease_mark": 1, **facts}
+    return SessionInfo("s", terms=terms, last=terms.cursor(offset), **given)  # type: ignore[arg-type]
 
 
 def test_a_row_is_the_same_while_its_session_is() -> None:
@@ -198,6 +200,7 @@ async def test_the_board_shows_what_becomes_of_sessions(make_hub: MakeHub) -> No
         assert page.rows[0] in page.changed_since(first.version)
         await hub.remove("b")
         page = await seen(look, query, lambda page: page.total == 1)
+        assert ["failed", "gone"] == [one.kind for one in other.board().history("b")]
         await stream.close()
         await seen(look, query, lambda page: page.rows[0].status == "finished")
 
@@ -267,3 +270,44 @@ async def test_more_sessions_than_a_board_holds_are_counted() -> None:
             page = await seen(look, Query(), lambda page: page.complete)
 
     assert (3, 2) == (page.total, page.left_out)
+
+
+def test_what_the_record_tells_of_a_session() -> None:
+    """Its claims, by the terms that wrote, and its end."""
+    terms = Terms(1_000, ((1_000, 0), (5_000, 7)))
+    found = recorded(
+        SessionInfo(
+            "s", Status.FAILED, "g2", terms, terms.cursor(9), host="h", ended=8.0, error="why"
+        )
+    )
+
+    assert [
+        Happening("claimed", 1.0, False, 0),
+        Happening("taken_over", 5.0, False, 7, "g2", "h"),
+        Happening("failed", 8.0, False, 9, reason="why"),
+    ] == found
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kinds"),
+    [
+        (None, info(), []),
+        (info(), None, ["gone"]),
+        (info(chunks=1), info(chunks=5), []),
+        (info(chunks=5), info(chunks=2), ["shrunk"]),
+        (info(), info(status=Status.LOST, lease=0.0), ["lost"]),
+        (info(), info(status=Status.LOST, lease=0.0, lease_mark=0), ["released"]),
+        (info(status=Status.LOST, lease=0.0), info(lease_mark=2), ["back"]),
+        (info(), info(cancelling=True), ["cancelling"]),
+        (info(cancelling=True), info(status=Status.CANCELLED, lease=None), ["cancelled"]),
+        (info(), info(generation="h"), ["taken_over"]),
+        (info(status=Status.LOST, lease=0.0), info(generation="h"), ["taken_over"]),
+        (info(), info(generation="h", status=Status.FINISHED), ["taken_over", "finished"]),
+        (info(status=Status.FINISHED), info(generation="h", terms=Terms.first(2)), ["claimed"]),
+    ],
+)
+def test_what_two_looks_find_different_has_happened(
+    before: SessionInfo | None, after: SessionInfo | None, kinds: list[str]
+) -> None:
+    """Each loss, take-over, repair and end that was seen, and nothing twice."""
+    assert kinds == [one.kind for one in happened(before, after, 9.0)]

@@ -15,6 +15,7 @@ from ..chunks import SessionInfo, Status
 from ..errors import HubClosed, SessionCorrupted, StoreUnavailable
 from ..signals import Signal
 from ..stores.base import Store
+from .history import Happening, happened
 from .query import Page, Query, page_of
 from .row import Row, Seen, damaged, drawn, model_of
 
@@ -38,6 +39,9 @@ _METADATA_AT_ONCE = 16
 _NAMED_LATER = 10.0
 # For how long rows are kept that nobody looks at: somebody may only have loaded a page again.
 _KEPT = 30.0
+# How much is remembered of what was seen to happen: to one session, and to how many.
+_MOST_HAPPENINGS = 50
+_MOST_HISTORIES = 5_000
 
 
 class Board:
@@ -64,6 +68,7 @@ class Board:
         self._seen: dict[str, Seen] = {}
         #: Of what generation a model was last looked for, and when that is to be done again.
         self._named: dict[str, tuple[str, float]] = {}
+        self._histories: dict[str, tuple[Happening, ...]] = {}
         self._version = 0
         self._left_out = 0
         self._away: str | None = None
@@ -86,6 +91,16 @@ class Board:
 
     def row(self, session_id: str) -> Row | None:
         return self._rows.get(session_id)
+
+    def info(self, session_id: str) -> SessionInfo | None:
+        """The session as the last look found it, without its metadata; None where it is not there,
+        or damaged."""
+        seen = self._seen.get(session_id)
+        return None if seen is None else seen.info
+
+    def history(self, session_id: str) -> Sequence[Happening]:
+        """What was seen to happen to the session while somebody looked."""
+        return self._histories.get(session_id, ())
 
     def page(self, query: Query) -> Page:
         """What the query finds now. Who asks the same in the same moment shares the answer."""
@@ -121,6 +136,7 @@ class Board:
     def _forget(self) -> None:
         if not self._looks:
             self._rows, self._seen, self._named, self._pages = {}, {}, {}, {}
+            self._histories = {}
             self._complete = False
 
     async def wait_news(self, version: int) -> None:
@@ -198,10 +214,12 @@ class Board:
             row = self._rows.get(name)
             if isinstance(info, SessionInfo):
                 seen, model = self._seen.get(name), None if row is None else row.model
+                self._remember(name, happened(None if seen is None else seen.info, info, now))
                 drawn_row, self._seen[name] = drawn(info, model, row, seen, now=now)
                 self._put(drawn_row, row, changes)
             elif isinstance(info, SessionCorrupted):
-                self._seen.pop(name, None)
+                if self._seen.pop(name, None) is not None:
+                    self._remember(name, [Happening("damaged", now, True, reason=info.reason)])
                 self._put(damaged(info, row, now=now), row, changes)
             elif isinstance(info, StoreUnavailable):
                 away = info
@@ -250,10 +268,20 @@ class Board:
             changes.any = True
 
     def _drop(self, name: str, changes: _Changes) -> None:
-        self._seen.pop(name, None)
+        if self._seen.pop(name, None) is not None:
+            self._remember(name, [Happening("gone", time.time(), True)])
         self._named.pop(name, None)
         if self._rows.pop(name, None) is not None:
             changes.any = True
+
+    def _remember(self, name: str, happenings: Sequence[Happening]) -> None:
+        if not happenings:
+            return
+        # The one that something happened to last is forgotten last.
+        before = self._histories.pop(name, ())
+        self._histories[name] = (*before, *happenings)[-_MOST_HAPPENINGS:]
+        if len(self._histories) > _MOST_HISTORIES:
+            del self._histories[next(iter(self._histories))]
 
 
 class _Changes:
@@ -280,8 +308,14 @@ class Look:
         self.seeing = frozenset(row.session_id for row in page.rows)
         return page
 
+    def row(self, session_id: str) -> Row | None:
+        """One session; None where it is not there, or has not been looked at yet."""
+        self._version = self._board.version
+        self.seeing = frozenset({session_id})
+        return self._board.row(session_id)
+
     async def wait_news(self) -> None:
-        """Wait until the board has changed since ``page`` was asked last.
+        """Wait until the board has changed since it was asked last.
 
         :raises HubClosed: the hub is closed.
         """

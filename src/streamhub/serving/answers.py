@@ -20,6 +20,7 @@ from ..errors import (
     InvalidSessionId,
     MessageTooLarge,
     NoInbox,
+    NotSupervised,
     SessionCorrupted,
     SessionNotFound,
     StoreUnavailable,
@@ -127,6 +128,8 @@ def problem_of(error: StreamHubError) -> Answer:
             return problem(429, "inbox_full", str(error), {"retry-after": _RETRY_AFTER})
         case NoInbox():
             return problem(409, "no_inbox", str(error))
+        case NotSupervised():
+            return problem(409, "not_supervised", str(error))
         case StreamClosed():
             return problem(409, "stream_closed", str(error))
         case HubInOtherLoop() | HubInOtherProcess():

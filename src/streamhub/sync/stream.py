@@ -139,6 +139,10 @@ class LiveStream:
         """
         return self._call(self._stream.cancel, wait=wait, reason=reason)
 
+    def hand_over(self) -> Status:
+        """Take the session from its producer, for a supervisor to go on with."""
+        return self._call(self._stream.hand_over)
+
     def send(self, data: str, event: str | None = None, *, key: str | None = None) -> str:
         """Send a message to the producer, wherever it runs; the answer is its id."""
         return self._call(self._stream.send, data, event, key=key)
