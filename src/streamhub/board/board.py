@@ -89,6 +89,11 @@ class Board:
         """Grows with every pass that has changed something."""
         return self._version
 
+    @property
+    def complete(self) -> bool:
+        """Whether every session that there is has been looked at."""
+        return self._complete
+
     def row(self, session_id: str) -> Row | None:
         return self._rows.get(session_id)
 

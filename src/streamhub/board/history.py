@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from ..chunks import SessionInfo, Status
 
-__all__ = ["Happening", "Kind", "happened", "recorded"]
+__all__ = ["Happening", "Kind", "happened", "recorded", "timeline"]
 
 #: ``claimed``: a stream began; ``taken_over``: another producer goes on with it; ``released``: its
 #: producer gave it up; ``lost``: its lease lapsed; ``back``: a producer that was lost goes on, or
@@ -96,6 +97,20 @@ def happened(before: SessionInfo | None, after: SessionInfo | None, at: float) -
     elif same and after.status is Status.ACTIVE:
         found.append(Happening("back", at, True, count, *producer))
     return found
+
+
+def timeline(info: SessionInfo | None, seen: Sequence[Happening]) -> list[Happening]:
+    """What the record tells and what was seen, as one row in order, nothing twice."""
+    told = [] if info is None else recorded(info)
+    # What was seen is told by the record as well, with its exact time, if that is of this stream.
+    left = [(one.kind, one.chunks) for one in told]
+    merged = list(told)
+    for one in reversed(seen):
+        if (one.kind, one.chunks) in left:
+            left.remove((one.kind, one.chunks))
+        else:
+            merged.append(one)
+    return sorted(merged, key=lambda one: one.at)
 
 
 def _end(info: SessionInfo, at: float, *, seen: bool) -> Happening:

@@ -74,6 +74,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     found: int
     #: How many sessions there are of each status, with the query's text and owner.
     counts: Mapping[str, int]
+    #: Chunks a second, and bytes of text that are stored, of all that are found.
+    rate: float
+    bytes: int
     #: How many sessions the board has at all.
     total: int
     #: How many there are that it does not have, because they are too many.
@@ -110,6 +113,8 @@ def page_of(
         rows=_in_order(found, query)[query.offset : query.offset + query.limit],
         found=len(found),
         counts=counts,
+        rate=round(sum(row.rate or 0.0 for row in found), 1),
+        bytes=sum(row.bytes for row in found),
         total=len(rows),
         left_out=left_out,
         owners=dict(owners.most_common(_MOST_OWNERS)),

@@ -26,7 +26,7 @@ from ..stream import LiveStream
 from .exits import Code
 from .terminal import console, emit, redacted, visible
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "findings_of"]
 
 T = TypeVar("T")
 
@@ -63,6 +63,18 @@ async def doctor(url: str, *, as_json: bool) -> int:
         _print(checkup, findings)
     problems = any(finding.level is Level.PROBLEM for finding in findings)
     return Code.FAILED if problems else Code.FINISHED
+
+
+async def findings_of(url: str) -> list[Finding]:
+    """What the servers are, and who waits for ends; nothing is tried out with a session."""
+    try:
+        findings = [*(await check_up(url)).findings, *await _feeds(url)]
+    except StreamHubError as error:
+        meaning = "nothing is known of it, and no session can be reached"
+        findings = [
+            Finding(level=Level.PROBLEM, subject="reach", found=str(error), meaning=meaning)
+        ]
+    return [_redacted(finding, url) for finding in findings]
 
 
 async def _feeds(url: str) -> list[Finding]:

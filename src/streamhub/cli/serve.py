@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from typing import NamedTuple
 
 from ..errors import StoreUnavailable
 from ..hub import Hub
+from .doctor import findings_of
 from .exits import Code
 from .interrupts import interrupts
 from .terminal import note, redacted
@@ -62,10 +64,11 @@ async def serve(
     token = (token or "").strip() or None
     metrics_token = (metrics_token or "").strip() or None
     metrics = metrics_app(token=metrics_token)
+    findings = partial(findings_of, url)
     if metrics_token is None:
-        app = guarded(hub, token=token, origins=origins, metrics=metrics)
+        app = guarded(hub, token=token, origins=origins, metrics=metrics, findings=findings)
     else:
-        app = beside(guarded(hub, token=token, origins=origins), metrics)
+        app = beside(guarded(hub, token=token, origins=origins, findings=findings), metrics)
     try:
         listening = listen(host, port, public=token is not None)
     except ValueError as error:

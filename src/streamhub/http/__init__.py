@@ -9,6 +9,7 @@ try:
     from .chat import Answer, chat_router, chat_routes
     from .durable_streams import durable_stream_url, durable_streams_routes
     from .error_handlers import error_handlers
+    from .inspector import inspector_routes
     from .langgraph import langgraph_routes
     from .responses import StreamResponse
     from .single_face import SSEResponse, UIMessageStreamResponse
@@ -37,6 +38,7 @@ __all__ = [
     "durable_stream_url",
     "durable_streams_routes",
     "error_handlers",
+    "inspector_routes",
     "langgraph_routes",
     "lifespan",
     "message_id_of",

@@ -12,13 +12,16 @@ from math import ceil
 from urllib.parse import urlsplit
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..hub import Hub
 from .app import create_app
 from .durable_streams.headers import STANDING_HEADERS
+from .inspector import PUBLIC, Findings, inspector_routes
 from .problems import Problem
 
 __all__ = ["HubServer", "LocalOnly", "beside", "guarded", "is_loopback", "listen"]
@@ -26,6 +29,7 @@ __all__ = ["HubServer", "LocalOnly", "beside", "guarded", "is_loopback", "listen
 # How long a client that does not read may hold up the end.
 _LAST_BYTES = 5
 _BACKLOG = 2048
+_OPEN = PUBLIC | {"/health"}
 
 
 def listen(host: str, port: int, *, public: bool) -> socket.socket:
@@ -59,18 +63,27 @@ def is_loopback(address: str) -> bool:
 
 
 def guarded(
-    hub: Hub, *, token: str | None, origins: Sequence[str] = (), metrics: ASGIApp | None = None
+    hub: Hub,
+    *,
+    token: str | None,
+    origins: Sequence[str] = (),
+    metrics: ASGIApp | None = None,
+    findings: Findings | None = None,
 ) -> ASGIApp:
-    """``create_app`` for whoever has the token; without one, for programs of this machine and pages
-    of ``origins``. They run the producers, and are told why one has failed.
+    """``create_app`` and the inspector for whoever has the token; without one, for programs of this
+    machine and pages of ``origins``. They run the producers, and are told why one has failed.
 
     :param token: what is not empty.
     :param origins: whose pages may use it from a browser (CORS), as ``https://example.org``.
     :param metrics: what is to answer ``/metrics`` for those who may use the rest.
+    :param findings: as for :func:`inspector_routes`.
     """
     if token is not None and not token.strip():
         raise ValueError("token must not be empty")
-    app: ASGIApp = create_app(hub, show_errors=True, origins=["*"])
+    # What comes from elsewhere is refused below: either it lacks the token, or by its origin.
+    inspector = inspector_routes(hub, authorize=None, origins=["*"], findings=findings)
+    sessions = create_app(hub, show_errors=True, origins=["*"])
+    app: ASGIApp = Starlette(routes=[*inspector, Mount("/", sessions)])
     if metrics is not None:
         app = beside(app, metrics)
     app = LocalOnly(app, origins) if token is None else _Token(app, token)
@@ -145,14 +158,15 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 class _Token:
-    """Lets through who sends ``Authorization: Bearer <token>``, and anybody to ``/health``."""
+    """Lets through who sends ``Authorization: Bearer <token>``; and anybody to ``/health``, and to
+    the inspector's page, which asks for the token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
         self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != "/health":
+        if scope["type"] == "http" and scope["path"] not in _OPEN:
             kind, _, given = Request(scope).headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(
                 given.strip().encode("latin-1"), self._token
