@@ -38,6 +38,7 @@ SAID_ELSEWHERE = {
     "chunks": "a cursor is an entry's id, and as long",
     "config": "the prefix of keys, and ``slots=True`` of a dataclass",
     "errors": "StoreUnsupported says what is no Redis",
+    "http.inspector.routes": "what scripts a browser may run on the page",
     "hub": "URLs, and a client of redis-py that is handed in as a store",
     "stores": "what the package holds",
     "stores.open_store": "the table of schemes",
