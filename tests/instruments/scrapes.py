@@ -32,6 +32,10 @@ class Scrape:
         """
         return self.samples[(f"streamhub_{name}", *sorted(labels.items()))]
 
+    def values(self, name: str) -> list[float]:
+        """Those of ``streamhub_<name>``, whatever its labels."""
+        return [sample.value for sample in self.families[f"streamhub_{name}"].samples]
+
     def labels(self) -> dict[str, set[str]]:
         """By the name of each sample, the labels that it has."""
         found: dict[str, set[str]] = {}

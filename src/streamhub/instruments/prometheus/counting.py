@@ -8,33 +8,19 @@ from typing import Any
 from .. import events
 from .families import Families
 from .store_watch import StoreWatch
+from .tallies import Tallies
 
 __all__ = ["counters"]
 
 
-def counters(of: Families, watch: StoreWatch) -> dict[type, Callable[[Any], None]]:
+def counters(
+    of: Families, tallies: Tallies, watch: StoreWatch
+) -> dict[type, Callable[[Any], None]]:
     """By the type of an event, what is called with it."""
-    # Of each round of the writer: looked up once.
-    rounds, stored_chunks, stored_bytes = of.rounds.inc, of.stored_chunks.inc, of.stored_bytes.inc
-    round_chunks, write = of.round_chunks.observe, of.write_seconds.observe
-    to_store, to_delivery = (
-        of.publish_to_store_seconds.observe,
-        of.publish_to_delivery_seconds.observe,
-    )
-
-    def published(_: events.Published) -> None:
-        rounds()
 
     def stored(event: events.Stored) -> None:
         watch.answers()
-        stored_chunks(event.chunks)
-        stored_bytes(event.bytes)
-        round_chunks(event.chunks)
-        write(event.seconds)
-        to_store(event.since_accept)
-
-    def delivered(event: events.Delivered) -> None:
-        to_delivery(event.since_accept)
+        tallies.stored(event)
 
     def claimed(event: events.Claimed) -> None:
         watch.answers()
@@ -79,13 +65,11 @@ def counters(of: Families, watch: StoreWatch) -> dict[type, Callable[[Any], None
     def replayed(event: events.Replayed) -> None:
         of.replays.inc()
         of.replayed_chunks.inc(event.chunks)
-        of.replayed_bytes.inc(event.bytes)
         of.replay_seconds.observe(event.seconds)
 
     def caught_up(event: events.CaughtUp) -> None:
         of.caught_up.inc()
         of.replayed_chunks.inc(event.chunks)
-        of.replayed_bytes.inc(event.bytes)
 
     def unsubscribed(event: events.Unsubscribed) -> None:
         of.subscriptions_ended.labels(event.status.value).inc()
@@ -108,9 +92,9 @@ def counters(of: Families, watch: StoreWatch) -> dict[type, Callable[[Any], None
         return lambda _: counter.inc()
 
     return {
-        events.Published: published,
+        events.Published: tallies.published,
         events.Stored: stored,
-        events.Delivered: delivered,
+        events.Delivered: tallies.delivered,
         events.StoreFailed: store_failed,
         events.StoreAnswered: store_answered,
         events.Claimed: claimed,

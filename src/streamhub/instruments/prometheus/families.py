@@ -1,7 +1,7 @@
 """Every metric: its name, its help, its labels and its buckets.
 
 No label ever holds what a user chooses, such as a session, an owner or a feed: each has the few
-values that its help names.
+values that its help names, and stores are as few.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 __all__ = ["Families", "multiprocess_directory"]
 
 _FAST = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 5, 15)
-_SLOW = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
+_SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 _TAKEOVERS = ("restart", "continue", "resume")
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 
@@ -29,6 +29,9 @@ class Families:
 
     Gauges of several processes are added up; ``store_up`` is that of the process that is worst off.
     """
+
+    #: The buckets of what each round of the writer brings.
+    FAST, COUNTS = _FAST, _COUNTS
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(
@@ -47,11 +50,14 @@ class Families:
             )
 
         def gauge(
-            name: str, told: str, mode: Literal["livesum", "livemin"] = "livesum", unit: str = ""
+            name: str,
+            told: str,
+            mode: Literal["livesum", "livemin"] = "livesum",
+            *labels: str,
+            unit: str = "",
         ) -> Gauge:
-            return Gauge(
-                f"streamhub_{name}", told, unit=unit, multiprocess_mode=mode, registry=registry
-            )
+            name = f"streamhub_{name}"
+            return Gauge(name, told, labels, unit=unit, multiprocess_mode=mode, registry=registry)
 
         self.claims = counter(
             "claims",
@@ -144,9 +150,6 @@ class Families:
         self.replayed_chunks = counter(
             "replayed_chunks", "Chunks of replays, and of catching up afterwards."
         )
-        self.replayed_bytes = counter(
-            "replayed", "UTF-8 bytes of replays, and of catching up afterwards.", unit="bytes"
-        )
         self.replay_seconds = seconds(
             "replay", "How long replays took, pauses of readers included."
         )
@@ -179,10 +182,13 @@ class Families:
             "messages_received", "Messages that producers here took out of their inboxes."
         )
 
+        # With a label, so that a process in which no hub is used says nothing of any store.
         self.store_up = gauge(
-            "store_up", "0 where the store did not answer when it was last asked.", "livemin"
+            "store_up",
+            "0 where the store did not answer when it was last asked, by its address.",
+            "livemin",
+            "store",
         )
-        self.store_up.set(1)
         self.hubs = gauge("hubs", "Hubs that are in use.")
         self.active_sessions = gauge("active_sessions", "Sessions that are produced now.")
         self.followed_sessions = gauge(

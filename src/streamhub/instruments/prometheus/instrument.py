@@ -13,6 +13,7 @@ from ..events import Closed, Event, Opened
 from .counting import counters
 from .families import Families
 from .store_watch import StoreWatch
+from .tallies import Tallies
 
 __all__ = ["PrometheusInstrument", "refresh"]
 
@@ -24,7 +25,7 @@ class PrometheusInstrument:
     """An instrument for hubs: ``Hub(…, instruments=[PrometheusInstrument()])``.
 
     Its metrics stand in ``registry``, once, however many instruments share it, and all hubs are
-    added up. Several hubs may share an instrument, too, where they are on one store. Where
+    added up. Several hubs of one store may share an instrument, too. Where
     ``PROMETHEUS_MULTIPROC_DIR`` is set, each process writes there, as with all that
     ``prometheus_client`` counts.
 
@@ -36,7 +37,7 @@ class PrometheusInstrument:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._shared = _shared_of(registry)
         self._watch = StoreWatch()
-        self._count = counters(self._shared.families, self._watch)
+        self._count = counters(self._shared.families, self._shared.tallies, self._watch)
         self._rounds: dict[int, _Rounds] = {}
 
     def __repr__(self) -> str:
@@ -50,8 +51,7 @@ class PrometheusInstrument:
             self._shared.hubs[event.hub] = (event, self._watch)
             self._rounds[event.hub] = _Rounds(event, self._watch, self._shared)
         elif isinstance(event, Closed):
-            self._shared.hubs.pop(event.hub, None)
-            self._shared.refresh()
+            self._shared.close(event)
             if (rounds := self._rounds.pop(event.hub, None)) is not None:
                 rounds.stop()
 
@@ -69,8 +69,15 @@ class _Shared:
         # First: the gauges are read after it.
         registry.register(self)
         self.families = Families(registry)
+        self.tallies = Tallies(self.families)
         #: Of the hubs that are open, by their numbers, and what is known of their stores.
         self.hubs: dict[int, tuple[Opened, StoreWatch]] = {}
+
+    def close(self, closed: Closed) -> None:
+        self.hubs.pop(closed.hub, None)
+        # Nobody knows any more.
+        self.families.store_up.labels(closed.store).set(1)
+        self.refresh()
 
     def collect(self) -> Iterable[Metric]:
         self.refresh()
@@ -81,10 +88,13 @@ class _Shared:
 
     def refresh(self) -> None:
         """May be called in any thread."""
+        self.tallies.give_on()
         hubs = [*self.hubs.values()]
         held = [opened.statistics() for opened, _ in hubs]
         of = self.families
-        of.store_up.set(min((watch.up for _, watch in hubs), default=True))
+        for opened, _ in hubs:
+            up = all(watch.up for other, watch in hubs if other.store == opened.store)
+            of.store_up.labels(opened.store).set(up)
         of.hubs.set(len(held))
         of.active_sessions.set(sum(one.producers for one in held))
         of.followed_sessions.set(sum(one.sessions_followed for one in held))
