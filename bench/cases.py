@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Self
 
-from . import byhand, faces, hub, peers, web
+from . import byhand, faces, gateway, hub, peers, web
 from .workers import Figures, Side
 
 __all__ = ["LINGERS", "Group", "Sizes", "groups", "warm_up"]
@@ -51,6 +51,10 @@ class Sizes:
     web_rate: float = 20.0
     web_sent: int = 10
     web_many_rate: float = 5.0
+    answers: int = 1_000
+    said: int = 10
+    said_rate: float = 1.0
+    asks: int = 200
     most: int = 10_000
     longest: int = 100_000
     lingering: int = 200
@@ -125,6 +129,8 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
         Group("faces", _faces(sizes), rounds),
         Group("http, one stream", _http(url, sizes, one=True), few),
         Group("http, many streams", _http(url, sizes, one=False), few),
+        Group("gateway", _gateway(url, sizes), few),
+        Group("first token", _first_token(url, sizes), few),
         Group("streams", _streams(url, sizes), few),
         Group("subscribers", _subscribers(url, sizes), few),
         Group("length", _lengths(url, sizes), rounds),
@@ -275,6 +281,24 @@ def _http(url: str, n: Sizes, *, one: bool) -> dict[str, Sequence[Side]]:
     if web.PEER_INSTALLED:
         cases["sse-starlette"] = [produce, load, partial(web.serve, url, peer=True)]
     return cases
+
+
+def _gateway(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    model = partial(gateway.model, url, chunks=n.said, rate=n.said_rate)
+    load = partial(gateway.load, url, clients=n.answers, chunks=n.said)
+    return {
+        "hub": [model, load, partial(gateway.proxy, url)],
+        "plain": [model, load, partial(gateway.proxy, url, plain=True)],
+    }
+
+
+def _first_token(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    model = partial(gateway.model, url, chunks=3)
+    first = partial(gateway.first, url, asks=n.asks)
+    return {
+        "hub": [model, first, partial(gateway.proxy, url)],
+        "plain": [model, first, partial(gateway.proxy, url, plain=True)],
+    }
 
 
 def _streams(url: str, n: Sizes) -> dict[str, Sequence[Side]]:

@@ -117,6 +117,12 @@ def _delivery_cpu(figures: Figures) -> float:
     return 1e6 * figures["server_cpu"] / figures["deliveries"]
 
 
+def _passing_cpu(figures: Figures) -> float:
+    """Milliseconds of the gateway's process, and of Redis, for 1,000 events."""
+    spent = figures["server_cpu"] + figures.get("redis_cpu", 0.0)
+    return 1e6 * spent / figures["deliveries"]
+
+
 def _reading_cpu(figures: Figures) -> float:
     return 1e6 * figures["subscriber_cpu"] / figures["deliveries"]
 
@@ -353,6 +359,31 @@ ROWS: Sequence[Row] = (
                 pictured="HTTP CPU, 1 stream" if "one" in group else "HTTP CPU, 1,000 streams",
             ),
         )
+    ),
+    Row(
+        "gateway: 1,000 answers at once, 1 event/s each: CPU of it and of Redis per 1,000 events",
+        "ms",
+        _ours("gateway", _passing_cpu),
+        (("a plain reverse proxy", Measure("gateway", "plain", _passing_cpu), None),),
+        pictured="gateway CPU",
+    ),
+    Row(
+        "… from the model to its client, p50",
+        "ms",
+        _ours("gateway", "p50_ms"),
+        (("a plain reverse proxy", Measure("gateway", "plain", "p50_ms"), None),),
+    ),
+    Row(
+        "… what it adds to the first event of an answer, one at a time, p50",
+        "ms",
+        _ours("first token", "added_ms"),
+        (
+            (
+                "a plain reverse proxy",
+                Measure("first token", "plain", "added_ms"),
+                Aim("≤", 2, of_value=True),
+            ),
+        ),
     ),
     _growth("per chunk, 10 to each of 10,000 streams", "streams", "1", "10000", "cpu_us"),
     _growth(

@@ -21,7 +21,7 @@ from streamhub.http import SSEResponse
 from .measure import Cost, Received, announced, complete, delays, hear, ready, tell
 from .workers import Figures
 
-__all__ = ["PEER_INSTALLED", "load", "serve"]
+__all__ = ["PEER_INSTALLED", "Client", "load", "serve"]
 
 PEER_INSTALLED = find_spec("sse_starlette") is not None
 
@@ -68,13 +68,13 @@ async def load(url: str, *, clients: int, chunks: int) -> Figures:
     """Read the streams of ``hub.produce`` over HTTP, ``clients`` of each."""
     session_ids = (await announced(url)).split()
     port = int(await hear(url, _PORT))
-    reading = [_Client(chunks) for _ in range(len(session_ids) * clients)]
+    reading = [Client(chunks) for _ in range(len(session_ids) * clients)]
     loop = asyncio.get_running_loop()
     for start in range(0, len(reading), _CONNECTS):
         batch = reading[start : start + _CONNECTS]
         for at, client in enumerate(batch, start):
             await loop.create_connection(lambda one=client: one, "127.0.0.1", port)  # type: ignore[misc]
-            client.ask(session_ids[at % len(session_ids)])
+            client.ask(_request(session_ids[at % len(session_ids)]))
         await asyncio.gather(*(client.answered for client in batch))
     await tell(url, _BEGIN, "")
     await ready(url)
@@ -87,25 +87,31 @@ async def load(url: str, *, clients: int, chunks: int) -> Figures:
     return figures
 
 
-class _Client(asyncio.Protocol):
-    """One request, and the events that it is answered with."""
+def _request(session_id: str) -> bytes:
+    head = b"GET /%b HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n"
+    return head % session_id.encode()
 
-    def __init__(self, chunks: int) -> None:
+
+class Client(asyncio.Protocol):
+    """One request, and the events that it is answered with.
+
+    :param said: finds in them what was ``stamped``.
+    """
+
+    def __init__(self, chunks: int, said: re.Pattern[bytes] = _DATA) -> None:
         loop = asyncio.get_running_loop()
         self.received = Received()
         self.answered = loop.create_future()
         self.complete = loop.create_future()
+        self._said = said
         self._left = chunks
         self._rest = b""
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
-    def ask(self, session_id: str) -> None:
-        self._transport.write(
-            b"GET /%b HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n"
-            % session_id.encode()
-        )
+    def ask(self, request: bytes) -> None:
+        self._transport.write(request)
 
     def close(self) -> None:
         self._transport.abort()
@@ -119,7 +125,7 @@ class _Client(asyncio.Protocol):
         data = self._rest + data
         end = data.rfind(b"\n") + 1
         self._rest = data[end:]
-        for item in _DATA.findall(data, 0, end):
+        for item in self._said.findall(data, 0, end):
             self.received.take(item.decode())
             self._left -= 1
         if self._left <= 0 and not self.complete.done():
