@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from random import Random
 from statistics import median
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp
 
 from streamhub import Hub
 from streamhub.gateway import create_gateway
+from streamhub.http.server import listen
 
 from .measure import Cost, Pace, complete, delays, hear, stamped, tell
 from .web import Client
@@ -87,7 +87,7 @@ async def proxy(url: str, *, plain: bool = False) -> Figures:
     upstream = f"http://127.0.0.1:{await hear(url, _UPSTREAM)}/v1"
     async with Hub.from_url(url) as hub:
         app = _relay(upstream) if plain else create_gateway(hub, upstream=upstream)
-        with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+        with listen("127.0.0.1", 0, public=False) as listening:
             server = uvicorn.Server(
                 uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False)
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +16,7 @@ from starlette.routing import Route
 
 from streamhub import Hub
 from streamhub.http import SSEResponse
+from streamhub.http.server import listen
 
 from .measure import Cost, Received, announced, complete, delays, hear, ready, tell
 from .workers import Figures
@@ -50,7 +50,7 @@ async def serve(url: str, *, peer: bool = False) -> Figures:
             return made
 
         app = Starlette(routes=[Route("/{session}", events)])
-        with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+        with listen("127.0.0.1", 0, public=False) as listening:
             server = uvicorn.Server(
                 uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False)
             )

@@ -47,9 +47,14 @@ def test_a_name_is_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_this_machine_may_reach_it(host: str) -> None:
-    """By any of its own addresses."""
+    """By any of its own addresses; what it is sent waits for no acknowledgement."""
     with listen(host, 0, public=False) as listening:
         assert is_loopback(listening.getsockname()[0])
+        with (
+            socket.create_connection(listening.getsockname()[:2]),
+            listening.accept()[0] as accepted,
+        ):
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
 from ...errors import SessionNotFound, StreamHubError
+from ...reading.subscription import Subscription
 from ...serving.disconnects import ClientGone, unless_gone
 from ...serving.queries import held_cursor
 from ...stream import LiveStream
@@ -38,6 +38,8 @@ _OWNER = f"{OWNER}:chat"
 _PATH = "/chat/completions"
 # How often a session is looked at that others claim and lose meanwhile.
 _ATTEMPTS = 5
+# After so many seconds without a word of what asks it is looked whether it does.
+_UNHEARD = 5.0
 # How long a cancel waits for the end, in seconds: longer than a producer may take to stop.
 _STOPPING = 5.0
 _SWITCHES = {"true": True, "1": True, "false": False, "0": False}
@@ -65,19 +67,25 @@ class ChatCompletions:
             return await unless_gone(request.receive, self._pass_on(request, caller, body))
         for _ in range(_ATTEMPTS):
             stream, asking = await self._find_or_begin(request, caller, asked)
-            leave = partial(self._leave, stream, asking, asked)
+            # So the session is looked at while the upstream thinks, and its answer need not wait.
+            held = None if asking is None else stream.subscribe()
+            leave = partial(self._leave, stream, asking, asked, held)
             try:
-                head = await unless_gone(request.receive, self._head(stream, asking))
+                head = await unless_gone(request.receive, self._head(stream, asking, held))
             except ClientGone:
                 await leave()
                 raise
             except GatewayError as error:
+                await leave()
                 if error.code == "answer_lost" and self._retry_lost and asking is None:
                     # Nothing of it was sent: this client's answer can begin anew.
                     continue
                 raise
             if not head.streamed:
-                return await self._whole(request, stream, asked.completion_id)
+                try:
+                    return await self._whole(request, stream, asked.completion_id)
+                finally:
+                    await leave()
             return CompletionResponse(
                 stream,
                 asked.completion_id,
@@ -236,18 +244,21 @@ class ChatCompletions:
             raise GatewayError(404, "completion_not_found", message)
         return stream
 
-    async def _head(self, stream: LiveStream, asking: Asking | None) -> Head:
+    async def _head(
+        self, stream: LiveStream, asking: Asking | None, held: Subscription | None
+    ) -> Head:
         """:raises GatewayError: there is no answer."""
-        if asking is not None:
-            # A hub that closes may cancel it before it has begun. To watch the end costs nothing
-            # more: who follows the answer looks at the session all the same.
-            over = asyncio.ensure_future(stream.wait())
+        if asking is not None and held is not None:
+            opening = asyncio.ensure_future(held.open())
             try:
-                either: list[asyncio.Future[Any]] = [asking.begun, over]
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                while not asking.begun.done():
+                    await asyncio.wait([asking.begun], timeout=_UNHEARD)
+                    # A hub that closes, and a cancel, may end what has not begun to ask.
+                    if not asking.begun.done() and await stream.done():
+                        break
             finally:
-                over.cancel()
-                await asyncio.gather(over, return_exceptions=True)
+                opening.cancel()
+                await asyncio.gather(opening, return_exceptions=True)
             if asking.begun.done() and (head := asking.begun.result()) is not None:
                 return head
         return await head_of(stream)
@@ -257,9 +268,15 @@ class ChatCompletions:
         return Response(body, head.status, {**dict(head.headers), COMPLETION_ID: completion_id})
 
     async def _leave(
-        self, stream: LiveStream, asking: Asking | None, asked: AskedCompletion
+        self,
+        stream: LiveStream,
+        asking: Asking | None,
+        asked: AskedCompletion,
+        held: Subscription | None,
     ) -> None:
         """The client that has asked hears no more: stop what is for it alone."""
+        if held is not None:
+            await held.aclose()
         if asking is None or asking.over or asked.kept or self._detach:
             return
         try:
