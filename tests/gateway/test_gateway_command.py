@@ -55,9 +55,11 @@ async def test_what_it_does_not_start_with(arguments: tuple[str, ...], said: str
 
 async def test_keys_and_the_end(upstream: OpenAIUpstream, redis_url: str) -> None:
     """Clients send its key, and another one goes upstream. SIGTERM waits for what is under way; a
-    second one does not, and breaks off, so that nobody takes it for an end. No key is shown."""
+    second one does not, and breaks off, so that nobody takes it for an end. No key is shown. The
+    metrics have a token of their own."""
     arguments = ("gateway", "--port", "0", "--upstream", upstream.base_url, "--detach")
     keys = {"STREAMHUB_GATEWAY_KEY": f"{SECRET} other", "STREAMHUB_UPSTREAM_KEY": INNER}
+    keys["STREAMHUB_METRICS_TOKEN"] = "for-metrics"
     gate = Gate()
     upstream.answers("one", gate, " two")
     upstream.answers("one", STALL)
@@ -67,6 +69,10 @@ async def test_keys_and_the_end(upstream: OpenAIUpstream, redis_url: str) -> Non
     ):
         client.base_url = await address(process)
         health = await client.get("/health")
+        measured = [
+            await client.get("/metrics", headers={"authorization": f"Bearer {one}"})
+            for one in ("for-metrics", SECRET)
+        ]
         refused = await client.post(PATH, json=chat(), headers={"authorization": f"Bearer {INNER}"})
         client.headers["authorization"] = f"Bearer {SECRET}"
         async with opened(client, chat(), key="a") as ends, opened(client, chat()) as stalls:
@@ -85,7 +91,9 @@ async def test_keys_and_the_end(upstream: OpenAIUpstream, redis_url: str) -> Non
     assert {f"Bearer {INNER}"} == {asked.authorization for asked in upstream.asked}
     assert "[DONE]" == whole[-1].data
     assert await asyncio.to_thread(upstream.asked[1].hung_up.wait, 20)
-    assert [] == [one for one in (SECRET, INNER, "Traceback") if one in said]
+    assert [200, 401] == [one.status_code for one in measured]
+    assert "streamhub_active_sessions 0.0" in measured[0].text
+    assert [] == [one for one in (SECRET, INNER, "for-metrics", "Traceback") if one in said]
 
 
 async def test_without_a_key_pages_of_other_sites_are_kept_out(
@@ -104,8 +112,13 @@ async def test_without_a_key_pages_of_other_sites_are_kept_out(
             for headers in ({"origin": "https://evil.example"}, {"host": "evil.example"})
         ]
         ours = await client.post(PATH, json=chat())
+        measured = [
+            (await client.get("/metrics", headers={"host": host})).status_code
+            for host in ("localhost", "evil.example")
+        ]
         process.signal(signal.SIGTERM)
         assert 0 == await process.code()
 
     assert ["forbidden"] * 2 == [json.loads(one.text)["error"]["code"] for one in theirs]
     assert (200, 1) == (ours.status_code, upstream.count())
+    assert [200, 403] == measured

@@ -23,6 +23,7 @@ class GatewayOptions(NamedTuple):
     #: Several stand apart by spaces.
     api_key: str | None
     upstream_key: str | None
+    metrics_token: str | None
     detach: bool
     retry_lost: bool
     upstream_api: Any
@@ -36,11 +37,13 @@ async def gateway(url: str, options: GatewayOptions) -> int:
     try:
         from ..gateway import Limits, create_gateway
         from ..gateway.errors import GatewayError, response_of
-        from ..http.server import HubServer, LocalOnly, is_loopback, listen
+        from ..http.server import HubServer, LocalOnly, beside, is_loopback, listen
+        from ..instruments.prometheus import PrometheusInstrument, metrics_app
     except ModuleNotFoundError as missing:
         note(f'gateway needs {missing.name}: pip install "streamhub-llm[gateway]"', style="red")
         return Code.USAGE
-    hub = Hub.from_url(url)
+    hub = Hub.from_url(url, instruments=[PrometheusInstrument()])
+    metrics_token = (options.metrics_token or "").strip() or None
     keys = (options.api_key or "").split() or None
     try:
         app = create_gateway(
@@ -66,7 +69,12 @@ async def gateway(url: str, options: GatewayOptions) -> int:
     served: Any = app
     if keys is None and is_loopback(address[0]):
         message = "without --api-key only programs and pages of this machine are served here"
-        served = LocalOnly(app, (), refusal=response_of(GatewayError(403, "forbidden", message)))
+        if metrics_token is None:
+            served = beside(app, metrics_app())
+        served = LocalOnly(served, (), refusal=response_of(GatewayError(403, "forbidden", message)))
+    if metrics_token is not None:
+        # Of its own: the keys are those of users.
+        served = beside(served, metrics_app(token=metrics_token))
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
     server = HubServer(
         served,

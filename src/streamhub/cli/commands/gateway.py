@@ -55,6 +55,16 @@ def gateway(
             show_default=False,
         ),
     ] = None,
+    metrics_token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            envvar="STREAMHUB_METRICS_TOKEN",
+            help="What opens GET /metrics, and nothing else. It belongs in the variable. Without "
+            "it they are for programs of this machine alone, where no --api-key is asked for.",
+            show_default=False,
+        ),
+    ] = None,
     detach: Annotated[
         bool,
         typer.Option("--detach", help="Go on with an answer whose client leaves."),
@@ -121,14 +131,16 @@ def gateway(
 
     Clients need another base_url, and nothing else: http://HOST:PORT/v1. Streamed answers stand in
     Redis, so that they survive their client, its network, and go on at any other gateway. GET
-    /health says whether Redis answers. SIGTERM and Ctrl-C wait for what is under way; a second one
-    does not.
+    /health says whether Redis answers, GET /metrics is for Prometheus. SIGTERM and Ctrl-C wait for
+    what is under way; a second one does not.
 
     Exit code: 0 after a signal; 2 wrong usage; 9 the address cannot be listened on.
     """
     url = url_of(context, redis)
     if api_key is not None and not api_key.strip():
         refuse("--api-key must not be empty")
+    if metrics_token is not None and not metrics_token.strip():
+        refuse("--metrics-token must not be empty")
     given = {
         "max_answers_per_key": max_answers,
         "max_body_bytes": None if max_body is None else int(max_body * _MIB),
@@ -140,6 +152,7 @@ def gateway(
         upstream=upstream,
         api_key=api_key,
         upstream_key=upstream_key,
+        metrics_token=metrics_token,
         detach=detach,
         retry_lost=retry_lost,
         upstream_api=upstream_api.value,
