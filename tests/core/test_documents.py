@@ -329,3 +329,17 @@ async def test_the_page_on_saving_saves_each_answer_once(
         threads.run("chat:2", ANSWER)
         await asyncio.to_thread(page["save_in_a_thread"], threads, 1)
     assert ["chat:1", "chat:2"] == sorted(chat for chat, _, _ in rows())
+
+
+async def test_the_page_on_seeing_has_metrics() -> None:
+    """Its hub is measured, and its application tells whoever has the token."""
+    page = _run("docs/seeing.md")
+    hub = page["measured"]
+    await (await hub.run("chat:1", ANSWER)).wait()
+    async with served(page["metrics"]) as url, httpx.AsyncClient(base_url=url) as client:
+        token = {"authorization": "Bearer a long secret"}
+        answers = [await client.get("/metrics", headers=headers) for headers in ({}, token)]
+    await hub.aclose()
+
+    assert [401, 200] == [answer.status_code for answer in answers]
+    assert re.search(r"^streamhub_stored_chunks_total [1-9]", answers[1].text, re.MULTILINE)
