@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ import redis.asyncio
 from playwright.async_api import Browser, Page
 
 from streamhub import Hub, HubConfig
+from streamhub.instruments import Instrument
 from streamhub.testing.waiting import slowness
 
 from .support import chromium
@@ -43,7 +44,9 @@ _SOURCE_FAILED = re.compile(r"the source of session .* failed\nTraceback")
 class MakeHub(Protocol):
     """Opens one more hub on the same sessions, as another instance would."""
 
-    def __call__(self, config: HubConfig | None = None) -> Hub: ...
+    def __call__(
+        self, config: HubConfig | None = None, instruments: Sequence[Instrument] = ()
+    ) -> Hub: ...
 
 
 class RunPython(Protocol):
@@ -170,8 +173,8 @@ def new_hub(request: pytest.FixtureRequest) -> NewHub:
 async def make_hub(new_hub: NewHub) -> AsyncIterator[MakeHub]:
     async with AsyncExitStack() as stack:
 
-        def make(config: HubConfig | None = None) -> Hub:
-            hub = new_hub(config or HubConfig())
+        def make(config: HubConfig | None = None, instruments: Sequence[Instrument] = ()) -> Hub:
+            hub = new_hub(config or HubConfig(), instruments)
             stack.push_async_callback(hub.aclose)
             return hub
 

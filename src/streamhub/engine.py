@@ -13,15 +13,17 @@ from typing import Any
 from weakref import WeakSet
 
 from .config import HubConfig
-from .errors import HubClosed, HubInOtherLoop, HubInOtherProcess, StoreUnavailable
-from .instruments import events
-from .instruments.dispatch import Dispatcher, new_number
+from .errors import HubClosed, HubInOtherLoop, HubInOtherProcess
+from .instruments.dispatch import Dispatcher
+from .instruments.observation import Observation
 from .producing.claiming import claim
 from .producing.ending import OnEnd
 from .producing.leases import Leases
 from .producing.producer import Producer
 from .producing.production import OnCancel, Production
 from .producing.writer import Writer
+from .reading.observed_view import ObservedView
+from .reading.session_view import SessionView
 from .reading.watcher import Watcher
 from .signals import is_cancelled
 from .statistics import HubStatistics
@@ -44,8 +46,6 @@ _SHORT_CLEAN_UP = 2.0
 _SHORT_LAST_WRITES = 2.0
 # How long tasks are waited for that were told to end: those of the hub need none of it.
 _STUBBORN = 1.0
-# What is looked for where it matters only whether the store answers.
-_NO_SESSION = "health"
 
 
 class Engine:
@@ -59,10 +59,12 @@ class Engine:
         self._dispatcher = dispatcher
         #: Tells the hub's instruments; None where it has none.
         self.tell = tell = dispatcher.tell if dispatcher else None
-        self._number = new_number()
         self.writer = Writer(store, config.linger, tell=tell)
         self.leases = Leases(store, config.lease, tell=tell)
-        self.watcher = Watcher(store, config, self.check_place)
+        view: Callable[..., SessionView] = SessionView
+        if tell is not None:
+            view = partial(ObservedView, tell=tell, lost={})
+        self.watcher = Watcher(store, config, self.check_place, tell=tell, view=view)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.current_thread()
         #: The process that this one was forked from, where the hub belongs.
@@ -80,7 +82,6 @@ class Engine:
         self._closing: asyncio.Task[None] | None = None
         self._draining = False
         #: Whether the store is being asked whether it is there.
-        self._asking: asyncio.Task[None] | None = None
         # What all productions share is made once: the garbage collector goes through whatever each
         # of a thousand has of its own.
         self._mark, self._check_place = self.writer.mark, self.check_place
@@ -95,12 +96,6 @@ class Engine:
             on_done=self._productions.pop,
             tell=tell,
         )
-        if tell is not None:
-            tell(
-                events.Opened(
-                    hub=self._number, store=repr(store), statistics=self.statistics, ask=self._ask
-                )
-            )
         self._services = {
             self._serve(run, name)
             for name, run in (
@@ -110,6 +105,16 @@ class Engine:
             )
         }
         self._keeper = self._loop.create_task(self._keep(), name="streamhub hub")
+        #: What is told of all of it; None where nobody wants to know.
+        self._observation: Observation | None = None
+        #: Whether all of it has ended.
+        self._gone = False
+        if tell is not None:
+            self.writer.expect = self._expect
+            self._observation = Observation(
+                tell, store, spawn=self.spawn, is_ending=lambda: self.ending
+            )
+            self._observation.opened(self.statistics)
         _engines.add(self)
 
     def check(self) -> None:
@@ -150,6 +155,7 @@ class Engine:
         """May be called in any thread."""
         if self._forked_from is not None:
             return HubStatistics()
+        observation = self._observation
         return HubStatistics(
             sessions_followed=self.watcher.sessions,
             subscribers=self.watcher.users,
@@ -159,26 +165,10 @@ class Engine:
             pending_bytes=sum(one.producer.unstored_bytes for one in [*self._productions]),
             connections=self.store.connections(),
             tasks=len(self._tasks) + self.watcher.tasks,
+            store_failing=not self._gone
+            and (self.writer.failing or self.leases.failing or self.watcher.failing),
+            loop_lag=0.0 if observation is None or self._gone else observation.loop_lag,
         )
-
-    def _ask(self) -> None:
-        """Have the store asked whether it is there, and the instruments told."""
-        if self._asking is None and not self.ending:
-            self._asking = self.spawn(self._ask_store(), "ask")
-
-    async def _ask_store(self) -> None:
-        assert self.tell is not None
-        began = self._loop.time()
-        try:
-            (found,) = await self.store.look([_NO_SESSION])
-            if isinstance(found, StoreUnavailable):
-                raise found
-        except Exception as error:  # whatever a store raises, it is not there
-            self.tell(events.StoreFailed(doing="ask", count=1, reason=str(error)))
-        else:
-            self.tell(events.StoreAnswered(seconds=self._loop.time() - began))
-        finally:
-            self._asking = None
 
     async def claim(
         self,
@@ -236,6 +226,13 @@ class Engine:
         production = self._production(producer, on_cancel, on_end)
         self._productions[production] = None
         return production
+
+    def _expect(self, session_id: str, offset: int, since: float, began: float) -> bool:
+        view = self.watcher.view_of(session_id)
+        if not isinstance(view, ObservedView):
+            return False
+        view.expect(offset, since, began)
+        return True
 
     def run_source(self, work: Coroutine[Any, Any, None], production: Production) -> None:
         """Run a source; closing the hub cancels it and then lets its lease go."""
@@ -351,8 +348,9 @@ class Engine:
         for task in stubborn:
             logger.warning("closing: %s does not end, though it was cancelled", task.get_name())
         await self.store.aclose()
-        if self.tell is not None:
-            self.tell(events.Closed(hub=self._number, store=repr(self.store)))
+        self._gone = True
+        if self._observation is not None:
+            self._observation.closed()
 
     def _serve(self, run: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         service = self._loop.create_task(run, name=f"streamhub {name}")

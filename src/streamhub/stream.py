@@ -24,6 +24,7 @@ from .errors import (
     storable,
 )
 from .ids import message_token
+from .instruments import events
 from .parts import PART_EVENT, AnyPart, Message, encode, is_part, message_of
 from .parts.spoken import spoken_text
 from .producing.measure import check_message, plain
@@ -36,7 +37,7 @@ from .reading.replay import parse_start
 from .reading.session_view import SessionView
 from .reading.stored import stored
 from .reading.subscription import PickedSubscription, Subscription
-from .stores.base import Claim, Release
+from .stores.base import Claim, InboxMessage, Release
 from .stores.feeds import is_supervisor, suits
 
 __all__ = ["LiveStream", "check_buffer", "written_metadata"]
@@ -409,15 +410,25 @@ class LiveStream:
             key,
             limit=min(config.max_chunk_bytes, config.max_inbox_bytes),
         )
-        return await self._engine.store.send(
+        message = InboxMessage(
+            message_token(key), plain(data), None if event is None else plain(event)
+        )
+        message_id = await self._engine.store.send(
             self._session_id,
-            plain(data),
-            None if event is None else plain(event),
+            message.data,
+            message.event,
             epoch=self._epoch,
-            token=message_token(key),
+            token=message.id,
             max_messages=config.max_inbox_messages,
             max_bytes=config.max_inbox_bytes,
         )
+        if self._engine.tell is not None:
+            self._engine.tell(
+                events.MessageSent(
+                    session_id=self._session_id, message_id=message_id, bytes=message.size
+                )
+            )
+        return message_id
 
     def inbox(self) -> Inbox:
         """The messages that are sent to this stream: those that wait, then those that come.
@@ -553,12 +564,16 @@ class LiveStream:
         return info
 
     async def _ask_cancel(self, reason: str | None) -> Status | None:
-        return await self._engine.store.cancel(
+        engine = self._engine
+        status = await engine.store.cancel(
             self._session_id,
             generation=self._owner_generation,
             epoch=self._epoch,
             reason=reason,
         )
+        if engine.tell is not None:
+            engine.tell(events.CancelRequested(session_id=self._session_id, status=status))
+        return status
 
     async def _is_put_back(self, view: SessionView, until: float) -> bool:
         """Whether this stream, which the store did not have, is there again by then."""

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from streamhub import Hub, HubConfig, SessionCorrupted, SessionInfo, Status, StoreUnavailable
+from streamhub import (
+    Hub,
+    HubConfig,
+    ProducerLost,
+    SessionCorrupted,
+    SessionInfo,
+    SessionNotFound,
+    Status,
+    StoreUnavailable,
+)
 from streamhub.instruments import Event, events
 from streamhub.stores.base import Takeover
 from streamhub.stores.memory import MemoryStore
+from streamhub.testing.faults import Fails
 from streamhub.testing.waiting import until
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -201,3 +214,212 @@ async def test_a_store_can_be_asked_whether_it_is_there(ear: Ear) -> None:
 
     assert 1 == len(ear.of(events.StoreAnswered))
     assert ["ask"] == [failed.doing for failed in ear.of(events.StoreFailed)]
+
+
+async def test_readers_are_told_from_their_replay_to_their_leave(ear: Ear, session_id: str) -> None:
+    """Each with a number of its own: what it found, what it replayed, how it went."""
+    ear.trace = TRACE
+    async with Hub(instruments=[ear]) as hub:
+        stream, _ = await hub.register(session_id)
+        for data in ("one", "two"):
+            await stream.publish(data)
+        await stream.flush()
+        left, stays = stream.subscribe(), stream.subscribe(after="now")
+        for reader in (left, stays):
+            await reader.open()
+        assert ["one", "two"] == [(await anext(left)).data for _ in range(2)]
+        third = asyncio.create_task(anext(left))
+        await ear.hears(events.Replayed)
+        await stream.publish("three")
+        assert "three" == (await third).data
+        await left.aclose()
+        await stream.close()
+        assert ["three"] == [chunk.data async for chunk in stays]
+
+    first, second = ear.of(events.Subscribed)
+    assert (2, 0, TRACE) == (first.behind, second.behind, first.traceparent)
+    assert [(first.subscriber, 2, 6)] == [
+        (one.subscriber, one.chunks, one.bytes)
+        for one in ear.of(events.Replayed)
+        if one.subscriber == first.subscriber
+    ]
+    gone = {one.subscriber: one for one in ear.of(events.Unsubscribed)}
+    assert (3, Status.ACTIVE, None) == (
+        gone[first.subscriber].chunks, gone[first.subscriber].status, gone[first.subscriber].error,
+    )  # fmt: skip
+    assert (1, Status.FINISHED) == (
+        gone[second.subscriber].chunks, gone[second.subscriber].status,
+    )  # fmt: skip
+    assert [] == ear.of(events.FellBehind)
+    delivered = ear.of(events.Delivered)
+    assert delivered
+    assert all(0 <= one.since_published <= one.since_accept for one in delivered)
+
+
+async def test_a_reader_that_falls_behind_is_told_and_when_it_has_caught_up(
+    ear: Ear, session_id: str
+) -> None:
+    """One that lets more come than is held for it reads on in the store."""
+    config = HubConfig(max_pending_bytes=100)
+    async with Hub(instruments=[ear], config=config) as hub:
+        stream, _ = await hub.register(session_id)
+        await stream.publish("first")
+        reader = stream.subscribe(buffer=1)
+        await anext(reader)
+        next_one = asyncio.create_task(anext(reader))
+        await ear.hears(events.Replayed)
+        for number in range(50):
+            await stream.publish(f"{number:>60}")
+        await stream.flush()
+        await next_one
+        await stream.close()
+        assert 49 == len([chunk async for chunk in reader])
+
+    (behind,) = ear.of(events.FellBehind)
+    (caught_up,) = ear.of(events.CaughtUp)
+    assert behind.subscriber == caught_up.subscriber
+    assert 1 <= caught_up.chunks <= behind.behind
+    (gone,) = ear.of(events.Unsubscribed)
+    assert 51 == gone.chunks
+
+
+async def test_a_reader_that_is_dropped_or_outlived_by_its_hub_has_left(
+    ear: Ear, session_id: str
+) -> None:
+    """Whoever breaks out of a loop is told once it is collected, and whoever is left when the hub
+    closes before that; the reason of an error is its class."""
+    async with Hub(instruments=[ear]) as hub:
+        stream, _ = await hub.register(session_id)
+        await stream.publish("one")
+        async for _ in stream.subscribe():
+            break
+        gc.collect()
+        await ear.hears(events.Unsubscribed)
+        failed = stream.subscribe()
+        await anext(failed)
+        await hub.remove(session_id)
+        with pytest.raises(SessionNotFound):
+            await anext(failed)
+        other, _ = await hub.register(session_id)
+        kept = other.subscribe()
+        await kept.open()
+
+    assert [(1, None), (1, "SessionNotFound"), (0, "HubClosed")] == [
+        (one.chunks, one.error) for one in ear.of(events.Unsubscribed)
+    ]
+    assert "Closed" == ear.names[-1]
+
+
+async def test_a_lost_session_is_told_once_by_each_hub_that_reads_it(session_id: str) -> None:
+    """And the hub that lost it, once it is fenced by who goes on."""
+    store = MemoryStore()
+    config = HubConfig(lease=0.3)
+    dead, reads, goes_on = Ear(), Ear(), Ear()
+    away = Fails(store)
+    async with (
+        Hub(away, config=config, instruments=[dead]) as first,
+        Hub(store, config=config, instruments=[reads]) as second,
+        Hub(store, config=config, instruments=[goes_on]) as third,
+    ):
+        stream, _ = await first.register(session_id, owner="ada")
+        await stream.publish("one")
+        await stream.flush()
+        found = await second.get(session_id)
+        assert found is not None
+        with pytest.raises(ProducerLost):
+            away.failing = True
+            async for _ in found.subscribe():
+                pass
+        with pytest.raises(ProducerLost):
+            async for _ in found.subscribe():
+                pass
+        await dead.hears(events.StoreFailed)
+        assert first.statistics().store_failing
+        assert not second.statistics().store_failing
+        heir, _ = await third.register(session_id, takeover="continue")
+        away.failing = False
+        await dead.hears(events.Fenced)
+
+    assert [(stream.generation, "ada", 1)] == [
+        (one.generation, one.owner, one.chunks) for one in reads.of(events.Lost)
+    ]
+    assert [] == dead.of(events.Lost) + goes_on.of(events.Lost)
+    assert [heir.generation] == [one.by for one in dead.of(events.Fenced)]
+    assert [1] == [one.base for one in goes_on.of(events.TakenOver)]
+    assert {"renew"} <= {one.doing for one in dead.of(events.StoreFailed)}
+
+
+async def test_cancels_and_messages_are_told_at_both_ends(session_id: str) -> None:
+    """Where they were sent, and where they came to the producer."""
+    store = MemoryStore()
+    here, there = Ear(), Ear()
+    async with Hub(store, instruments=[here]) as hub, Hub(store, instruments=[there]) as other:
+        stream, _ = await hub.register(session_id, lambda: None)
+        handle = await other.get(session_id)
+        assert handle is not None
+        message_id = await handle.send("é", "kind")
+        async for message in stream.inbox():
+            message.done()
+            break
+        await handle.cancel()
+        await here.hears(events.CancelNoticed)
+        await stream.close()
+        assert Status.CANCELLED is await handle.cancel()
+
+    assert [(message_id, 6)] == [
+        (one.message_id, one.bytes) for one in there.of(events.MessageSent)
+    ]
+    assert [(message_id, 6)] == [
+        (one.message_id, one.bytes) for one in here.of(events.MessageReceived)
+    ]
+    assert [Status.ACTIVE, Status.CANCELLED] == [
+        one.status for one in there.of(events.CancelRequested)
+    ]
+    assert [Status.CANCELLED] == [one.status for one in here.of(events.Ended)]
+
+
+async def test_ends_are_told_when_they_are_handed_out_and_how_they_are_settled(
+    ear: Ear, session_id: str
+) -> None:
+    """Done, or given back: with the attempt that it was."""
+    async with Hub(instruments=[ear]) as hub, hub.ends("save") as ends:
+        for _ in range(2):
+            stream, _ = await hub.register(session_id)
+            await stream.close()
+            end = await anext(ends)
+            if end.attempt == 1 and not ear.of(events.EndReturned):
+                await end.retry(0.0, reason="not yet")
+                end = await anext(ends)
+            await end.done()
+
+    assert [1, 2, 1] == [one.attempt for one in ear.of(events.EndHandedOut)]
+    assert [("again", "not yet", 1)] == [
+        (one.outcome, one.reason, one.attempt) for one in ear.of(events.EndReturned)
+    ]
+    assert [("save", 2), ("save", 1)] == [(one.feed, one.attempt) for one in ear.of(events.EndDone)]
+
+
+async def test_two_hubs_tell_of_themselves_alone(session_id: str) -> None:
+    """One instrument may hear both: their numbers differ, and each has its own statistics."""
+    ear = Ear()
+    async with Hub(instruments=[ear]) as first, Hub(instruments=[ear]) as second:
+        await first.register(session_id)
+        assert not await second.active([session_id])
+        numbers = {one.hub: one.statistics().producers for one in ear.of(events.Opened)}
+        assert [1, 0] == [*numbers.values()]
+
+    assert {*numbers} == {one.hub for one in ear.of(events.Closed)}
+    assert [0, 0] == [one.statistics().producers for one in ear.of(events.Opened)]
+
+
+async def test_a_blocked_event_loop_shows(ear: Ear) -> None:
+    """``statistics().loop_lag`` says how late what was due has run."""
+    async with Hub(instruments=[ear]) as hub:
+        await hub.active([])
+
+        async def is_late() -> bool:
+            time.sleep(0.3)  # noqa: ASYNC251 - it is what is looked for
+            return hub.statistics().loop_lag > 0.1
+
+        await until(is_late)
+    assert 0.0 == hub.statistics().loop_lag

@@ -18,6 +18,7 @@ VALUES = {
     "instruments": {"instruments.dispatch", "instruments.events"},
     "instruments.dispatch": {"instruments.events"},
     "instruments.events": {"chunks", "statistics"},
+    "instruments.lag": set[str](),
     "metadata_json": set[str](),
     "end": {"chunks", "parts.message", "parts.spoken"},
     "parts": {"parts.coding", "parts.folding", "parts.kinds", "parts.message", "parts.ui_stream"},

@@ -1,4 +1,4 @@
-"""What an operator can read of a producer's life, at INFO of the logger ``streamhub``."""
+"""What an operator can read of a producer's life in the log, where its hub has the instrument."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from streamhub import HubConfig, LiveStream, ProducerFenced, SessionCorrupted, Status
+from streamhub import Hub, HubConfig, LiveStream, ProducerFenced, SessionCorrupted, Status
+from streamhub.instruments.logging import LoggingInstrument
 from streamhub.testing.waiting import bounded, patience, unhurried, until, within
 
 from ..conftest import MakeHub
@@ -23,48 +24,55 @@ Told = Callable[[int], Awaitable[list[str]]]
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Told:
-    """The lines since the last call, without the names of session and generation. All of them are
-    at INFO, and none holds what was published. A producer may tell of an answer of the store after
-    others have got theirs."""
+    """The lines of streams since the last call, without names of sessions and generations, and
+    times. None holds what was published. A producer may tell of an answer of the store after others
+    have got theirs."""
     caplog.set_level(logging.INFO, logger="streamhub")
 
     async def lines(count: int) -> list[str]:
+        def said() -> list[str]:
+            told = [one for one in caplog.records if one.name == "streamhub.producing"]
+            return [one.getMessage() for one in told]
+
         async def are_there() -> bool:
-            return len(caplog.messages) >= count
+            return len(said()) >= count
 
         await until(are_there)
-        records = [one for one in caplog.records if one.name == "streamhub"]
-        assert {logging.INFO} >= {one.levelno for one in records}
         assert SECRET not in caplog.text
-        messages = [re.sub(r"^session '.*?'( of [0-9a-f-]{36})?: ", "", m) for m in caplog.messages]
+        messages = [re.sub("^session '.*?': ", "", line) for line in said()]
         caplog.clear()
-        return [re.sub(r"[0-9a-f-]{36}", "GENERATION", line) for line in messages]
+        messages = [re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "GENERATION", line) for line in messages]
+        return [re.sub(r" in [0-9.]+ s", "", line) for line in messages]
 
     return lines
 
 
 async def test_the_life_of_a_stream_is_told(make_hub: MakeHub, session_id: str, told: Told) -> None:
     """A claim, the cancel, the end, who replaces it, and a hub that leaves it to others."""
-    first, second = make_hub(), make_hub()
+    first, second = (make_hub(None, [LoggingInstrument()]) for _ in range(2))
     stream, _ = await first.register(session_id)
     await stream.publish(SECRET)
     await stream.flush()
     assert ["claimed by GENERATION"] == await told(1)
     assert Status.CANCELLED is await stream.cancel(wait=patience(BOUND))
-    assert ["a cancel was asked for", "ended as cancelled at offset 1"] == await told(2)
+    assert [
+        "GENERATION is to stop, as a cancel asks",
+        "ended as cancelled, 1 chunks",
+    ] == await told(2)
 
     stream, _ = await second.register(session_id, takeover="continue")
     await stream.publish(SECRET)
     await second.aclose()
     assert [
-        "GENERATION continues after chunk 1 of GENERATION",
-        "released at offset 2",
-    ] == await told(2)
+        "claimed by GENERATION",
+        "GENERATION has replaced GENERATION (continue after chunk 1)",
+        "released, 1 chunks",
+    ] == await told(3)
 
 
 async def test_a_removal_is_told(make_hub: MakeHub, session_id: str, told: Told) -> None:
     """Nothing comes back: the producer learns of it when it tries to put its claim back."""
-    hub = make_hub(HubConfig(lease=unhurried(0.6)))
+    hub = make_hub(HubConfig(lease=unhurried(0.6)), [LoggingInstrument()])
     stream, _ = await hub.register(session_id)
     assert await hub.remove(session_id)
     with pytest.raises(ProducerFenced):
@@ -73,7 +81,7 @@ async def test_a_removal_is_told(make_hub: MakeHub, session_id: str, told: Told)
     assert [
         "claimed by GENERATION",
         "is gone from the store; it is to be put back",
-        "fenced, because the session was removed, at offset 0",
+        "GENERATION is fenced, because the session was removed, 0 chunks",
     ] == await told(3)
 
 
@@ -83,6 +91,10 @@ async def stage(make_redis: Callable[[], RedisServer]) -> AsyncIterator[Stage]:
         yield stage
 
 
+def _hub(stage: Stage) -> Hub:
+    return stage.hub(HubConfig(lease=60.0), instruments=[LoggingInstrument()])
+
+
 async def _publish(stream: LiveStream) -> None:
     await stream.publish(SECRET)
     await stream.flush()
@@ -90,7 +102,7 @@ async def _publish(stream: LiveStream) -> None:
 
 async def test_a_fence_tells_who_has_the_session_now(stage: Stage, told: Told) -> None:
     """The generation that claimed it when the lease had run out."""
-    first, second = (stage.hub(HubConfig(lease=60.0)) for _ in range(2))
+    first, second = (_hub(stage) for _ in range(2))
     stale = await claimed(first, "chat")
     await told(1)
     created = False
@@ -100,12 +112,16 @@ async def test_a_fence_tells_who_has_the_session_now(stage: Stage, told: Told) -
         _, created = await second.register("chat")
     with pytest.raises(ProducerFenced):
         await _publish(stale)
-    assert ["GENERATION replaces GENERATION", "fenced by GENERATION at offset 0"] == await told(2)
+    assert [
+        "claimed by GENERATION",
+        "GENERATION has replaced GENERATION (restart after chunk 0)",
+        "GENERATION is fenced by GENERATION, 0 chunks",
+    ] == await told(3)
 
 
 async def test_losses_and_repairs_are_told(stage: Stage, told: Told) -> None:
     """What was lost, and how much of it was left when it was put back."""
-    stream = await claimed(stage.hub(HubConfig(lease=60.0)), "chat")
+    stream = await claimed(_hub(stage), "chat")
     for _ in range(3):
         await _publish(stream)
     await told(1)
@@ -124,12 +140,12 @@ async def test_losses_and_repairs_are_told(stage: Stage, told: Told) -> None:
     assert "put back, where 0 of 5 chunks were left" == put_back
 
     await stream.close()
-    assert ["ended as finished at offset 5"] == await told(1)
+    assert ["ended as finished, 5 chunks"] == await told(1)
 
 
 async def test_giving_up_is_told_with_its_reason(stage: Stage, told: Told) -> None:
     """Whoever publishes is told by an error; the log says it where nobody does."""
-    stream = await claimed(stage.hub(HubConfig(lease=60.0)), "chat")
+    stream = await claimed(_hub(stage), "chat")
     await _publish(stream)
     await told(1)
     await stage.client.delete(chunks("chat"))
@@ -137,5 +153,4 @@ async def test_giving_up_is_told_with_its_reason(stage: Stage, told: Told) -> No
     with pytest.raises(SessionCorrupted):
         await _publish(stream)
     (line,) = await told(1)
-    assert line.startswith("given up (session 'chat'")
-    assert line.endswith("at offset 1")
+    assert line.startswith("given up, 1 chunks: session 'chat'")

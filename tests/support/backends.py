@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import pytest
 
 from streamhub import Hub, HubConfig
+from streamhub.instruments import Instrument
 from streamhub.stores.memory import MemoryStore
 
-#: Opens a hub; all that come from one of these see the same sessions.
-NewHub = Callable[[HubConfig], Hub]
+
+class NewHub(Protocol):
+    """Opens a hub; all that come from one of these see the same sessions."""
+
+    def __call__(self, config: HubConfig, instruments: Sequence[Instrument] = (), /) -> Hub: ...
 
 
 def _memory(request: pytest.FixtureRequest) -> NewHub:
     store = MemoryStore()
-    return lambda config: Hub(store, config=config)
+    return lambda config, instruments=(): Hub(store, config=config, instruments=instruments)
 
 
 def _redis(request: pytest.FixtureRequest) -> NewHub:
     url: str = request.getfixturevalue("redis_url")
-    return lambda config: Hub.from_url(url, config=config)
+    return lambda config, instruments=(): Hub.from_url(url, config=config, instruments=instruments)
 
 
 def _cluster(request: pytest.FixtureRequest) -> NewHub:
     url: str = request.getfixturevalue("cluster_url")
-    return lambda config: Hub.from_url(url, config=config)
+    return lambda config, instruments=(): Hub.from_url(url, config=config, instruments=instruments)
 
 
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], NewHub]] = {

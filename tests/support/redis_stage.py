@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +10,7 @@ from typing import Any, Self
 import redis.asyncio
 
 from streamhub import Chunk, Hub, HubConfig, LiveStream, Subscription
+from streamhub.instruments import Instrument
 from streamhub.testing.waiting import patience, unhurried
 
 from .faulty_proxy import FaultyProxy
@@ -39,8 +41,14 @@ class Stage:
         self.server = server
         self._stack = AsyncExitStack()
 
-    def hub(self, config: HubConfig = CONFIG, *, url: str | None = None) -> Hub:
-        hub = Hub.from_url(url or self.server.url, config=config)
+    def hub(
+        self,
+        config: HubConfig = CONFIG,
+        *,
+        url: str | None = None,
+        instruments: Sequence[Instrument] = (),
+    ) -> Hub:
+        hub = Hub.from_url(url or self.server.url, config=config, instruments=instruments)
         self._stack.push_async_callback(hub.aclose)
         return hub
 

@@ -168,7 +168,9 @@ class Ends(AsyncIterator[TakenEnd]):
             if self._ready is not None:
                 (hold, items), self._ready = self._ready, None
                 self._current = hold
-                return TakenEnd.held(hold, items)
+                end = TakenEnd.held(hold, items)
+                hold.give()
+                return end
             if not isinstance(wait, StoreUnavailable):
                 away_until, away = 0.0, _SHORTEST_WAIT
             elif away_until and loop.time() > away_until:
@@ -217,7 +219,10 @@ class Ends(AsyncIterator[TakenEnd]):
     async def _try(self, due: Due, later: dict[Due, float | None]) -> None:
         """Take this end and have it ready, or say when to try it again, None for never; one that
         was settled here says that itself."""
-        hold = Hold(self._feeds, self._name, new_generation(), self._conditions)
+        assert self._engine is not None
+        hold = Hold(
+            self._feeds, self._name, new_generation(), self._conditions, tell=self._engine.tell
+        )
         try:
             answer = await hold.take(due, lost_after=self._lost_after)
         except SessionCorrupted as error:
@@ -243,7 +248,6 @@ class Ends(AsyncIterator[TakenEnd]):
         if items is None:
             await hold.not_done("a part of its chunks is not in the store any more")
             return
-        assert self._engine is not None
         self._engine.spawn(hold.keep(), f"keep an end of feed {self._name}")
         self._ready = hold, items
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
+from typing import Any
 
 import msgspec
 
 from ..errors import EndFenced, HubClosed, StoreUnavailable, storable
+from ..instruments import events
+from ..instruments.events import Tell
 from ..stores.feeds import Due, Feeds, Later, Outcome, Taken
 
 __all__ = ["Conditions", "Hold", "backoff"]
@@ -52,9 +56,20 @@ class Hold:
     or after its lease was lost, gets ``EndFenced``.
     """
 
-    def __init__(self, feeds: Feeds, feed: str, worker: str, conditions: Conditions) -> None:
+    def __init__(
+        self,
+        feeds: Feeds,
+        feed: str,
+        worker: str,
+        conditions: Conditions,
+        *,
+        tell: Tell | None = None,
+    ) -> None:
         self._feeds, self._feed, self._worker = feeds, feed, worker
         self._conditions = conditions
+        self._tell = tell
+        #: Since when somebody works on it; None before.
+        self._given: float | None = None
         self._due: Due
         self.taken: Taken
         #: How it was settled.
@@ -85,6 +100,23 @@ class Hold:
                 self.taken, self._due = answer, answer.due
             return answer
         raise AssertionError
+
+    def give(self) -> None:
+        """It is handed out: somebody works on it from now on."""
+        self._given = time.monotonic()
+        if self._tell is not None:
+            info = self.taken.info
+            self._tell(
+                events.EndHandedOut(
+                    feed=self._feed,
+                    session_id=info.session_id,
+                    generation=info.generation,
+                    owner=info.owner,
+                    status=info.status,
+                    attempt=self.taken.attempt,
+                    age=max(0.0, time.time() - self.taken.ended),
+                )
+            )
 
     @property
     def held(self) -> bool:
@@ -170,6 +202,7 @@ class Hold:
             raise EndFenced(taken.info.session_id, taken.info.generation, self._feed, self._lost)
         self._outcome = outcome
         self._settled.set()
+        self._tell_settled(outcome, error)
         try:
             await self._feeds.put_off(
                 self._feed, {self._due: after if outcome in ("again", "back") else None}
@@ -214,6 +247,25 @@ class Hold:
     def _lose(self, reason: str) -> None:
         self._lost = reason
         self._settled.set()
+        self._tell_settled("fenced", reason)
+
+    def _tell_settled(self, outcome: str, reason: str) -> None:
+        """Of one that nobody has worked on it is told only that it is dead."""
+        if self._tell is None or (self._given is None and outcome != "dead"):
+            return
+        info = self.taken.info
+        facts: dict[str, Any] = {
+            "feed": self._feed,
+            "session_id": info.session_id,
+            "generation": info.generation,
+            "owner": info.owner,
+            "attempt": self.taken.attempt,
+            "seconds": 0.0 if self._given is None else time.monotonic() - self._given,
+        }
+        if outcome == "done":
+            self._tell(events.EndDone(**facts))
+        else:
+            self._tell(events.EndReturned(**facts, outcome=outcome, reason=reason))
 
     def _say(self, what: str, *arguments: object) -> None:
         info = self.taken.info

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import count
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from .events import Event
 
-__all__ = ["Dispatcher", "Instrument", "Tell", "Tracer", "new_number"]
+__all__ = ["Dispatcher", "Instrument", "Tracer", "new_number"]
 
 logger = logging.getLogger("streamhub")
-
-#: Tells all instruments of one hub; None where it has none.
-Tell: TypeAlias = Callable[[Event], None]
 
 # W3C Trace Context, 3.2: a version that is not ff, and ids that are not all zero.
 _TRACEPARENT = re.compile(

@@ -8,6 +8,7 @@ followed by exactly one of ``Ended``, ``Released``, ``Fenced`` and ``GivenUp``, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -47,6 +48,7 @@ __all__ = [
     "Stored",
     "Subscribed",
     "TakenOver",
+    "Tell",
     "Unsubscribed",
 ]
 
@@ -211,8 +213,9 @@ class GivenUp(_Done, frozen=True, kw_only=True):
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
-    """A session that is read here, or looked after by a supervisor here, was found lost: its
-    producer gives no sign of life. Each hub that looks says so, once for each generation."""
+    """A session that is read here was found lost: its producer gives no sign of life. Each hub that
+    reads it says so, once for each generation; of one that was released only where it has missed
+    that. What a supervisor resumes is told as ``TakenOver``."""
 
     session_id: str
     generation: str
@@ -289,7 +292,7 @@ class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     owner: str | None
     status: Status
-    #: Where it begins, and how many chunks are stored after that.
+    #: Where it begins, and how many chunks are stored after that; 0 where nobody counts them.
     after: Cursor
     behind: int
     #: The ``traceparent`` of the newest claim that had one: link to that.
@@ -367,7 +370,8 @@ class EndHandedOut(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     owner: str | None
     status: Status
-    #: The how-manieth delivery it is, and how long ago the session has ended.
+    #: The how-manieth delivery it is, and how long ago the session has ended: the store has said
+    #: when that was, this machine's clock says how long ago.
     attempt: int
     age: float
 
@@ -451,3 +455,6 @@ Event = (
     | MessageSent
     | MessageReceived
 )
+
+#: Tells all instruments of one hub; None where it has none.
+Tell: TypeAlias = Callable[[Event], None]

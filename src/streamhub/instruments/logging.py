@@ -114,6 +114,9 @@ _LINES: Mapping[type[Any], _Line] = {
     events.StoreFailed: _Line(
         "store", logging.DEBUG, "%(doing)s of %(count)d sessions failed: %(reason)s"
     ),
+    events.StoreAnswered: _Line(
+        "store", logging.DEBUG, "the store has answered in %(seconds).3f s"
+    ),
     events.Connected: _Line(
         "store", logging.DEBUG, "connected to %(server)s for %(purpose)s in %(seconds).3f s"
     ),
@@ -136,6 +139,9 @@ _LINES: Mapping[type[Any], _Line] = {
         "inbox", logging.DEBUG, _SESSION + "message %(message_id)s received by %(generation)s"
     ),
 }
+
+
+_REMOVED = _SESSION + "%(generation)s is fenced, because the session was removed, " + _DONE
 
 
 class LoggingInstrument:
@@ -165,6 +171,8 @@ class LoggingInstrument:
     def __call__(self, event: Event, /) -> None:
         is_enabled, log, level, text = self._logs[type(event)]
         if is_enabled(level):
+            if isinstance(event, events.Fenced) and event.by is None:
+                text = _REMOVED
             facts = _facts(event)
             log.log(level, text, facts, extra={"event": type(event).__name__, **facts})
 

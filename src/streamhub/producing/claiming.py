@@ -12,7 +12,7 @@ from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable, StreamHubError
 from ..ids import new_generation
 from ..instruments import events
-from ..instruments.dispatch import Tell
+from ..instruments.events import Tell
 from ..stores.base import Claim, Refused, Release, Store, StoreTakeover
 from .observing import tell_claim
 from .producer import Producer

@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 
 from ..instruments import events
-from ..instruments.dispatch import Tell
+from ..instruments.events import Tell
 from ..stores.base import Store, WriteResult
 from .producer import Producer
 

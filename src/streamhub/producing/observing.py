@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from ..instruments import events
-from ..instruments.dispatch import Tell
-from ..stores.base import Append, Claim, Granted
+from ..instruments.events import Tell
+from ..stores.base import Append, Claim, Granted, InboxMessage
 
 __all__ = ["Observed", "tell_claim"]
 
@@ -41,6 +41,19 @@ class Observed:
                     seconds=self._first,
                 )
             )
+
+    def received(self, message: InboxMessage) -> None:
+        """The producer is handed a message of its inbox."""
+        claim = self._claim
+        self.tell(
+            events.MessageReceived(
+                session_id=claim.session_id,
+                generation=claim.generation,
+                owner=claim.owner,
+                message_id=message.id,
+                bytes=message.size,
+            )
+        )
 
     def cancelling(self) -> None:
         claim = self._claim

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..chunks import Status
 from ..errors import HubClosed, StreamClosed, StreamHubError, describe
-from ..instruments.dispatch import Tell
+from ..instruments.events import Tell
 from ..signals import is_cancelled
 from ..stores.base import CancelRequested, LiveEvent, Store, Synced
 from .closing import comes_of_closing

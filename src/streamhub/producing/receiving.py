@@ -121,6 +121,8 @@ class Receiver:
                     producer.raise_for_phase()
                 break
             if (message := held.next()) is not None:
+                if producer.observed is not None:
+                    producer.observed.received(message)
                 return Message(message, self)
             if not asked:
                 # Whoever asks for the next message has published what came of the one before.

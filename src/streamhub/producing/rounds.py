@@ -7,18 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..instruments import events
-from ..instruments.dispatch import Tell
+from ..instruments.events import Tell
 from ..stores.base import Append, Handle, Stored, WriteOp, WriteResult
 from .producer import Producer
 
 __all__ = ["Expect", "ObservedRound", "expect_nothing"]
 
 
+# Of how many sessions of a round it is asked whether somebody here reads them.
+_ASKED = 8
+
+
 class Expect(Protocol):
     """Is told of a chunk that is on its way: of which session, its offset, when the oldest of what
-    goes with it was accepted, and when it has set out."""
+    goes with it was accepted, and when it has set out. Answers whether somebody here reads it."""
 
-    def __call__(self, session_id: str, offset: int, since: float, began: float) -> None: ...
+    def __call__(self, session_id: str, offset: int, since: float, began: float) -> bool: ...
 
 
 class ObservedRound:
@@ -59,11 +63,12 @@ class ObservedRound:
     def sets_out(self, expect: Expect) -> None:
         """It is given to the store next."""
         self._began = began = self._now()
-        first = next((one for one in self._appends if one is not None), None)
-        if first is None:
+        appends = [one[1] for one in self._appends if one is not None]
+        if not appends:
             return
-        append = first[1]
-        expect(append.claim.session_id, append.base + 1, self._since, began)
+        for append in appends[:_ASKED]:
+            if expect(append.claim.session_id, append.base + 1, self._since, began):
+                break
         sessions, chunks = self._count(self._appends)
         self._tell(
             events.Published(
@@ -106,5 +111,6 @@ class ObservedRound:
         return len({id(one[0]) for one in some}), sum(len(one[1].items) for one in some)
 
 
-def expect_nothing(session_id: str, offset: int, since: float, began: float) -> None:
+def expect_nothing(session_id: str, offset: int, since: float, began: float) -> bool:
     """Nobody reads here."""
+    return False

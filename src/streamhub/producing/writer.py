@@ -14,7 +14,7 @@ from math import inf
 from typing import NamedTuple
 
 from ..errors import StoreUnavailable
-from ..instruments.dispatch import Tell
+from ..instruments.events import Tell
 from ..stores.base import Append, Store, WriteOp, WriteResult
 from .pacing import Pacing
 from .producer import Producer

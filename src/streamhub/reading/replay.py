@@ -39,7 +39,7 @@ class Replay:
 
     __slots__ = (
         "_after", "_batch", "_generation", "_lease", "_lost_until", "_piece", "_session_id",
-        "_stored", "_view", "closed", "status", "waiter",
+        "_stored", "_view", "closed", "read_log", "status", "waiter",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +64,8 @@ class Replay:
         #: What this reader waits for now, if it does.
         self.waiter: asyncio.Future[list[Chunk] | None] | None = None
         self.closed = False
+        #: Whether what it has answered last was read from the log.
+        self.read_log = False
         #: How the stream has ended, once all of it was read.
         self.status = Status.ACTIVE
 
@@ -130,6 +132,9 @@ class Replay:
                 )
             elif not (chunks := view.recent.after(position.offset)) and behind:
                 chunks = await view.log.read(position, info.last)
+                self.read_log = True
+            else:
+                self.read_log = False
             if chunks == [] and behind:
                 hole_until = await self._wait_for_repair(position, hole_until)
             if self.closed:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ..chunks import Chunk, Cursor, SessionInfo, Status
 from .last import Last
+from .observing import ObservedReader
 from .only import Only
 from .replay import Now, Replay
 from .session_view import SessionView
@@ -44,7 +45,7 @@ class Subscription(AsyncIterator[Chunk]):
     __slots__ = (  # noqa: RUF023
         "_ready", "_view", "_turn", "_reached", "_waiter", "_position", "_cursor", "_replay",
         "_watcher", "_session_id", "_after", "_batch", "_buffer", "_status", "_over", "_failure",
-        "_loop", "__weakref__",
+        "_loop", "_observed", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,8 @@ class Subscription(AsyncIterator[Chunk]):
         self._over = False
         self._failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: What is told of it to instruments, once it has begun.
+        self._observed: ObservedReader | None = None
 
     @property
     def cursor(self) -> Cursor | None:
@@ -211,6 +214,8 @@ class Subscription(AsyncIterator[Chunk]):
             return
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._watcher.detach, self._view)
+            if self._observed is not None:
+                self._loop.call_soon_threadsafe(self._observed.left, Status.ACTIVE, None)
 
     def _let_go(self) -> None:
         self._over = True
@@ -220,6 +225,8 @@ class Subscription(AsyncIterator[Chunk]):
             return
         self._watcher.detach(view)
         self._status, replay.closed = replay.status, True
+        if self._observed is not None:
+            self._observed.left(self._status, self._failure)
         if any(one is not None and not one.done() for one in (self._waiter, replay.waiter)):
             view.wake()
 
@@ -249,6 +256,8 @@ class Subscription(AsyncIterator[Chunk]):
         assert replay is not None
         assert position is not None
         chunks, turn = await replay.next_chunks(position)
+        if self._observed is not None:
+            self._observed.took(chunks, position, self._newest(), stored=replay.read_log)
         if chunks:
             self._position = chunks[-1].cursor
         else:
@@ -267,7 +276,11 @@ class Subscription(AsyncIterator[Chunk]):
             return await self._replay.follow(self._position)
         position, info = await self._replay.begin()
         self._position = self._cursor = position
+        self._observed = self._watcher.observe(self, info, position)
         return info
+
+    def _newest(self) -> int:
+        return 0 if self._view is None else self._view.standing.end
 
 
 class PickedSubscription(Subscription):

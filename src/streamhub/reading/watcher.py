@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
-from ..chunks import SessionInfo
+from ..chunks import Cursor, SessionInfo, Status
 from ..config import HubConfig
 from ..errors import HubClosed, StoreUnavailable, StreamHubError
+from ..instruments import events
+from ..instruments.events import Tell
 from ..stores.base import Store
+from .observing import ObservedReader
 from .session_view import SessionView
 
 __all__ = ["Watcher"]
@@ -35,12 +39,31 @@ _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 1.0
 
 
-class Watcher:
-    """:param check_place: raises in another event loop, and in a forked process."""
+class Reader(Protocol):
+    @property
+    def cursor(self) -> Cursor | None: ...
 
-    def __init__(self, store: Store, config: HubConfig, check_place: Callable[[], None]) -> None:
+
+class Watcher:
+    """:param check_place: raises in another event loop, and in a forked process.
+    :param tell: tells instruments, if there are any.
+    :param view: makes what this process has of a session.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        config: HubConfig,
+        check_place: Callable[[], None],
+        *,
+        tell: Tell | None = None,
+        view: Callable[..., SessionView] = SessionView,
+    ) -> None:
         self.check_place = check_place
         self._store = store
+        self._tell = tell
+        #: Readers of which instruments are told.
+        self._readers: dict[ObservedReader, None] = {}
         self.config = config
         #: What this hub is called where it says how many follow a session here.
         self._name = secrets.token_hex(6)
@@ -59,7 +82,7 @@ class Watcher:
         self.left = False
         # What all views share is made once: the garbage collector goes through what each has.
         self._view = partial(
-            SessionView,
+            view,
             store=store,
             config=config,
             spawn=self._spawn,
@@ -83,6 +106,19 @@ class Watcher:
         view.references += 1
         view.recent.max_chunks = max(view.recent.max_chunks, buffer)
         return view
+
+    def observe(self, reader: Reader, info: SessionInfo, position: Cursor) -> ObservedReader | None:
+        """What tells of a reader that begins there; None where there is nobody to be told."""
+        if self._tell is None:
+            return None
+        cursor = partial(_cursor_of, weakref.ref(reader))
+        observed = ObservedReader(self._tell, info, position, cursor, self._readers.pop)
+        self._readers[observed] = None
+        return observed
+
+    def view_of(self, session_id: str) -> SessionView | None:
+        """The session's view, if somebody here reads it."""
+        return self._views.get(session_id)
 
     def learn(self, session_id: str, generation: str) -> None:
         """A handle is given out on a session that was claimed, or found, under this generation.
@@ -119,6 +155,11 @@ class Watcher:
         return sum(view.references for view in [*self._views.values()])
 
     @property
+    def failing(self) -> bool:
+        """Whether the store could not be looked at, for any session."""
+        return bool(self._failing)
+
+    @property
     def tasks(self) -> int:
         """How many tasks read for them."""
         return len(self._tasks)
@@ -137,6 +178,8 @@ class Watcher:
             view.close()
             view.fail(HubClosed())
         self._views.clear()
+        for reader in [*self._readers]:
+            reader.left(Status.ACTIVE, HubClosed())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -193,6 +236,8 @@ class Watcher:
         now = asyncio.get_running_loop().time()
         if not self._failing.keys() & views:
             logger.warning("looking at %d sessions failed: %s", len(views), error)
+        if self._tell is not None:
+            self._tell(events.StoreFailed(doing="look", count=len(views), reason=str(error)))
         if not isinstance(error, StreamHubError):
             error = StoreUnavailable(repr(self._store), f"{type(error).__name__}: {error}")
         for view in views:
@@ -220,3 +265,8 @@ class Watcher:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()
+
+
+def _cursor_of(reader: weakref.ref[Reader]) -> Cursor | None:
+    alive = reader()
+    return None if alive is None else alive.cursor

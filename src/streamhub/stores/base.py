@@ -17,6 +17,7 @@ from typing import Protocol
 from ..chunks import Chunk, Cursor, SessionInfo, Status, join, right_after
 from ..config import HubConfig
 from ..errors import NoInbox, SessionCorrupted, StoreUnavailable
+from ..instruments.events import Tell
 from .feeds import Feeds
 from .live_events import (
     Appended,
@@ -291,6 +292,11 @@ class Store(Protocol):
         """Like ``watch``; tells of each message that is sent (``MessageSent``)."""
         ...
 
+    def instrument(self, tell: Tell) -> None:
+        """Tell of connections that are opened and lost (``events.Connected``, ``Disconnected``).
+        Comes before the first use of the store, and only in a hub that has instruments."""
+        ...
+
     def connections(self) -> int:
         """How many connections are open, for ``Hub.statistics``. Costs no I/O."""
         ...
@@ -411,6 +417,9 @@ class BaseStore(ABC):
 
     def _no_inbox(self, session_id: str) -> NoInbox:
         return NoInbox(session_id, f"{type(self).__name__} keeps none")
+
+    def instrument(self, tell: Tell) -> None:  # noqa: B027 - a default
+        """Tells nothing."""
 
     def connections(self) -> int:
         """None, where there is nothing to connect to."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from ..chunks import Chunk, Cursor, SessionInfo, Status
 from ..config import HubConfig
 from ..errors import SessionCorrupted, StoreUnavailable
+from ..instruments.events import Tell
 from .base import (
     BaseStore,
     Claim,
@@ -148,6 +149,9 @@ class WrappedStore(BaseStore):
 
     def watch_inbox(self, session_id: str, sink: Callable[[LiveEvent], None]) -> Watch:
         return self.store.watch_inbox(session_id, sink)
+
+    def instrument(self, tell: Tell) -> None:
+        self.store.instrument(tell)
 
     def connections(self) -> int:
         return self.store.connections()

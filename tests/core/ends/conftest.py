@@ -22,7 +22,7 @@ CALM = HubConfig(lease=300.0, retention=300.0)
 
 @pytest.fixture
 def make_hub(make_hub: MakeHub) -> MakeHub:
-    return lambda config=None: make_hub(config or CALM)
+    return lambda config=None, instruments=(): make_hub(config or CALM, instruments)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from ...errors import (
     StoreUnavailable,
     StreamHubError,
 )
+from ...instruments.events import Tell
 from ..base import (
     BaseStore,
     Claim,
@@ -119,6 +120,9 @@ class RedisStore(BaseStore):
         self._prefix = self._calls.prefix = self._index.prefix = config.key_prefix
         self._calls.host = config.host
         self._lease = config.lease
+
+    def instrument(self, tell: Tell) -> None:
+        self._topology.instrument(tell)
 
     @property
     def feeds(self) -> RedisFeeds:

@@ -13,6 +13,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import InvalidResponse, RedisError
 
 from ....errors import StreamHubError
+from ....instruments import events
+from ....instruments.events import Tell
 from .errors import explained
 
 __all__ = ["MOVED_AWAY", "Dialer", "Server", "disconnect", "shown"]
@@ -40,6 +42,8 @@ class Dialer:
 
     def __init__(self, kind: type[AbstractConnection], options: Mapping[str, Any]) -> None:
         self.kind = kind
+        #: Tells of the connections to its servers; None where nobody wants to know.
+        self.tell: Tell | None = None
         self.timeout: float = options.get("socket_timeout") or _TIMEOUT
         # Replies are bytes and come in order; time-outs and retries are the pipeline's.
         self.options: dict[str, Any] = {
@@ -85,6 +89,8 @@ class Server:
         self._dialer = dialer
         self.address = address
         self._on_move: dict[Callable[[], None], None] = {}
+        #: What there was a connection for before.
+        self._met: set[str] = set()
 
     def __repr__(self) -> str:
         return self.name
@@ -104,6 +110,21 @@ class Server:
         """The name means another server: break off all that is open to this one."""
         for leave in list(self._on_move):
             leave()
+
+    def instrument(self, tell: Tell) -> None:
+        self._dialer.tell = tell
+
+    def connected(self, purpose: str, seconds: float) -> None:
+        """A connection that is to be kept was opened, which took so long."""
+        again = purpose in self._met
+        self._met.add(purpose)
+        if (tell := self._dialer.tell) is not None:
+            tell(events.Connected(server=self.name, purpose=purpose, again=again, seconds=seconds))
+
+    def disconnected(self, purpose: str, error: BaseException) -> None:
+        """It was lost, or left for another one."""
+        if (tell := self._dialer.tell) is not None:
+            tell(events.Disconnected(server=self.name, purpose=purpose, reason=str(error)))
 
     def error(self, error: BaseException) -> StreamHubError:
         return explained(error, self.name, self.timeout)

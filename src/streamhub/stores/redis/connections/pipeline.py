@@ -65,6 +65,7 @@ class Pipeline:
         #: Since when each of those who ask has been waiting, the oldest first.
         self._asking: dict[object, float] = {}
         self._closed = False
+        self._purpose = "writes" if not retries else "claims" if scripts else "reads"
         server.on_move(self._leave_server)
 
     @property
@@ -210,6 +211,8 @@ class Pipeline:
     async def _connect(self) -> RawConnection:
         if self._connection is not None:
             await self._leave(self._connection)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         async with asyncio.timeout(self._server.timeout):
             connection = RawConnection(await self._server.connect(), timeout=self._server.timeout)
         self._opening = connection
@@ -220,7 +223,13 @@ class Pipeline:
             raise
         finally:
             self._opening = None
+        self._server.connected(self._purpose, loop.time() - began)
+        connection.on_lost = self._on_lost
         return connection
+
+    def _on_lost(self, error: Exception) -> None:
+        if not self._closed:
+            self._server.disconnected(self._purpose, error)
 
     def _leave_server(self) -> None:
         for connection in (self._connection, self._opening):

@@ -107,6 +107,8 @@ class RawConnection(asyncio.BufferedProtocol):
         #: One timer for all that is under way.
         self._watch: asyncio.TimerHandle | None = None
         self._ended: Exception | None = None
+        #: Called once when it is lost.
+        self.on_lost: Callable[[Exception], None] | None = None
         self._listening: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport = connection._writer.transport
         self._transport.set_protocol(self)
@@ -292,6 +294,8 @@ class RawConnection(asyncio.BufferedProtocol):
         self._unlisted.clear()
         if self._listening is not None and not self._listening.done():
             self._listening.set_exception(error)
+        if self.on_lost is not None:
+            self.on_lost(error)
 
 
 def _parsed(text: str) -> Exception:

@@ -22,6 +22,8 @@ __all__ = ["Channel", "Decode", "PubSub"]
 
 logger = logging.getLogger("streamhub")
 
+_PURPOSE = "live"
+
 Decode = Callable[[bytes], LiveEvent | None]
 Sink = Callable[[LiveEvent], None]
 
@@ -138,14 +140,19 @@ class PubSub:
 
     async def _run(self) -> None:
         backoff = _FIRST_BACKOFF
+        loop = asyncio.get_running_loop()
         while True:
             connection: RawConnection | None = None
+            began = loop.time()
             try:
                 async with asyncio.timeout(self.server.timeout):
                     connection = RawConnection(await self.server.connect())
                 self._connection = connection
+                self.server.connected(_PURPOSE, loop.time() - began)
                 await self._listen(connection)
             except (RedisError, OSError, TimeoutError) as error:
+                if connection is not None:
+                    self.server.disconnected(_PURPOSE, error)
                 if self.hearing:
                     backoff = _FIRST_BACKOFF
                 if self._sharded and isinstance(error, ResponseError) and _is_unknown(error):

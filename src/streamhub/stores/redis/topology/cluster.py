@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, RedisError
 
+from ....instruments.events import Tell
 from ..connections.dialer import Dialer, Server, disconnect, shown
 from ..connections.errors import explained
 from ..layout.scripts import Script
@@ -133,6 +134,9 @@ class Cluster:
         if confirming is not None:
             most = _PATIENCE if patience is None else min(patience, _PATIENCE)
             await asyncio.wait([confirming], timeout=most)
+
+    def instrument(self, tell: Tell) -> None:
+        self._dialer.tell = tell
 
     async def aclose(self) -> None:
         await self._confirming.aclose()

@@ -9,6 +9,7 @@ from math import inf
 
 from redis.exceptions import RedisError
 
+from ....instruments.events import Tell
 from ..connections.dialer import disconnect
 from ..connections.pipeline import Pipeline
 from ..layout.scripts import Script
@@ -62,6 +63,9 @@ class OneServer:
         confirming = self._start_confirming(age)
         if confirming is not None:
             await asyncio.wait([confirming], timeout=patience)
+
+    def instrument(self, tell: Tell) -> None:
+        self._server.instrument(tell)
 
     async def aclose(self) -> None:
         await self._confirming.aclose()

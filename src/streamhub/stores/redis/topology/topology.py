@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
+from ....instruments.events import Tell
 from ..connections.dialer import Server
 from ..connections.pipeline import Pipeline, Request, Sent
 from ..layout.scripts import Script
@@ -103,6 +104,10 @@ class Topology(Protocol):
 
         :param patience: wait no longer than so many seconds.
         """
+        ...
+
+    def instrument(self, tell: Tell) -> None:
+        """Tell of connections from now on."""
         ...
 
     async def aclose(self) -> None: ...
