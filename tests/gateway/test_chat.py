@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streamhub import Status
+from streamhub import HubConfig, Status
 from streamhub.formats.sse import EventParser
 from streamhub.gateway import Limits
 from streamhub.testing.waiting import until, within
@@ -152,8 +152,11 @@ async def test_the_id_in_the_header_names_the_answer(
 async def test_requests_at_once_with_one_key_ask_once(
     make_hub: MakeHub, upstream: OpenAIUpstream
 ) -> None:
-    """On two instances, streamed or not."""
+    """On two instances, streamed or not; and once again where the first answer has failed."""
     async with gateway(upstream, make_hub(), make_hub()) as clients:
+        upstream.strike(Refused(500))
+        failed = await clients[0].post(PATH, json=chat(), headers={"idempotency-key": "True"})
+        assert 500 == failed.status_code
         for stream in (True, False):
             asks = [
                 client.post(
@@ -166,7 +169,7 @@ async def test_requests_at_once_with_one_key_ask_once(
             assert 1 == len({answer.content for answer in answers})
             assert {200} == {answer.status_code for answer in answers}
 
-    assert 2 == upstream.count()
+    assert 3 == upstream.count()
 
 
 async def test_a_key_stands_for_one_request(make_hub: MakeHub, upstream: OpenAIUpstream) -> None:
@@ -352,11 +355,15 @@ async def test_an_answer_that_is_not_streamed(make_hub: MakeHub, upstream: OpenA
 
 
 async def test_limits(make_hub: MakeHub, upstream: OpenAIUpstream) -> None:
-    """A body that is too large, and a key with as many answers under way as it may have: to follow
-    one of them takes no room, nor does somebody else's."""
+    """A body that is too large, an answer that is, and a key with as many answers under way as it
+    may have: to follow one of them takes no room, nor does somebody else's."""
     upstream.answers("one", STALL)
     limits = Limits(max_body_bytes=20_000, max_answers_per_key=1)
-    async with gateway(upstream, make_hub(), limits=limits) as [client]:
+    small = HubConfig(max_stream_bytes=1500, max_chunk_bytes=1000)
+    async with (
+        gateway(upstream, make_hub(), limits=limits) as [client],
+        gateway(upstream, make_hub(small)) as [cramped],
+    ):
         large = await client.post(PATH, json=chat("x" * 20_000))
         async with opened(client, chat(), key="k") as answer:
             await answer.take(2)
@@ -370,12 +377,17 @@ async def test_limits(make_hub: MakeHub, upstream: OpenAIUpstream) -> None:
                 await follower.take(2)
             await client.post(f"{PATH}/{answer.response.headers[COMPLETION_ID]}/cancel")
         after = await client.post(PATH, json=chat())
+        long = await cramped.post(PATH, json=chat())
+        upstream.answers("x" * 2000)
+        wide = await cramped.post(PATH, json=chat())
 
     assert (413, "request_too_large") == (large.status_code, code_of(large))
     assert {(429, "1", "too_many_answers")} == {
         (one.status_code, one.headers["retry-after"], code_of(one)) for one in refused
     }
-    assert (200, 200, 3) == (other.status_code, after.status_code, upstream.count())
+    assert (200, 200, 5) == (other.status_code, after.status_code, upstream.count())
+    for one in (long, wide):
+        assert "answer_too_large" == json.loads(events_of(one)[-1])["error"]["code"]
 
 
 @pytest.mark.parametrize(

@@ -166,11 +166,12 @@ async def test_everything_else_is_there(client: openai.AsyncOpenAI) -> None:
 async def test_the_page_of_the_documentation(upstream: OpenAIUpstream) -> None:
     """Its application is mounted; its question follows one answer, however often it is asked."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (question,) = [block for block in blocks if "def ask(" in block]
     names: dict[str, Any] = {}
     code = blocks[0].replace("redis://localhost:6379/0", "memory://")
     exec(code.replace("http://localhost:11434/v1", upstream.base_url), names)
     async with served(names["app"], lifespan="on") as url:
-        asking = blocks[1].replace('"http://localhost:8080/v1"', f'"{url}/llm/v1", api_key="k"')
+        asking = question.replace('"http://localhost:8080/v1"', f'"{url}/llm/v1", api_key="k"')
         exec(asking, names)
 
         def ask() -> list[Any]:

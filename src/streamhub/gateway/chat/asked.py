@@ -20,10 +20,13 @@ COMPLETION_ID = "x-streamhub-completion-id"
 #: come too late.
 PREFIX = "chatcmpl-hub-"
 _LONGEST_KEY = 255
+# What is kept of a model's name, in characters.
+_LONGEST_NAME = 200
 
 
 class AskedCompletion(msgspec.Struct, frozen=True):
     completion_id: str
+    model: str | None
     #: Whether events are asked for.
     streamed: bool
     #: Whether the client may come again for the same answer, so that its leaving is no end of it.
@@ -42,6 +45,7 @@ def asked_completion(request: Request, caller: Caller, body: bytes) -> AskedComp
     if streamed is not None and not isinstance(streamed, bool):
         message = f"stream must be true or false, not {streamed!r:.80}"
         raise invalid(message, param="stream", code="invalid_type")
+    model = asked.get("model")
     key = request.headers.get("idempotency-key")
     given = request.headers.get(COMPLETION_ID)
     if given is not None:
@@ -60,6 +64,7 @@ def asked_completion(request: Request, caller: Caller, body: bytes) -> AskedComp
     said = msgspec.json.encode(asked, order="deterministic")
     return AskedCompletion(
         completion_id=completion_id,
+        model=model[:_LONGEST_NAME] if isinstance(model, str) else None,
         streamed=bool(streamed),
         kept=key is not None or given is not None,
         known=given is not None,

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ...errors import ChunkTooLarge, StreamTooLarge
 from ...stream import LiveStream
 from ..errors import GatewayError, UpstreamFailed
 from ..upstream import UpstreamAnswer
@@ -60,6 +61,11 @@ class Asking:
                 await self._publish(stream, answer)
         except GatewayError as error:
             await stream.fail(reason_of(error))
+        except (ChunkTooLarge, StreamTooLarge) as error:
+            message = (
+                f"the upstream's answer is larger than {error.limit:,} bytes, or an event of it"
+            )
+            await stream.fail(reason_of(UpstreamFailed(502, "answer_too_large", message)))
         finally:
             self.finish()
 

@@ -203,6 +203,8 @@ class ChatCompletions:
                 session_id,
                 takeover="restart",
                 owner=_OWNER,
+                # For whoever looks at the sessions.
+                metadata={"gateway": "chat.completion", "model": asked.model},
                 request=asked.fingerprint,
                 # One without a key has a name of its own.
                 replaces=replaces if asked.kept else None,
@@ -255,7 +257,7 @@ class ChatCompletions:
                     await asyncio.wait([asking.begun], timeout=_UNHEARD)
                     # A hub that closes, and a cancel, may end what has not begun to ask.
                     if not asking.begun.done() and await stream.done():
-                        break
+                        asking.finish()
             finally:
                 opening.cancel()
                 await asyncio.gather(opening, return_exceptions=True)
