@@ -199,7 +199,7 @@ class Engine:
             request=request,
             same_owner=same_owner,
             replaces=replaces,
-            traceparent=self._dispatcher.context(),
+            traceparent=self._dispatcher.context(takeover),
             tell=self.tell,
         )
         task = self._loop.create_task(claiming, name="streamhub claim")

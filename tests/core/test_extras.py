@@ -43,6 +43,7 @@ except ModuleNotFoundError as missing:
         ("streamhub.flask", "flask", "flask"),
         ("streamhub.aiohttp", "aiohttp", "aiohttp"),
         ("streamhub.instruments.prometheus", "prometheus_client", "prometheus"),
+        ("streamhub.instruments.opentelemetry", "opentelemetry", "opentelemetry"),
         ("streamhub.stores.redis", "redis", "redis"),
         ("streamhub.stores.redis", "hiredis", "redis"),
     ],

@@ -40,7 +40,7 @@ class Ear:
     def __call__(self, event: Event) -> None:
         self.heard.append(event)
 
-    def context(self) -> str | None:
+    def context(self, takeover: str) -> str | None:
         return self.trace
 
     def of(self, *kinds: type[Any]) -> list[Any]:
@@ -123,7 +123,7 @@ async def test_an_instrument_that_raises_hurts_nobody(
         def __call__(self, event: Event) -> None:
             raise ZeroDivisionError(type(event).__name__)
 
-        def context(self) -> str | None:
+        def context(self, takeover: str) -> str | None:
             raise ZeroDivisionError("context")
 
     ear.trace = TRACE

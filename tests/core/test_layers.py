@@ -73,6 +73,7 @@ OWNERS = {
     "textual": ("cli.top",),
     "pytest": ("testing",),
     "prometheus_client": ("instruments.prometheus",),
+    "opentelemetry": ("instruments.opentelemetry",),
 }
 
 

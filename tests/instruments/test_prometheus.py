@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,13 +12,13 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from streamhub import Hub, Status
+from streamhub import Hub, ProducerLost, Status
 from streamhub.http.server import guarded
 from streamhub.instruments.prometheus import PrometheusInstrument, metrics_app
 from streamhub.instruments.prometheus.store_watch import StoreWatch
 from streamhub.instruments.prometheus.tallies import Tally
 from streamhub.stores.memory import MemoryStore
-from streamhub.testing.waiting import patience, until
+from streamhub.testing.waiting import patience, until, within
 
 from ..conftest import Serve
 from ..http.serving import served
@@ -77,6 +78,60 @@ async def test_what_producers_do_is_counted(registry: CollectorRegistry) -> None
     assert (
         rounds == seen.value("publish_to_store_seconds_count") == seen.value("write_seconds_count")
     )
+
+
+async def test_what_readers_do_is_counted(registry: CollectorRegistry, session_id: str) -> None:
+    """Subscribers and how they left, replays, what was lost; cancels and messages where they were
+    sent; ends of a feed; how long a chunk took until it was back."""
+    async with Hub(instruments=[PrometheusInstrument(registry)]) as hub, hub.ends("save") as ends:
+        stream, _ = await hub.register(session_id, lambda: None)
+        await stream.publish("the ")
+        await stream.flush()
+        leaves, stays = stream.subscribe(), stream.subscribe()
+        assert "the " == (await anext(leaves)).data
+        await leaves.aclose()
+        assert "the " == (await anext(stays)).data
+        live = asyncio.create_task(anext(stays))
+        await until(lambda: _is(registry, "replays_total", 1))
+        await stream.publish("lamp")
+        assert "lamp" == (await live).data
+        await stream.send("hurry")
+        async for message in stream.inbox():
+            message.done()
+            break
+        await stream.cancel()
+        await stream.close()
+        assert [] == [chunk async for chunk in stays]
+        await (await anext(ends)).done()
+        await hub._started().store.claim(
+            "lost", "killed", takeover="restart", lease=0.05, retention=60
+        )
+        lost = await hub.get("lost")
+        assert lost is not None
+        with pytest.raises(ProducerLost):
+            await within(anext(lost.subscribe()))
+    seen = scrape(registry)
+
+    assert {
+        "active": 1, "finished": 0, "failed": 0, "cancelled": 1, "lost": 1,
+    } == {
+        status: seen.value("subscriptions_ended_total", status=status)
+        for status in ("active", "finished", "failed", "cancelled", "lost")
+    }  # fmt: skip
+    assert [3, 1, 3, 1, 1, 1, 1, 1, 1, 1] == [
+        seen.value(f"{name}_total")
+        for name in (
+            "subscriptions", "replayed_chunks", "read_chunks", "losses", "messages_sent",
+            "messages_received", "cancels_requested", "cancels_noticed", "ends_handed_out",
+            "ends_done",
+        )
+    ]  # fmt: skip
+    assert 1 == seen.value("end_age_seconds_count")
+    assert seen.value("publish_to_delivery_seconds_count") >= 1
+
+
+async def _is(registry: CollectorRegistry, name: str, value: float) -> bool:
+    return value == scrape(registry).value(name)
 
 
 def test_a_tally_is_what_the_histogram_would_have_observed(registry: CollectorRegistry) -> None:

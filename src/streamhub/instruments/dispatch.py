@@ -39,9 +39,12 @@ class Tracer(Protocol):
 
     def __call__(self, event: Event, /) -> object: ...
 
-    def context(self) -> str | None:
+    def context(self, takeover: str) -> str | None:
         """The W3C ``traceparent`` of what calls ``register`` or ``run`` now; it is kept with the
-        session, for those who read it. None: there is none. Called in the context of the caller.
+        session, for those who read it. None: there is none, and a session that goes on keeps the
+        one that it has. Called in the context of the caller.
+
+        :param takeover: as in ``Claimed``.
         """
         ...
 
@@ -68,11 +71,11 @@ class Dispatcher:
             except Exception as error:
                 self._failure(one, type(event).__name__, error)
 
-    def context(self) -> str | None:
+    def context(self, takeover: str) -> str | None:
         """The ``traceparent`` of who calls, if an instrument knows one; never raises."""
         for one in self._tracers:
             try:
-                found = one.context()
+                found = one.context(takeover)
             except Exception as error:
                 self._failure(one, "context", error)
                 continue
