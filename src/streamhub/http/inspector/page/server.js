@@ -21,7 +21,7 @@ export class Server {
       element("header", { className: "pane-head" },
         element("div", { className: "pane-title" }, element("h2", { text: "Server", tabIndex: -1 })),
         element("button", { type: "button", className: "close", attributes: { "aria-label": "Close" }, text: "×", on: { click: () => close() } })),
-      element("div", { className: "pane-body" },
+      element("div", { className: "pane-body", tabIndex: 0, attributes: { role: "region", "aria-label": "What the server is" } },
         (this.hub = element("p", { className: "hub" })),
         (this.wrong = element("p", { className: "failure", hidden: true })),
         element("section", {}, element("h3", { text: "This process" }), (this.facts = element("dl", { className: "facts" }))),

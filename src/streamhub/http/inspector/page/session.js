@@ -63,7 +63,7 @@ export class Session {
     this.all = element("button", { type: "button", className: "small", text: "Read from the start", hidden: true, on: { click: () => this.#read(true) } });
     this.output = new Output(element("div", { className: "output", tabIndex: 0, attributes: { role: "log", "aria-live": "off", "aria-label": "What it says" } }));
     this.tail = element("input", { type: "checkbox", checked: true });
-    this.metadata = element("pre", { className: "metadata", tabIndex: 0, attributes: { "aria-label": "Metadata" } });
+    this.metadata = element("pre", { className: "metadata", tabIndex: 0, attributes: { role: "region", "aria-label": "Metadata" } });
     this.buttons = Object.fromEntries(
       Object.entries(ACTIONS).map(([key, action]) => [
         key,
@@ -124,7 +124,8 @@ export class Session {
     if (another) this.known = row.chunks;
     // A stream that was read to its end may be continued.
     if (another || (row.status === "active" && this.reading?.over)) this.#read(false);
-    if (another || before?.row?.generation !== row.generation || before?.row?.status !== row.status) this.#readMetadata();
+    if (!facts) say(this.metadata, "The record cannot be read.");
+    else if (another || before?.row?.generation !== row.generation || before?.row?.status !== row.status) this.#readMetadata();
   }
 
   #draw() {
