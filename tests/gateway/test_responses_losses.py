@@ -249,7 +249,7 @@ async def test_a_gateway_with_a_key_of_its_own_asks_again_by_itself(scene: Scene
     events = await within(following)
 
     async def is_over() -> bool:
-        return "completed" == (await scene.here.responses.retrieve(scene.response_id)).status
+        return bool((await scene.here.responses.retrieve(scene.response_id)).status == "completed")
 
     await until(is_over)
     kept = await scene.here.responses.retrieve(scene.response_id)

@@ -236,12 +236,14 @@ async def test_who_leaves_and_who_cancels(client: AsyncOpenAI, upstream: OpenAIU
 
 async def test_either(hub: Hub) -> None:
     """By itself the gateway finds out which dialect an upstream speaks, once; one that speaks the
-    Responses API is asked nothing else."""
+    Responses API is asked nothing else, and alone is told that an answer is deleted."""
     with openai_upstream(dialects=["chat"]) as chat, openai_upstream() as both:
         for upstream in (chat, both):
             async with gateway(hub, upstream) as url, client_of(url) as client:
                 for _ in range(2):
-                    assert "One two three four five." == (await create(client)).output_text
+                    answer = await create(client)
+                    assert "One two three four five." == answer.output_text
+                    await within(client.responses.delete(answer.id))
         with openai_upstream(dialects=[]) as neither:
             async with gateway(hub, neither) as url, client_of(url) as client:
                 with pytest.raises(openai.NotFoundError):
@@ -249,7 +251,7 @@ async def test_either(hub: Hub) -> None:
 
     asked = [[one.path.removeprefix("/v1/") for one in up.asked] for up in (chat, both)]
     assert ["responses", "chat/completions", "chat/completions"] == asked[0]
-    assert ["responses", "responses"] == asked[1]
+    assert ["responses", "responses/"] * 2 == [path[:10] for path in asked[1]]
 
 
 async def test_a_model_that_is_not_there(hub: Hub) -> None:
@@ -263,3 +265,26 @@ async def test_a_model_that_is_not_there(hub: Hub) -> None:
             await create(client)
 
     assert ("model_not_found", "/v1/responses") == (refused.value.code, both.asked[-1].path)
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_an_upstream_that_keeps_no_responses(hub: Hub, refuses: bool) -> None:
+    """It says so, or does not look at the id of the one before; then it is told what was said."""
+    with openai_upstream(keeps=False) as upstream:
+        async with gateway(hub, upstream) as url, client_of(url) as client:
+            first = await create(client, input="1")
+            if refuses:
+                no = "previous_response_id is not supported"
+                upstream.strike(Refused(400, message=no), path="/v1/responses")
+            else:
+                upstream.answers(STALL)
+            second = await create(client, input="2", previous_response_id=first.id)
+            with pytest.raises(openai.BadRequestError, match="not found"):
+                await create(client, previous_response_id="resp_" + 32 * "0")
+
+    asked = upstream.asked[-1].body
+    said = [item["content"][0]["text"] for item in asked["input"]]
+    assert ["1", "One two three four five.", "2"] == said
+    assert "previous_response_id" not in asked
+    assert first.id == second.previous_response_id
+    assert 3 == upstream.count()

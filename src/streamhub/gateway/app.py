@@ -61,7 +61,7 @@ def create_gateway(
         start, where the upstream cannot go on with it.
     :param upstream_api: what the upstream speaks: ``responses``, or ``chat`` for one that speaks
         Chat Completions alone, to which the Responses API is translated. ``auto`` finds out by the
-        first answer that is asked for.
+        first answers, and tells an upstream that keeps no responses what was said before.
     :param transport: how the upstream is reached, where that takes a proxy or certificates:
         ``httpx.AsyncHTTPTransport(proxy=…, verify=…)``. It is closed with the application.
     :raises ValueError: a value is none of what is allowed.

@@ -93,6 +93,7 @@ class OpenAIUpstream:
 
     :param keys: those that are let in; without them, any.
     :param dialects: what it speaks at all.
+    :param keeps: whether it keeps responses; one that does not ignores ``previous_response_id``.
     """
 
     def __init__(
@@ -101,12 +102,14 @@ class OpenAIUpstream:
         keys: Sequence[str] = (),
         dialects: Sequence[str] = ("chat", "responses"),
         says: Sequence[Step] = ("One two three four five.",),
+        keeps: bool = True,
     ) -> None:
         self.asked: list[Asked] = []
         self.url = ""
         self.says = says
         self._keys = [f"Bearer {key}" for key in keys]
         self._dialects = dialects
+        self._keeps = keeps
         self._scripts: list[Sequence[Step]] = []
         self._faults: list[tuple[str, str, Fault]] = []
         self._responses: dict[str, _Stored] = {}
@@ -311,6 +314,8 @@ class OpenAIUpstream:
         given = request.get("input", [])
         items = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
         context: list[Any] = []
+        if not self._keeps:
+            request = {**request, "previous_response_id": None, "store": False}
         if (earlier := request.get("previous_response_id")) is not None:
             before = self._responses.get(earlier)
             if before is None or not before.kept:
@@ -475,12 +480,13 @@ def openai_upstream(
     keys: Sequence[str] = (),
     dialects: Sequence[str] = ("chat", "responses"),
     says: Sequence[Step] = ("One two three four five.",),
+    keeps: bool = True,
 ) -> Iterator[OpenAIUpstream]:
     """One that is running, on a free port of this machine.
 
     :raises AssertionError: something was scripted that nobody has asked for.
     """
-    server = OpenAIUpstream(keys=keys, dialects=dialects, says=says)
+    server = OpenAIUpstream(keys=keys, dialects=dialects, says=says, keeps=keeps)
     loop = asyncio.new_event_loop()
 
     async def start() -> asyncio.Server:

@@ -121,7 +121,8 @@ class ResponsesRoutes:
         if stored.info.status is Status.ACTIVE:
             await stored.stream.cancel(wait=_CANCELLING, reason="deleted by its client")
         log = await stored.log()
-        if log.upstream is not None and isinstance(self._speaks, ResponsesApi):
+        if log.upstream_keeps_it and isinstance(self._speaks, ResponsesApi):
+            assert log.upstream is not None
             try:
                 await self._speaks.delete(log.upstream, caller.headers)
             except UpstreamRefused as refused:

@@ -83,6 +83,11 @@ class Log:
         """The upstream's name for the response."""
         return next((r.id for r in self._responses() if r.id), None)
 
+    @property
+    def upstream_keeps_it(self) -> bool:
+        """Whether the upstream may have it under its name. A translated answer has only ours."""
+        return self.upstream not in (None, self.stored.response_id)
+
     @cached_property
     def reattaches(self) -> bool:
         """Whether the upstream goes on with the answer by itself, and can be asked for what follows

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -37,42 +38,13 @@ _object = msgspec.json.Decoder(dict[str, Any]).decode
 _MISSING = (404, 405, 501)
 
 
-class ChatApi:
-    """See :class:`~streamhub.gateway.responses.speaking.Speaks`. The upstream knows nothing of
-    responses: the gateway keeps what was said before, and what goes on in the background."""
+class Conversations:
+    """What was said before a request, as far as it is kept here."""
 
-    def __init__(self, upstream: Upstream, hub: Hub) -> None:
-        self._upstream = upstream
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    @asynccontextmanager
-    async def ask(
-        self,
-        asked: Asked,
-        headers: Headers,
-        *,
-        session_id: str,
-        previous: str | None,
-        background: bool,
-    ) -> AsyncGenerator[AsyncIterator[Event]]:
-        request = asked.values()
-        try:
-            own = input_items(request)
-            earlier = await self._earlier(session_id, asked.previous)
-            named = await self._named(session_id, own)
-            content = msgspec.json.encode(chat_request(request, earlier, named))
-        except Untranslatable as error:
-            raise invalid(str(error), param=error.param, code=error.code) from None
-        answer = ChatAnswer(new_response(request, session_id.rpartition(":")[2], int(time.time())))
-        told = [*headers, ("accept", "text/event-stream")]
-        async with self._upstream.open("POST", _PATH, told, content=content) as answered:
-            await answered.check()
-            if answered.media_type not in ("text/event-stream", "application/json"):
-                raise await answered.unexpected("a stream of events")
-            async with aclosing(_translated(answer, answered)) as events:
-                yield events
-
-    async def _earlier(self, session_id: str, previous: str | None) -> list[dict[str, Any]]:
+    async def before(self, session_id: str, previous: str | None) -> list[dict[str, Any]]:
         """What was asked and answered before, the oldest first."""
         before: list[list[dict[str, Any]]] = []
         first = previous
@@ -90,7 +62,7 @@ class ChatApi:
             previous = log.request.previous
         return [item for items in reversed(before) for item in items]
 
-    async def _named(self, session_id: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def named(self, session_id: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The output of the responses of which the request names an item."""
         found: list[dict[str, Any]] = []
         for response_id in named_responses(items):
@@ -107,13 +79,51 @@ class ChatApi:
             return None
 
 
+class ChatApi:
+    """See :class:`~streamhub.gateway.responses.speaking.Speaks`. The upstream knows nothing of
+    responses: the gateway keeps what was said before, and what goes on in the background."""
+
+    def __init__(self, upstream: Upstream, hub: Hub) -> None:
+        self._upstream = upstream
+        self._conversations = Conversations(hub)
+
+    @asynccontextmanager
+    async def ask(
+        self,
+        asked: Asked,
+        headers: Headers,
+        *,
+        session_id: str,
+        previous: str | None,
+        background: bool,
+    ) -> AsyncGenerator[AsyncIterator[Event]]:
+        request = asked.values()
+        try:
+            own = input_items(request)
+            earlier = await self._conversations.before(session_id, asked.previous)
+            named = await self._conversations.named(session_id, own)
+            content = msgspec.json.encode(chat_request(request, earlier, named))
+        except Untranslatable as error:
+            raise invalid(str(error), param=error.param, code=error.code) from None
+        answer = ChatAnswer(new_response(request, session_id.rpartition(":")[2], int(time.time())))
+        told = [*headers, ("accept", "text/event-stream")]
+        async with self._upstream.open("POST", _PATH, told, content=content) as answered:
+            await answered.check()
+            if answered.media_type not in ("text/event-stream", "application/json"):
+                raise await answered.unexpected("a stream of events")
+            async with aclosing(_translated(answer, answered)) as events:
+                yield events
+
+
 class EitherApi(ResponsesApi):
     """Finds out which of the two the upstream speaks, by the first answer that is asked for: one
-    that has no Responses API refuses that, and is asked in the other dialect."""
+    that has no Responses API, or less than one, is asked in the other dialect. One that has it, but
+    keeps no responses, is told what was said before."""
 
     def __init__(self, upstream: Upstream, hub: Hub) -> None:
         super().__init__(upstream)
         self._chat = ChatApi(upstream, hub)
+        self._conversations = Conversations(hub)
         self._speaks_chat: bool | None = None
 
     @asynccontextmanager
@@ -126,28 +136,68 @@ class EitherApi(ResponsesApi):
         previous: str | None,
         background: bool,
     ) -> AsyncGenerator[AsyncIterator[Event]]:
-        asks: dict[str, Any] = {
-            "session_id": session_id,
-            "previous": previous,
-            "background": background,
-        }
-        async with AsyncExitStack() as stack:
-            if not self._speaks_chat:
-                try:
-                    asking = super().ask(asked, headers, **asks)
-                    events = await stack.enter_async_context(asking)
-                except UpstreamRefused as refused:
-                    if self._speaks_chat is False or refused.status not in _MISSING:
-                        raise
-                else:
-                    self._speaks_chat = False
+        asks: dict[str, Any] = {"session_id": session_id, "background": background}
+        if not self._speaks_chat:
+            async with AsyncExitStack() as stack:
+                events, knows = await self._begun(stack, asked, headers, previous, asks)
+                if events is not None and not knows:
+                    await stack.aclose()
+                    told = await self._told_all(session_id, asked)
+                    events, _ = await self._begun(stack, told, headers, None, asks)
+                if events is not None:
                     yield events
                     return
-            events = await stack.enter_async_context(self._chat.ask(asked, headers, **asks))
-            if previous is None:
+        async with self._chat.ask(asked, headers, previous=previous, **asks) as events:
+            if self._speaks_chat is None and previous is None:
                 # Otherwise it may have been the response before that was not there.
                 self._speaks_chat = True
             yield events
+
+    async def _begun(
+        self,
+        stack: AsyncExitStack,
+        asked: Asked,
+        headers: Headers,
+        previous: str | None,
+        asks: dict[str, Any],
+    ) -> tuple[AsyncIterator[Event] | None, bool]:
+        """The events of an answer, None where the upstream has no Responses API; and whether it
+        knows of the response before."""
+        asking = super().ask(asked, headers, previous=previous, **asks)
+        try:
+            events = await stack.enter_async_context(asking)
+        except UpstreamRefused as refused:
+            if previous is not None and "previous_response" in f"{refused.body!r}":
+                return _with(None, None), False
+            if self._speaks_chat is False or refused.status not in _MISSING:
+                raise
+            return None, True
+        if self._speaks_chat is False and previous is None:
+            return events, True
+        first = await anext(events, None)
+        response = _response_of(first)
+        if self._speaks_chat is None and response is not None and "output" not in response:
+            # The clients need what its events leave out.
+            self._speaks_chat = True
+            await stack.aclose()
+            return None, True
+        self._speaks_chat = False
+        knows = previous is None or response is None or bool(response.get("previous_response_id"))
+        return _with(first, events), knows
+
+    async def _told_all(self, session_id: str, asked: Asked) -> Asked:
+        """The same request, with what was said before as its input.
+
+        :raises GatewayError: that is not kept here, either.
+        """
+        items = await self._conversations.before(session_id, asked.previous)
+        try:
+            items += input_items(asked.values())
+        except Untranslatable as error:
+            raise invalid(str(error), param=error.param, code=error.code) from None
+        fields = {**asked.fields, "input": msgspec.Raw(msgspec.json.encode(items))}
+        del fields["previous_response_id"]
+        return replace(asked, fields=fields)
 
 
 async def _translated(answer: ChatAnswer, answered: UpstreamAnswer) -> AsyncGenerator[Event]:
@@ -166,6 +216,23 @@ async def _translated(answer: ChatAnswer, answered: UpstreamAnswer) -> AsyncGene
                 yield _event(event)
     for event in answer.end(done=False, at=int(time.time())):
         yield _event(event)
+
+
+def _response_of(event: Event | None) -> dict[str, Any] | None:
+    """The Response that an event tells."""
+    try:
+        response = None if event is None else _object(event.data).get("response")
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return response if isinstance(response, dict) else None
+
+
+async def _with(first: Event | None, events: AsyncIterator[Event] | None) -> AsyncGenerator[Event]:
+    if first is not None:
+        yield first
+    if events is not None:
+        async for event in events:
+            yield event
 
 
 async def _chunks(answered: UpstreamAnswer) -> AsyncGenerator[Any]:
