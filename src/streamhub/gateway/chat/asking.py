@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any
 
 import msgspec
 
 from ...errors import ChunkTooLarge, StreamTooLarge
+from ...formats.sse import Event
 from ...stream import LiveStream
 from ..errors import GatewayError, UpstreamFailed
 from ..upstream import UpstreamAnswer
@@ -23,6 +24,8 @@ __all__ = ["Asking", "whole_body"]
 _DONE = "[DONE]"
 # The last chunks say why an answer has ended: one per choice, and one of the usage.
 _LAST = 16
+# In seconds: for so long what an answer begins with waits for its first event.
+_HEAD_ALONE = 0.02
 # In seconds: what still comes after the end of an answer, so that its connection can be used again.
 _AFTERWARDS = 1.0
 
@@ -89,16 +92,17 @@ class Asking:
             await self._publish_whole(stream, answer)
             return
         head = Head(answer.status, list(answer.headers.items()), streamed=True)
-        await stream.publish(head.encode(), event=HEAD)
         self.begun.set_result(head)
         last: deque[str] = deque(maxlen=_LAST)
         async with aclosing(answer.events()) as events:
-            async for event in events:
+            event = await _first(events, stream, head)
+            while event is not None:
                 name = None if event.event == "message" else event.event
                 await stream.publish(event.data, event=data_event(name))
                 last.append(event.data)
                 if event.data == _DONE:
                     break
+                event = await anext(events, None)
             # Before the end is told: who hears of it has nothing to stop.
             self.finish()
             await _end(stream, last)
@@ -120,6 +124,21 @@ class Asking:
         if refused:
             message = f"the upstream has refused the request: {answer.status}"
             await stream.fail(reason_of(UpstreamFailed(502, REFUSED, message)))
+
+
+async def _first(events: AsyncIterator[Event], stream: LiveStream, head: Head) -> Event | None:
+    """The first event, if there is one; the head is published right before it, or alone where the
+    upstream begins long before it says something. They are stored together then: the first event
+    waits for no other write."""
+    coming = asyncio.ensure_future(anext(events, None))
+    try:
+        await asyncio.wait([coming], timeout=_HEAD_ALONE)
+        await stream.publish(head.encode(), event=HEAD)
+        return await coming
+    finally:
+        if not coming.done():
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
 
 async def whole_body(answer: UpstreamAnswer, most: int) -> bytes:
