@@ -9,16 +9,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis.asyncio
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from streamhub import Hub, ProducerLost, Status
+from streamhub import Hub, HubConfig, ProducerLost, Status
 from streamhub.http.server import guarded
 from streamhub.instruments.prometheus import PrometheusInstrument, metrics_app
 from streamhub.instruments.prometheus.store_watch import StoreWatch
 from streamhub.instruments.prometheus.tallies import Tally
 from streamhub.stores.memory import MemoryStore
-from streamhub.testing.waiting import patience, until, within
+from streamhub.testing.waiting import patience, unhurried, until, within
 
 from ..conftest import Serve
 from ..http.serving import served
@@ -130,8 +131,8 @@ async def test_what_readers_do_is_counted(registry: CollectorRegistry, session_i
     assert seen.value("publish_to_delivery_seconds_count") >= 1
 
 
-async def _is(registry: CollectorRegistry, name: str, value: float) -> bool:
-    return value == scrape(registry).value(name)
+async def _is(registry: CollectorRegistry, name: str, least: float, **labels: str) -> bool:
+    return scrape(registry).value(name, **labels) >= least
 
 
 def test_a_tally_is_what_the_histogram_would_have_observed(registry: CollectorRegistry) -> None:
@@ -268,6 +269,22 @@ async def test_a_scrape_while_the_store_is_away_answers_at_once(
         server.start()
         await store_is(1)
         await stream.close()
+
+
+async def test_a_damaged_session_takes_no_store_down(
+    registry: CollectorRegistry, redis_url: str, redis_client: redis.asyncio.Redis, session_id: str
+) -> None:
+    """What the store cannot do for that one is counted; it is there all the same."""
+    instrument = PrometheusInstrument(registry)
+    config = HubConfig(lease=unhurried(0.4))
+    async with Hub.from_url(redis_url, config=config, instruments=[instrument]) as hub:
+        await hub.register(session_id)
+        await redis_client.hset(f"streamhub:{{{session_id}}}:meta", "terms", "damaged")
+        await until(lambda: _is(registry, "store_failures_total", 1, doing="renew"))
+        seen = scrape(registry)
+        await redis_client.flushall()
+
+    assert [1] == seen.values("store_up")
 
 
 def test_the_store_is_asked_after_a_silence() -> None:

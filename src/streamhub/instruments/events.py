@@ -275,6 +275,8 @@ class StoreFailed(msgspec.Struct, frozen=True, kw_only=True):
     #: For how many operations, or sessions.
     count: int
     reason: str
+    #: Whether the store is to blame, and not what it holds of some session, which is damaged.
+    away: bool
 
 
 class StoreAnswered(msgspec.Struct, frozen=True, kw_only=True):

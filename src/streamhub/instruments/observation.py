@@ -68,7 +68,7 @@ class Observation:
             if isinstance(found, StoreUnavailable):
                 raise found
         except Exception as error:  # whatever a store raises, it is not there
-            self._tell(events.StoreFailed(doing="ask", count=1, reason=str(error)))
+            self._tell(events.StoreFailed(doing="ask", count=1, reason=str(error), away=True))
         else:
             self._tell(events.StoreAnswered(seconds=loop.time() - began))
         finally:

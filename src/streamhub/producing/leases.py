@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from ..errors import SessionCorrupted
 from ..instruments import events
 from ..instruments.events import Tell
 from ..stores.base import Store, WriteResult
@@ -90,4 +91,5 @@ class Leases:
     def _say_failed(self, count: int, error: Exception) -> None:
         self.failing = True
         if self._tell is not None:
-            self._tell(events.StoreFailed(doing="renew", count=count, reason=str(error)))
+            away = not isinstance(error, SessionCorrupted)
+            self._tell(events.StoreFailed(doing="renew", count=count, reason=str(error), away=away))

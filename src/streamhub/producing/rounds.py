@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ..errors import SessionCorrupted
 from ..instruments import events
 from ..instruments.events import Tell
 from ..stores.base import Append, Handle, Stored, WriteOp, WriteResult
@@ -81,10 +82,12 @@ class ObservedRound:
         stored: list[tuple[Producer, Append] | None] = []
         size = failed = 0
         reason: Exception | None = None
+        away = False
         clock = time.monotonic()
         for one, size_of_one, answer in zip(self._appends, self._bytes, answers, strict=True):
             if isinstance(answer, Exception):
                 failed, reason = failed + 1, reason or answer
+                away = away or not isinstance(answer, SessionCorrupted)
             elif one is not None and isinstance(answer, Stored):
                 stored.append(one)
                 size += size_of_one
@@ -103,7 +106,9 @@ class ObservedRound:
                 )
             )
         if reason is not None:
-            self._tell(events.StoreFailed(doing="write", count=failed, reason=str(reason)))
+            self._tell(
+                events.StoreFailed(doing="write", count=failed, reason=str(reason), away=away)
+            )
 
     def _count(self, appends: Sequence[tuple[Producer, Append] | None]) -> tuple[int, int]:
         """Of how many sessions these are, and how many chunks."""

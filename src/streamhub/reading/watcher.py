@@ -237,7 +237,9 @@ class Watcher:
         if not self._failing.keys() & views:
             logger.warning("looking at %d sessions failed: %s", len(views), error)
         if self._tell is not None:
-            self._tell(events.StoreFailed(doing="look", count=len(views), reason=str(error)))
+            self._tell(
+                events.StoreFailed(doing="look", count=len(views), reason=str(error), away=True)
+            )
         if not isinstance(error, StreamHubError):
             error = StoreUnavailable(repr(self._store), f"{type(error).__name__}: {error}")
         for view in views:

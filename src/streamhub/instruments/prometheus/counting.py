@@ -56,7 +56,8 @@ def counters(
         of.session_seconds.observe(event.seconds)
 
     def store_failed(event: events.StoreFailed) -> None:
-        watch.fails()
+        if event.away:
+            watch.fails()
         of.store_failures.labels(event.doing).inc()
 
     def store_answered(_: events.StoreAnswered) -> None:
