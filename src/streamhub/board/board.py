@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -23,8 +23,8 @@ __all__ = ["Board", "Look"]
 
 logger = logging.getLogger("streamhub")
 
-# In seconds: how often sessions are looked at. A pass that takes long makes the next one later, so
-# that reading never takes more than a part of the time.
+# In seconds: how often sessions are looked at. A pass that takes long makes the next one later, by
+# so many times what it has had of the processor, so that it never takes more than a part of that.
 _EVERY = 1.0
 _REST = 5.0
 # Ended sessions are looked at in one of so many passes, unless somebody sees them.
@@ -32,9 +32,9 @@ _TURNS = 4
 _AT_ONCE = 256
 #: Of more sessions than this the rest is only counted.
 MOST_ROWS = 20_000
-# Only metadata that is no longer is read for the model that it may name; and so much at once.
+# Bytes: only metadata that is no longer is read for the model that it may name, so much at once.
 _METADATA_BYTES = 16 * 1024
-_METADATA_AT_ONCE = 16
+_METADATA_AT_ONCE = 256 * 1024
 # When the metadata is read again of what runs and has named no model, in seconds.
 _NAMED_LATER = 10.0
 # For how long rows are kept that nobody looks at: somebody may only have loaded a page again.
@@ -157,9 +157,10 @@ class Board:
     async def _run(self) -> None:
         try:
             while True:
-                began = time.monotonic()
+                began, worked = time.monotonic(), time.thread_time()
                 await self._pass()
-                await asyncio.sleep(max(_EVERY, _REST * (time.monotonic() - began)))
+                took, worked = time.monotonic() - began, time.thread_time() - worked
+                await asyncio.sleep(max(_EVERY, took, _REST * worked))
         finally:
             self._news.fire()
 
@@ -170,6 +171,10 @@ class Board:
             names = await self._list(changes)
             for at in range(0, len(names), _AT_ONCE):
                 await self._look_at(names[at : at + _AT_ONCE], changes)
+                if not self._complete:
+                    # Who has just come need not wait for all.
+                    self._publish(changes)
+            self._publish(changes)
             await self._name_models(changes)
         except StoreUnavailable as error:
             self._say(str(error), changes)
@@ -181,9 +186,13 @@ class Board:
             self._say(None, changes)
             if not self._complete:
                 self._complete = changes.any = True
+        self._publish(changes)
+
+    def _publish(self, changes: _Changes) -> None:
+        """Show what has changed so far."""
         if changes.any:
-            self._version = changes.version
-            self._pages = {}
+            self._version, self._pages = changes.version, {}
+            changes.version, changes.any = changes.version + 1, False
             self._news.fire()
 
     def _say(self, away: str | None, changes: _Changes) -> None:
@@ -287,6 +296,20 @@ class Board:
         self._histories[name] = (*before, *happenings)[-_MOST_HAPPENINGS:]
         if len(self._histories) > _MOST_HISTORIES:
             del self._histories[next(iter(self._histories))]
+
+
+def _parted(names: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
+    """As many at a time as are no more than may be read at once."""
+    few: list[str] = []
+    weight = 0
+    for name, size in names:
+        if few and weight + size > _METADATA_AT_ONCE:
+            yield few
+            few, weight = [], 0
+        few.append(name)
+        weight += size
+    if few:
+        yield few
 
 
 class _Changes:
