@@ -245,8 +245,8 @@ async def test_the_last_chunks_are_waited_for_while_a_log_is_mended(
     """A log of which the store has lost a piece is put back by its producer, and not begun after
     the hole; one that nobody mends says so."""
     config = HubConfig(lease=2.0)
-    hub = make_hub(config)
-    stream = await produced(hub, session_id)
+    # Its producer notices nothing before it publishes.
+    stream = await produced(make_hub(HubConfig(lease=600.0)), session_id)
     await stream.publish(parts.TextStart("1"))
     for _ in range(4):
         await stream.publish(parts.TextDelta("1", "x"))
