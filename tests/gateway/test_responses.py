@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import openai
 import pytest
 from openai import AsyncOpenAI
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from streamhub import Hub
-from streamhub.gateway import Limits
+from streamhub import Hub, HubConfig
+from streamhub.gateway import Limits, create_gateway
+from streamhub.gateway.events_response import EventsResponse
 from streamhub.testing.waiting import until, within
 
+from ..conftest import MakeHub
+from ..http.serving import served
 from ..support.openai_upstream import (
     STALL,
     BreakInside,
@@ -121,8 +127,7 @@ async def test_a_client_that_leaves_stops_what_is_in_the_foreground(
     client: AsyncOpenAI, upstream: OpenAIUpstream
 ) -> None:
     """At once, streamed or not; what is told of it later is that it was cancelled."""
-    gate = Gate()
-    upstream.answers("One two", gate)
+    upstream.answers("One two", STALL)
     first = await within(read(await create(client, stream=True), 5))
     asked = upstream.wait_asked()
     response_id = first[0]["response"]["id"]
@@ -131,7 +136,7 @@ async def test_a_client_that_leaves_stops_what_is_in_the_foreground(
         return "cancelled" == str((await client.responses.retrieve(response_id)).status)
 
     await until(stopped)
-    assert asked.hung_up.wait(20)
+    assert await asyncio.to_thread(asked.hung_up.wait, 20)
     upstream.answers("One two", STALL)
     waiting = asyncio.ensure_future(create(client))
     waited = await asyncio.to_thread(upstream.wait_asked, 2)
@@ -297,7 +302,7 @@ async def test_a_body_that_makes_no_sense_is_refused(
         (HangUp(), 502, "upstream_broke_off"),
     ],
 )
-@pytest.mark.parametrize("options", [{}, {"stream": True}, {"background": True}])
+@pytest.mark.parametrize("options", [{"stream": True}, {"background": True}])
 async def test_an_upstream_that_refuses_is_passed_on(
     client: AsyncOpenAI, upstream: OpenAIUpstream, hub: Hub, fault: Any, status: int, code: str,
     options: dict[str, bool],
@@ -387,6 +392,72 @@ async def test_what_hides_the_lengths_of_deltas_can_be_left_out(
     told = [next(event for event in events if event.get("delta") == "x") for events in shown]
     assert ["abc", None] == [event.get("obfuscation") for event in told]
     assert numbers(shown[0]) == numbers(shown[1])
+
+
+async def test_an_answer_expires(make_hub: MakeHub, upstream: OpenAIUpstream) -> None:
+    """After its retention it is not there, as if it had never been."""
+    hub = make_hub(HubConfig(retention=0.2))
+    async with gateway(hub, upstream) as url, client_of(url) as client:
+        answer = await create(client)
+
+        async def is_gone() -> bool:
+            try:
+                await client.responses.retrieve(answer.id)
+            except openai.NotFoundError as missing:
+                return "response_not_found" == str(missing.code)
+            return False
+
+        await until(is_gone)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.cancel(answer.id)
+
+
+async def test_a_mounted_gateway_serves_as_well(hub: Hub, upstream: OpenAIUpstream) -> None:
+    """Below any path, and with keys of its own."""
+    app = create_gateway(
+        hub, upstream=upstream.base_url, api_key=["ours"], upstream_key="upstreams"
+    )
+
+    @asynccontextmanager
+    async def life(_: Starlette) -> AsyncIterator[None]:
+        async with app.router.lifespan_context(app):
+            yield
+
+    around = Starlette(routes=[Mount("/llm", app)], lifespan=life)
+    async with served(around, lifespan="on") as url:
+        async with client_of(f"{url}/llm/v1", "ours") as client:
+            answer = await create(client)
+        async with client_of(f"{url}/llm/v1", "theirs") as client:
+            with pytest.raises(openai.AuthenticationError):
+                await create(client)
+
+    assert "completed" == answer.status
+    assert ["Bearer upstreams"] == [asked.authorization for asked in upstream.asked]
+
+
+async def test_a_silent_answer_is_kept_alive(hub: Hub) -> None:
+    """By comments, which no client takes for an event, and which are stored nowhere."""
+
+    class Silent:
+        def __init__(self) -> None:
+            self.said = [b"data: 1\n\n", b"data: 2\n\n"]
+            self.waited = 0
+
+        async def next(self) -> bytes | None:
+            if self.waited < 3 and len(self.said) == 1:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.waited += 1
+            return self.said.pop(0) if self.said else None
+
+        async def aclose(self) -> None:
+            pass
+
+    async with served(EventsResponse(Silent(), keep_alive=0.02)) as url, httpx.AsyncClient() as raw:
+        got = await within(raw.get(url))
+
+    assert "data: 1\n\n:\n:\n:\ndata: 2\n\n" == got.text
 
 
 async def test_a_key_stands_for_one_request(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:

@@ -203,7 +203,11 @@ class OpenAIUpstream:
                 return None
             else:
                 await telling
-        except (Broken, ConnectionError):
+        except ConnectionError:
+            # Found out by writing.
+            asked.hung_up.set()
+            return None
+        except Broken:
             return None
         finally:
             asked.over.set()
@@ -211,6 +215,8 @@ class OpenAIUpstream:
                 if not task.done():
                     task.cancel()
             await asyncio.wait([hearing, telling])
+            # What has not been looked at here is nobody's to be told of.
+            await asyncio.gather(hearing, telling, return_exceptions=True)
         if hearing.cancelled():
             return b""
         return hearing.result() or None

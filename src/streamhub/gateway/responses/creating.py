@@ -84,7 +84,7 @@ class Creating:
                 return await self._showing.whole(stored)
             response = began(stored.response_id, stored.facts, asked, "queued")
             return json_response(telling_of(stored).response(response))
-        return await self._wait(request, answering, stored, stays=stays)
+        return await self._wait(request, caller, answering, stored, stays=stays)
 
     async def _begin(
         self, caller: Caller, asked: Asked, raw: bytes, session_id: str, *, keyed: bool
@@ -179,11 +179,11 @@ class Creating:
         return True
 
     async def _wait(
-        self, request: Request, answering: Answering, stored: Stored, *, stays: bool
+        self, request: Request, caller: Caller, answering: Answering, stored: Stored, *, stays: bool
     ) -> Response:
         """The answer to a client that waits for all of it."""
         try:
-            await unless_gone(request.receive, stored.stream.wait())
+            await self._ended(request, caller, stored)
         except ClientGone:
             if not stays:
                 await self._showing.leave(stored)
@@ -202,14 +202,19 @@ class Creating:
         """An answer that was asked for before, under the same key."""
         if asked.stream:
             return self._showing.stream(stored, caller)
-        if stored.info.status is Status.LOST:
-            await self._recovery.recover(stored, caller.headers)
-        while not asked.background:
-            status = await unless_gone(request.receive, stored.stream.wait())
-            if status is not Status.LOST:
-                break
+        if not asked.background:
+            await self._ended(request, caller, stored)
+        elif stored.info.status is Status.LOST:
             await self._recovery.recover(stored, caller.headers)
         return await self._showing.whole(stored)
+
+    async def _ended(self, request: Request, caller: Caller, stored: Stored) -> None:
+        """Wait for the end, over what is lost before.
+
+        :raises ClientGone: nobody waits for it any more.
+        """
+        while await unless_gone(request.receive, stored.stream.wait()) is Status.LOST:
+            await self._recovery.recover(stored, caller.headers)
 
     async def _previous(self, session_id: str, asked: Asked) -> str | None:
         """The upstream's name for the response before."""

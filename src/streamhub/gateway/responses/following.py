@@ -8,7 +8,6 @@ from contextlib import suppress
 from ...chunks import Chunk, Cursor
 from ...errors import (
     CursorExpired,
-    HubClosed,
     ProducerFailed,
     ProducerLost,
     SessionNotFound,
@@ -57,16 +56,7 @@ class Following:
         if self.over:
             return None
         try:
-            if self._lost:
-                await self._go_on()
-            chunks = await self._subscription.take()
-        except HubClosed:
-            raise
-        except ProducerLost:
-            self._lost = True
-            return b""
-        except ProducerFailed:
-            return await self._end()
+            return await self._next()
         except StreamReplaced:
             message = "the answer was lost, and is given anew: ask for it from its start"
             return self._break_off("response_restarted", message)
@@ -74,6 +64,18 @@ class Following:
             return self._break_off("response_not_found", "the answer is not there any more")
         except StoreUnavailable:
             return self._break_off("store_unavailable", "the gateway cannot reach its store")
+
+    async def _next(self) -> bytes:
+        chunks: list[Chunk] = []
+        try:
+            if self._lost:
+                await self._go_on()
+            chunks = await self._subscription.take()
+        except ProducerLost:
+            self._lost = True
+            return b""
+        except ProducerFailed:
+            pass
         return self._tell(chunks) if chunks else await self._end()
 
     async def aclose(self) -> None:
