@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from streamhub import Hub
 from streamhub.testing.waiting import patience, unhurried, within
 
 from ..conftest import Serve
 from ..support.openai_upstream import STALL, Gate, OpenAIUpstream, SlowHeaders, openai_upstream
-from .chatting import COMPLETION_ID, KEY, PATH, chat, opened
+from ..support.redis_server import RedisServer
+from .chatting import COMPLETION_ID, KEY, PATH, chat, gateway, opened
 
 #: Arguments: where the store and the upstream are, the lease, and whether it asks again.
 GATEWAY = """
@@ -95,3 +97,31 @@ async def test_a_gateway_is_killed(serve: Serve, redis_url: str, upstream: OpenA
     assert (1, 4) == (len(refused), upstream.count())
     assert (200, "[DONE]") == (answered.status_code, answered.text.split()[-1])
     assert ("uno" in second_answer[1].data, "[DONE]") == (True, second_answer[-1].data)
+
+
+async def test_a_redis_that_comes_back_empty(
+    make_redis: Callable[..., RedisServer], upstream: OpenAIUpstream
+) -> None:
+    """What is under way goes on with all that was said; what is new is refused until then, but for
+    answers that nobody can come again for."""
+    gate = Gate()
+    upstream.answers("one two", gate, " three")
+    redis = make_redis()
+    async with Hub.from_url(redis.url) as hub, gateway(upstream, hub) as [client]:
+        async with opened(client, chat(), key="k") as answer:
+            begun = await answer.take(2)
+            redis.kill()
+            refused = await client.post(PATH, json=chat())
+            sick = await client.get("/health")
+            plain = await client.post(PATH, json=chat(stream=False))
+            redis.start()
+            gate.open()
+            rest = await answer.rest()
+        async with opened(client, chat(), key="k") as answer:
+            again = await answer.rest()
+
+    assert (503, "1") == (refused.status_code, refused.headers["retry-after"])
+    assert ("store_unavailable", 503) == (refused.json()["error"]["code"], sick.status_code)
+    assert (200, 2) == (plain.status_code, upstream.count())
+    assert again == begun + rest
+    assert "[DONE]" == rest[-1].data

@@ -164,7 +164,8 @@ async def test_everything_else_is_there(client: openai.AsyncOpenAI) -> None:
 
 
 async def test_the_page_of_the_documentation(upstream: OpenAIUpstream) -> None:
-    """Its application is mounted; its question follows one answer, however often it is asked."""
+    """Its application is mounted, with all that is passed on; its question follows one answer,
+    however often it is asked."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (question,) = [block for block in blocks if "def ask(" in block]
     names: dict[str, Any] = {}
@@ -178,7 +179,8 @@ async def test_the_page_of_the_documentation(upstream: OpenAIUpstream) -> None:
             return [chunk.to_dict() for chunk in names["ask"]("Why?", "key")]
 
         first, second = [await within(asyncio.to_thread(ask)) for _ in range(2)]
+        model = await within(asyncio.to_thread(names["client"].models.retrieve, "team/b"))
         names["client"].close()
 
     assert first == second
-    assert 1 == upstream.count()
+    assert (1, "team%2Fb") == (upstream.count(), model.id)
