@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ import httpx
 import pytest
 
 import streamhub.sync
-from streamhub import Hub, Status
+from streamhub import Hub, ProducerFenced, Status
 from streamhub.testing.waiting import bounded, patience, until, within
 
 from ..http.serving import served
@@ -329,6 +330,23 @@ async def test_the_page_on_saving_saves_each_answer_once(
         threads.run("chat:2", ANSWER)
         await asyncio.to_thread(page["save_in_a_thread"], threads, 1)
     assert ["chat:1", "chat:2"] == sorted(chat for chat, _, _ in rows())
+
+
+async def test_the_page_on_seeing_tells_who_is_on_call(caplog: pytest.LogCaptureFixture) -> None:
+    """Its instrument hears of a fence, and its log of an end."""
+    caplog.set_level(logging.INFO, "streamhub")
+    page = _run("docs/seeing.md")
+    async with page["watched"] as watched:
+        stream, _ = await watched.register("chat:1")
+        await watched.remove("chat:1")
+        await stream.publish("one")
+        with pytest.raises(ProducerFenced):
+            await stream.flush()
+    async with page["logged"] as logged:
+        await (await logged.run("chat:2", ANSWER)).wait()
+
+    assert ["chat:1 is None's now"] == page["pages"]
+    assert "session 'chat:2': ended as finished" in caplog.text
 
 
 async def test_the_page_on_seeing_has_metrics() -> None:

@@ -15,9 +15,7 @@ __all__ = ["Dispatcher", "Instrument", "Tracer", "new_number"]
 logger = logging.getLogger("streamhub")
 
 # W3C Trace Context, 3.2: a version that is not ff, and ids that are not all zero.
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII
-)
+_TRACEPARENT = r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 #: Numbers hubs and subscribers.
 new_number = count(1).__next__
 
@@ -81,7 +79,7 @@ class Dispatcher:
                 continue
             if found is None:
                 continue
-            if isinstance(found, str) and _TRACEPARENT.fullmatch(found):
+            if isinstance(found, str) and re.fullmatch(_TRACEPARENT, found):
                 return found
             if self._is_news(one, "traceparent"):
                 logger.error("instrument %r: %r is no W3C traceparent", one, found)

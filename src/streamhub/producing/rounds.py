@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ..chunks import size_of
 from ..errors import SessionCorrupted
 from ..instruments import events
 from ..instruments.events import Tell
@@ -33,7 +34,10 @@ class ObservedRound:
     :param now: the clock of all of these times.
     """
 
-    __slots__ = ("_appends", "_began", "_bytes", "_now", "_ops", "_since", "_tell")
+    __slots__ = (
+        "_appends", "_began", "_bytes", "_chunks", "_now", "_producers", "_sessions", "_since",
+        "_tell",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,64 +47,74 @@ class ObservedRound:
         since: float,
         now: Callable[[], float],
     ) -> None:
-        self._ops = ops
+        self._producers = producers
         self._tell = tell
         self._since = since
         self._now = now
         self._began = 0.0
-        #: Of each operation the chunks that it brings, if it does, with who has published them, and
-        #: how many bytes they are: an end may have them forgotten before it is answered.
-        self._appends: list[tuple[Producer, Append] | None] = []
-        self._bytes: list[int] = []
+        #: The chunks that each operation brings, if it does.
+        self._appends: list[Append | None] = []
+        self._sessions = self._chunks = self._bytes = 0
+        before: Producer | None = None
         for producer, op in zip(producers, ops, strict=True):
             append = op.append if isinstance(op, Handle) else op
-            if isinstance(append, Append) and append.items:
-                self._appends.append((producer, append))
-                self._bytes.append(append.total_bytes - producer.outbox.sizes[append.base])
-            else:
+            if not isinstance(append, Append) or not append.items:
                 self._appends.append(None)
-                self._bytes.append(0)
+                continue
+            self._appends.append(append)
+            self._chunks += len(append.items)
+            self._bytes += append.total_bytes - producer.outbox.sizes[append.base]
+            # What one stream has in a round stands together.
+            if producer is not before:
+                self._sessions += 1
+                before = producer
 
     def sets_out(self, expect: Expect) -> None:
         """It is given to the store next."""
         self._began = began = self._now()
-        appends = [one[1] for one in self._appends if one is not None]
-        if not appends:
+        if not self._sessions:
             return
-        for append in appends[:_ASKED]:
-            if expect(append.claim.session_id, append.base + 1, self._since, began):
+        for append in self._appends[:_ASKED]:
+            if append is not None and expect(
+                append.claim.session_id, append.base + 1, self._since, began
+            ):
                 break
-        sessions, chunks = self._count(self._appends)
         self._tell(
             events.Published(
-                sessions=sessions, chunks=chunks, bytes=sum(self._bytes), waited=began - self._since
+                sessions=self._sessions,
+                chunks=self._chunks,
+                bytes=self._bytes,
+                waited=began - self._since,
             )
         )
 
     def answered(self, answers: Sequence[WriteResult | Exception]) -> None:
         """These are the answers, which the producers have not taken in yet."""
-        stored: list[tuple[Producer, Append] | None] = []
-        size = failed = 0
+        failed = 0
         reason: Exception | None = None
         away = False
         clock = time.monotonic()
-        for one, size_of_one, answer in zip(self._appends, self._bytes, answers, strict=True):
+        stored: dict[Producer, None] = {}
+        for producer, append, answer in zip(self._producers, self._appends, answers, strict=True):
             if isinstance(answer, Exception):
                 failed, reason = failed + 1, reason or answer
                 away = away or not isinstance(answer, SessionCorrupted)
-            elif one is not None and isinstance(answer, Stored):
-                stored.append(one)
-                size += size_of_one
-                if (observed := one[0].observed) is not None:
-                    observed.stored(one[1], clock)
+            if append is None:
+                continue
+            if isinstance(answer, Stored):
+                stored[producer] = None
+                if producer.observed is not None:
+                    producer.observed.stored(append, clock)
+            else:
+                self._chunks -= len(append.items)
+                self._bytes -= sum(map(size_of, append.items))
         if stored:
             now = self._now()
-            sessions, chunks = self._count(stored)
             self._tell(
                 events.Stored(
-                    sessions=sessions,
-                    chunks=chunks,
-                    bytes=size,
+                    sessions=len(stored),
+                    chunks=self._chunks,
+                    bytes=self._bytes,
                     seconds=now - self._began,
                     since_accept=now - self._since,
                 )
@@ -109,11 +123,6 @@ class ObservedRound:
             self._tell(
                 events.StoreFailed(doing="write", count=failed, reason=str(reason), away=away)
             )
-
-    def _count(self, appends: Sequence[tuple[Producer, Append] | None]) -> tuple[int, int]:
-        """Of how many sessions these are, and how many chunks."""
-        some = [one for one in appends if one is not None]
-        return len({id(one[0]) for one in some}), sum(len(one[1].items) for one in some)
 
 
 def expect_nothing(session_id: str, offset: int, since: float, began: float) -> bool:
