@@ -24,7 +24,9 @@ from streamhub.instruments import Event, events
 from streamhub.stores.base import Takeover
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import Fails
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import until, within
+
+from ..conftest import RunPython
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 LATER_TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -423,3 +425,84 @@ async def test_a_blocked_event_loop_shows(ear: Ear) -> None:
 
         await until(is_late)
     assert 0.0 == hub.statistics().loop_lag
+
+
+async def test_a_round_that_fails_is_told_and_what_it_carried_is_told_once_as_stored(
+    ear: Ear, session_id: str
+) -> None:
+    """It sets out again: what is published may be counted twice, what is stored is not."""
+    store = Fails(MemoryStore())
+    async with Hub(store, instruments=[ear]) as hub:
+        stream, _ = await hub.register(session_id)
+        store.failing = True
+        await stream.publish("é")
+        await ear.hears(events.StoreFailed)
+        store.failing = False
+        await stream.flush()
+
+    failed = ear.of(events.StoreFailed)[0]
+    assert ("write", 1) == (failed.doing, failed.count)
+    assert len(ear.of(events.Published)) > 1
+    assert {(1, 1, 2)} == {
+        (one.sessions, one.chunks, one.bytes) for one in ear.of(events.Published)
+    }
+    (stored,) = ear.of(events.Stored)
+    assert (1, 1, 2) == (stored.sessions, stored.chunks, stored.bytes)
+
+
+_FORKED = """
+import asyncio, os, sys, warnings
+from streamhub import Hub, HubStatistics
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking where threads run
+heard = []
+hub = Hub(instruments=[heard.append])
+
+
+async def use():
+    stream, _ = await hub.register("chat")
+    reader = stream.subscribe()
+    await reader.open()
+    return stream, reader
+
+
+loop = asyncio.new_event_loop()
+stream, reader = loop.run_until_complete(use())
+before, statistics = len(heard), heard[0].statistics
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+    print(statistics().producers, statistics().subscribers)
+    loop.run_until_complete(hub.aclose())
+    print(type(heard[-1]).__name__)
+else:
+    del stream, reader
+    print(statistics() == hub.statistics() == HubStatistics(), len(heard) == before, flush=True)
+    os._exit(0)
+"""
+
+
+async def test_a_forked_child_hears_and_shows_nothing_of_its_parents_hubs(
+    run_python: RunPython,
+) -> None:
+    """Else each worker of a server that forks would count them once more."""
+    process = await run_python(_FORKED)
+
+    expected = ["True True", "1 1", "Closed"]
+    assert expected == [await within(process.line()) for _ in expected]
+    assert 0 == await within(process.wait())
+
+
+async def test_a_hub_that_ends_with_its_loop_tells_it(ear: Ear, session_id: str) -> None:
+    """What was left open is told as released, and the hub as closed, though nobody closed it."""
+
+    async def forget() -> None:
+        hub = Hub(instruments=[ear])
+        stream, _ = await hub.register(session_id)
+        await stream.publish("one")
+        await stream.subscribe().open()
+
+    await asyncio.to_thread(lambda: asyncio.run(forget()))
+
+    assert [1] == [one.chunks for one in ear.of(events.Released)]
+    assert 1 == len(ear.of(events.Unsubscribed))
+    assert "Closed" == ear.names[-1]
