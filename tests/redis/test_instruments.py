@@ -21,7 +21,7 @@ class Ear:
     def __call__(self, event: Event) -> None:
         self.heard.append(event)
 
-    def context(self) -> str:
+    def context(self, takeover: str) -> str:
         return TRACE
 
     def of(self, *kinds: type[Any]) -> list[Any]:

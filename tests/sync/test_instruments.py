@@ -19,7 +19,7 @@ class Ear:
     def __call__(self, event: Event) -> None:
         self.heard.append((threading.current_thread().name, event))
 
-    def context(self) -> str | None:
+    def context(self, takeover: str) -> str | None:
         return _trace.get()
 
 
