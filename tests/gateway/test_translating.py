@@ -4,6 +4,7 @@ client."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -127,6 +128,35 @@ async def test_a_conversation(client: AsyncOpenAI, upstream: OpenAIUpstream) -> 
         {"role": "assistant", "content": "two"},
         {"role": "user", "content": "3"},
     ] == upstream.asked[-1].body["messages"]
+
+
+async def test_a_call_that_was_cut_short(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """Nobody can have answered it, so that a conversation goes on without it."""
+    upstream.answers("one", Call("f", {"a": 1}), Finish("length"))
+    first = await create(client, tools=[TOOL])
+
+    await create(client, input="2", previous_response_id=first.id)
+
+    told = upstream.asked[-1].body["messages"]
+    assert ["message", "function_call"] == [item.type for item in first.output]
+    assert {"role": "assistant", "content": "one"} == told[1]
+
+
+async def test_a_server_that_does_not_end_its_stream(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """When it has said why it stops and what it has cost, nothing more is waited for."""
+    finish = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    cost = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    said = [Raw(f"data: {json.dumps(one)}\n\n".encode()) for one in (finish, cost)]
+    upstream.answers("one", *said, STALL)
+
+    events = await within(read(await create(client, stream=True)))
+
+    assert ("response.completed", 2) == (
+        events[-1]["type"],
+        events[-1]["response"]["usage"]["total_tokens"],
+    )
 
 
 async def test_an_item_that_is_only_named(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
@@ -265,6 +295,22 @@ async def test_a_model_that_is_not_there(hub: Hub) -> None:
             await create(client)
 
     assert ("model_not_found", "/v1/responses") == (refused.value.code, both.asked[-1].path)
+
+
+async def test_a_response_that_the_upstream_has_lost(hub: Hub) -> None:
+    """An upstream that has forgotten one does not count as one without a Responses API either; what
+    was said before is here."""
+    with openai_upstream() as both:
+        async with gateway(hub, both) as url, client_of(url) as client:
+            first = await create(client, input="1")
+        async with gateway(hub, both) as url, client_of(url) as client:
+            both.strike(Refused(404), path="/v1/responses")
+            await create(client, input="2", previous_response_id=first.id)
+            await create(client)
+
+    said = [message["content"] for message in both.asked[2].body["messages"]]
+    assert ["1", "One two three four five.", "2"] == said
+    assert "/v1/responses" == both.asked[3].path
 
 
 @pytest.mark.parametrize("refuses", [True, False])

@@ -183,7 +183,9 @@ class EitherApi(ResponsesApi):
             return None, True
         self._speaks_chat = False
         knows = previous is None or response is None or bool(response.get("previous_response_id"))
-        return _with(first, events), knows
+        whole = _with(first, events)
+        stack.push_async_callback(whole.aclose)
+        return whole, knows
 
     async def _told_all(self, session_id: str, asked: Asked) -> Asked:
         """The same request, with what was said before as its input.
