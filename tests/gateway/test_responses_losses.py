@@ -11,8 +11,11 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI
+from starlette.requests import Request
 
 from streamhub import Hub, HubConfig
+from streamhub.gateway.keys import OWNER, Keys, session_of
+from streamhub.gateway.responses.asked import Facts
 from streamhub.testing.waiting import unhurried, until, within
 
 from ..conftest import MakeHub, Serve
@@ -256,6 +259,36 @@ async def test_a_gateway_with_a_key_of_its_own_asks_again_by_itself(scene: Scene
     assert "response_restarted" == events[-1]["code"]
     assert "Something else." == kept.output_text
     assert 2 == scene.upstream.count()
+
+
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_an_answer_may_be_lost_before_anything_is_stored(
+    hub: Hub, upstream: OpenAIUpstream, cancelled: bool
+) -> None:
+    """Its numbers begin as any others do, and its last events have what its clients need."""
+    async with gateway(hub, upstream) as url, client_of(url) as client:
+        keys = Keys(None, None)
+        headers = [(b"authorization", b"Bearer a-key")]
+        asked = Request({"type": "http", "method": "POST", "path": "/", "headers": headers})
+        name = session_of(keys.caller(asked), response_id := f"resp_{'0' * 32}")
+        facts = Facts(gateway="responses", background=True, skip=2, model="m")
+        stream, _ = await hub.register(name, owner=OWNER, metadata=facts)
+        await stream.release()
+        if cancelled:
+            await client.responses.cancel(response_id)
+        followed = await client.responses.retrieve(response_id, stream=True)
+        events = await within(read(followed))
+        kept = await client.responses.retrieve(response_id)
+        asked_for = client.responses.input_items.list(response_id)
+        with pytest.raises(openai.NotFoundError):
+            await asked_for
+
+    assert list(range(len(events))) == numbers(events)
+    ends = ["response.incomplete"] if cancelled else ["error", "response.failed"]
+    assert ["response.created", *ends] == [event["type"] for event in events]
+    assert kept.to_dict() == events[-1]["response"]
+    assert ("cancelled" if cancelled else "failed") == kept.status
 
 
 @pytest.mark.parametrize("new_hub", ["memory"], indirect=True)

@@ -270,6 +270,9 @@ class Answering:
             if stored is None:
                 return
             log = await stored.log()
+            for _ in range(log.missing):
+                # Numbers are counted from the end of the request.
+                await stream.publish("", event=REQUEST_EVENT)
             code, message = (None, None) if failure is None else (failure.code, str(failure))
             for kind, data in log.conclude(code, message):
                 await stream.publish(data, event=kind)

@@ -109,7 +109,7 @@ class Following:
         """What is missing of an end that the upstream has not told."""
         self.over = True
         log = await self._stored.log()
-        first = self._stored.facts.number(len(log.chunks)) + 1
+        first = self._stored.facts.number(len(log.chunks) + log.missing) + 1
         ends = [
             self._telling.event(kind, data, number)
             for number, (kind, data) in enumerate(log.endings(), first)

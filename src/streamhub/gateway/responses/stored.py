@@ -10,6 +10,7 @@ from ...chunks import Chunk, SessionInfo, Status
 from ...errors import StreamReplaced
 from ...hub import Hub
 from ...stream import LiveStream
+from ..errors import GatewayError
 from .asked import REQUEST_EVENT, Asked, Facts, request_of
 from .objects import TERMINAL, began, endings, folded, told
 
@@ -66,8 +67,16 @@ class Log:
 
     @cached_property
     def request(self) -> Asked | None:
-        """What was asked for; None if that was not kept."""
-        return request_of(one.data for one in self.chunks if one.event == REQUEST_EVENT)
+        """What was asked for; None if that was not kept, or not all of it was stored."""
+        try:
+            return request_of(one.data for one in self.chunks if one.event == REQUEST_EVENT)
+        except GatewayError:
+            return None
+
+    @property
+    def missing(self) -> int:
+        """How many of the chunks before the events are not there: it was lost as it began."""
+        return max(0, self.stored.facts.skip - len(self.chunks))
 
     @cached_property
     def events(self) -> list[str]:
