@@ -13,6 +13,7 @@ import pytest
 from streamhub import Hub, HubConfig
 from streamhub.testing.waiting import unhurried, within
 
+from ..support.faulty_proxy import FaultyProxy
 from ..support.http_server import Port
 from ..support.node_clients import NodeClients
 from ..support.openai_upstream import (
@@ -33,7 +34,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI
-from pydantic_ai import Agent
+from pydantic_ai import Agent, ModelAPIError
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -220,6 +221,32 @@ async def test_pydantic_ai_comes_back_to_the_background(
     gate.open()
 
     assert "one two" == (await within(running)).output
+    assert 1 == upstream.count()
+
+
+async def test_pydantic_ai_goes_on_after_a_cut(url: str, upstream: OpenAIUpstream) -> None:
+    """A streamed run whose connection breaks has a response that is suspended: from that it goes
+    on, to the whole answer, and the upstream is asked once."""
+    gate = Gate()
+    upstream.answers("one", gate, " two")
+    settings: Any = {"openai_background": True}
+    async with (
+        FaultyProxy(httpx.URL(url).port or 0) as proxy,
+        httpx.AsyncClient(verify=False) as http,
+    ):
+        through = f"http://127.0.0.1:{proxy.port}/v1"
+        asks: dict[str, Any] = {"api_key": "sk-one", "max_retries": 0, "http_client": http}
+        provider = OpenAIProvider(openai_client=AsyncOpenAI(base_url=through, **asks))
+        agent = Agent(OpenAIResponsesModel("m", provider=provider), model_settings=settings)
+        async with agent.run_stream("hi") as run:
+            with pytest.raises(ModelAPIError):
+                async for _ in run.stream_text(delta=True):
+                    proxy.cut()
+        gate.open()
+        async with agent.run_stream(message_history=[*run.all_messages(), run.response]) as again:
+            output = await within(again.get_output())
+
+    assert ("suspended", "one two") == (run.response.state, output)
     assert 1 == upstream.count()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI
+from pydantic import BaseModel
 
 from streamhub import Hub
 from streamhub.testing.waiting import within
@@ -28,6 +29,7 @@ from ..support.openai_upstream import (
     Refused,
     Split,
     Thought,
+    Whole,
     openai_upstream,
 )
 from .gateways import client_of, gateway, numbers, read
@@ -128,6 +130,43 @@ async def test_a_conversation(client: AsyncOpenAI, upstream: OpenAIUpstream) -> 
         {"role": "assistant", "content": "two"},
         {"role": "user", "content": "3"},
     ] == upstream.asked[-1].body["messages"]
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_an_upstream_that_does_not_stream(
+    client: AsyncOpenAI, upstream: OpenAIUpstream, streams: bool
+) -> None:
+    """Its completion is told all at once, by the same events."""
+    upstream.answers("Hé llo", Call("f", {"a": 1}))
+    upstream.strike(Whole())
+
+    if streams:
+        response = (await read(await create(client, stream=True)))[-1]["response"]
+    else:
+        response = (await create(client)).to_dict()
+
+    message, call = response["output"]
+    assert ("completed", "Hé llo", '{"a": 1}') == (
+        response["status"],
+        message["content"][0]["text"],
+        call["arguments"],
+    )
+    assert 6 == response["usage"]["output_tokens"]
+
+
+class City(BaseModel):
+    name: str
+
+
+async def test_an_answer_in_a_schema(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """The upstream is asked for it in its dialect; the package makes its object of what comes."""
+    upstream.answers('{"name": "Köln"}')
+
+    response = await within(client.responses.parse(model="m", input="hi", text_format=City))
+
+    asked = upstream.asked[0].body["response_format"]["json_schema"]
+    assert City(name="Köln") == response.output_parsed
+    assert ("City", True, ["name"]) == (asked["name"], asked["strict"], asked["schema"]["required"])
 
 
 async def test_a_call_that_was_cut_short(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:

@@ -11,6 +11,7 @@ from .faults import (
     Refused,
     SlowHeaders,
     Split,
+    Whole,
     WrongLength,
 )
 from .server import OpenAIUpstream, openai_upstream
@@ -34,6 +35,7 @@ __all__ = [
     "SlowHeaders",
     "Split",
     "Thought",
+    "Whole",
     "WrongLength",
     "openai_upstream",
 ]

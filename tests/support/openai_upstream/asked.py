@@ -19,6 +19,8 @@ class Asked:
     query: dict[str, str]
     headers: dict[str, str]
     raw: bytes
+    #: Whether it may be answered by a stream.
+    streams: bool = True
     #: How many tokens have been produced for it.
     tokens: int = 0
     #: Set when the client has hung up before all was said.

@@ -18,6 +18,7 @@ __all__ = [
     "Refused",
     "SlowHeaders",
     "Split",
+    "Whole",
     "WrongLength",
     "broken_off",
     "split",
@@ -80,6 +81,11 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """One piece of JSON, though a stream was asked for."""
+
+
+@dataclass(frozen=True)
 class WrongLength:
     """A Content-Length that is so much more (the body ends early) or less than it is."""
 
@@ -87,7 +93,7 @@ class WrongLength:
 
 
 Fault: TypeAlias = (
-    "Refused | Html | Redirect | SlowHeaders | HangUp | BreakInside | Split | WrongLength"
+    "Refused | Html | Redirect | SlowHeaders | HangUp | BreakInside | Split | Whole | WrongLength"
 )
 
 

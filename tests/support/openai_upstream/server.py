@@ -23,6 +23,7 @@ from .faults import (
     Refused,
     SlowHeaders,
     Split,
+    Whole,
     WrongLength,
     broken_off,
     split,
@@ -234,6 +235,7 @@ class OpenAIUpstream:
                 raise Broken
             case SlowHeaders(gate):
                 await gate.pass_through()
+        asked.streams = not isinstance(fault, Whole)
         reply = _struck(fault) or self._reply(asked)
         body, length = reply.body, None
         if isinstance(body, bytes):
@@ -311,7 +313,7 @@ class OpenAIUpstream:
         request = asked.body
         answer = ChatAnswer(self._number("chat"), request, _words(request.get("messages")))
         spoken = _speak(answer, self._steps(), asked)
-        if request.get("stream"):
+        if request.get("stream") and asked.streams:
             return _Reply(200, spoken, {"content-type": "text/event-stream"})
         return _Reply(200, _whole(spoken, answer))
 
