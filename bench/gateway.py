@@ -154,9 +154,8 @@ def _framed(text: str) -> bytes:
 
 def _relay(upstream: str) -> ASGIApp:
     """Passes requests on, and answers as they come, event or not."""
-    client = httpx.AsyncClient(
-        timeout=60, limits=httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    )
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    client = httpx.AsyncClient(timeout=60, limits=limits)
 
     async def pass_on(request: Request) -> Response:
         asked = client.build_request(

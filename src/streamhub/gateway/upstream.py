@@ -11,6 +11,7 @@ import httpx
 from ..formats.sse import Event, EventParser
 from .errors import GatewayError, UpstreamFailed, UpstreamRefused
 from .limits import Limits
+from .pools import Pools
 
 __all__ = ["Upstream", "UpstreamAnswer"]
 
@@ -86,9 +87,7 @@ class Upstream:
         )
         if self._transport is None:
             # Verifying takes a moment to set up, and belongs to the event loop.
-            self._transport = httpx.AsyncHTTPTransport(
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=100)
-            )
+            self._transport = Pools()
         try:
             response = await self._transport.handle_async_request(request)
             try:
