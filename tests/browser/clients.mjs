@@ -13,6 +13,8 @@ import {
   parseJsonEventStream,
   uiMessageChunkSchema,
 } from "ai";
+import { createDurableChatTransport } from "@durable-streams/aisdk-transport";
+import * as durable from "./durable_clients.mjs";
 
 const warnings = [];
 console.warn = (...words) => warnings.push(words.join(" "));
@@ -43,6 +45,7 @@ const TRANSPORTS = {
   default: (url) => new DefaultChatTransport({ api: `${url}/api/chat` }),
   websocket: (url) => new WebSocketChatTransport({ url: `${url}/api/chat` }),
   workflow: (url) => new WorkflowChatTransport({ api: `${url}/api/chat` }),
+  durable: (url) => createDurableChatTransport({ api: `${url}/api/chat` }),
 };
 const ADAPTERS = {
   "tanstack-sse": (url) => fetchServerSentEvents(`${url}/api/agent`, { reconnect: { delayMs: 20 } }),
@@ -101,6 +104,7 @@ async function until(seen) {
 }
 
 const calls = {
+  ...durable.calls,
   // A client on a real server.
   async open({ kind, name, url }) {
     const family = kind in TRANSPORTS ? "chat" : kind.split("-")[0];
@@ -117,6 +121,17 @@ const calls = {
   },
   async stop({ name }) {
     await opened[name].stop();
+  },
+  // Like `shown`, for a chat that resumes whenever it has lost its connection.
+  async "shown/resuming"({ name, text }) {
+    const one = opened[name];
+    await until(() => {
+      if (one.broken() && !one.resuming) {
+        one.resuming = true;
+        one.over = one.resume().finally(() => (one.resuming = false));
+      }
+      return JSON.stringify(one.messages()).includes(text);
+    });
   },
   async approve({ name, approval, approved }) {
     await opened[name].approve(approval, approved);
@@ -228,3 +243,5 @@ for await (const line of createInterface({ input: process.stdin })) {
     (error) => process.stdout.write(JSON.stringify({ id, error: error.stack ?? String(error) }) + "\n"),
   );
 }
+// Nobody asks any more, whatever is still being tried.
+process.exit();

@@ -54,6 +54,9 @@ class Shape:
     begin: Callable[[SessionInfo, ErrorText | None], Messages]
     #: Whether what a chunk adds depends on those before it.
     stateful: bool = True
+    #: Whether that it is closed is said by itself, after all messages: TanStack AI's transport drops
+    #: those that come along with it.
+    closes_apart: bool = False
 
     def body(self, messages: list[bytes]) -> bytes:
         """Messages as one body."""
@@ -174,7 +177,7 @@ class _Text:
 #: By the name that a stream's address gives.
 SHAPES = {
     "ui": Shape("ui", "application/json", _Parts.begin),
-    "agui": Shape("agui", "application/json", _Run.begin),
+    "agui": Shape("agui", "application/json", _Run.begin, closes_apart=True),
     "json": Shape("json", "application/json", _Values.begin, stateful=False),
     "text": Shape("text", "text/plain; charset=utf-8", _Text.begin, stateful=False),
 }

@@ -135,6 +135,8 @@ class Reader:
         closed = False
         if up_to_date and self._info.status in _ENDED:
             closed = await self._close(messages)
+            if self._shape.closes_apart and messages:
+                up_to_date = closed = False
         elif up_to_date and self._info.status is Status.LOST and patient and not messages:
             await self._go_on()
             await self._look()
