@@ -54,8 +54,8 @@ class Shape:
     begin: Callable[[SessionInfo, ErrorText | None], Messages]
     #: Whether what a chunk adds depends on those before it.
     stateful: bool = True
-    #: Whether that it is closed is said by itself, after all messages: TanStack AI's transport drops
-    #: those that come along with it.
+    #: Whether that it is closed is said by itself, after all messages: TanStack AI's transport
+    #: drops those that come along with it.
     closes_apart: bool = False
 
     def body(self, messages: list[bytes]) -> bytes:
