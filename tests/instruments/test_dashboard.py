@@ -113,6 +113,20 @@ def test_every_metric_is_shown(scrape: Scrape) -> None:
     assert set() == measured - shown
 
 
+def test_the_page_names_every_metric(scrape: Scrape) -> None:
+    """And no other, in its table, with the labels of each."""
+    section = PAGE.read_text().partition("## Metrics")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| [^|]+ \| (`.*) \|$", section, re.MULTILINE)
+    named = re.findall(r"`(?:streamhub)?_(\w+)(?:\{(\w+)\})?`", " ".join(rows))
+    measured = []
+    for name, family in scrape.families.items():
+        (labels,) = {frozenset(sample.labels) - {"le"} for sample in family.samples}
+        total = "_total" if family.type == "counter" else ""
+        measured.append((f"{name.removeprefix('streamhub_')}{total}", "".join(labels)))
+
+    assert sorted(measured) == sorted(named)
+
+
 def test_each_rule_says_what_it_means() -> None:
     """For how long it must hold, how bad it is, and what is the matter; the page on it says what to
     do, under its name."""
