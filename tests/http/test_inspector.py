@@ -135,6 +135,7 @@ async def test_one_session_as_it_goes(hub: Hub, open_client: Open) -> None:
             first["facts"]["stream_id"],
         )
         assert ["claimed"] == [one["kind"] for one in first["timeline"]]
+        assert (first["memory"] is None) == repr(hub).startswith("<Hub memory")
         await stream.fail("no more credit")
         while (last := await told(response))["row"]["status"] == "active":
             pass

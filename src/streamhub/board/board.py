@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..chunks import SessionInfo, Status
-from ..errors import HubClosed, SessionCorrupted, StoreUnavailable
+from ..errors import HubClosed, SessionCorrupted, StoreUnavailable, StreamHubError
 from ..signals import Signal
 from ..stores.base import Store
 from .history import Happening, happened
@@ -106,6 +106,13 @@ class Board:
     def history(self, session_id: str) -> Sequence[Happening]:
         """What was seen to happen to the session while somebody looked."""
         return self._histories.get(session_id, ())
+
+    async def memory(self, session_id: str) -> int | None:
+        """About how many bytes the store needs for the session; None where it cannot tell now."""
+        try:
+            return (await self._store.memory([session_id]))[0]
+        except StreamHubError:
+            return None
 
     def page(self, query: Query) -> Page:
         """What the query finds now. Who asks the same in the same moment shares the answer."""

@@ -214,6 +214,11 @@ class Store(Protocol):
         """
         ...
 
+    async def memory(self, session_ids: Sequence[str]) -> Sequence[int | None]:
+        """About how many bytes of memory the store needs for each, all that belongs to it together;
+        None where there is none, or the store cannot tell."""
+        ...
+
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:
@@ -373,6 +378,10 @@ class BaseStore(ABC):
     async def metadata_sizes(self, session_ids: Sequence[str]) -> Sequence[int]:
         """Takes all for large: they are looked at one by one."""
         return [HubConfig().max_chunk_bytes] * len(session_ids)
+
+    async def memory(self, session_ids: Sequence[str]) -> Sequence[int | None]:
+        """Cannot tell."""
+        return [None] * len(session_ids)
 
     @abstractmethod
     async def read(

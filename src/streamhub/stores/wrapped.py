@@ -107,6 +107,9 @@ class WrappedStore(BaseStore):
     async def metadata_sizes(self, session_ids: Sequence[str]) -> Sequence[int]:
         return await self.store.metadata_sizes(session_ids)
 
+    async def memory(self, session_ids: Sequence[str]) -> Sequence[int | None]:
+        return await self.store.memory(session_ids)
+
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:

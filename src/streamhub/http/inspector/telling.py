@@ -19,6 +19,8 @@ __all__ = ["board_json", "board_news", "session_news"]
 
 # A comment goes out after so many seconds of silence.
 _HEARTBEAT = 15.0
+# What a session needs of the store's memory is asked once in so many seconds.
+_WEIGHED_EVERY = 5.0
 
 
 def board_json(page: Page, before: Page | None = None) -> dict[str, Any]:
@@ -63,16 +65,26 @@ async def board_news(board: Board, query: Query) -> AsyncGenerator[bytes]:
 async def session_news(board: Board, session_id: str) -> AsyncGenerator[bytes]:
     """One session, then what becomes of it: ``session`` events."""
     before: object = None
+    memory: int | None = None
+    weighed = -_WEIGHED_EVERY
     async with board.look() as look:
         while True:
+            if time.monotonic() - weighed >= _WEIGHED_EVERY:
+                memory, weighed = await board.memory(session_id), time.monotonic()
             row, info = look.row(session_id), board.info(session_id)
             history = timeline(info, board.history(session_id))
-            told = (row, None if info is None else _facts(info), history)
+            told = (row, None if info is None else _facts(info), history, memory)
             if told != before and (row is not None or board.complete):
                 before = told
                 yield event(
                     "session",
-                    {"now": time.time(), "row": row, "facts": told[1], "timeline": history},
+                    {
+                        "now": time.time(),
+                        "row": row,
+                        "facts": told[1],
+                        "timeline": history,
+                        "memory": memory,
+                    },
                 )
             while not await _news(look):
                 yield HEARTBEAT

@@ -122,6 +122,17 @@ class Records:
         # What is wrong with a session is said when it is looked at.
         return [answer if type(answer) is int else 0 for answer in answers]
 
+    async def memory(self, session_ids: Sequence[str]) -> list[int | None]:
+        """What the keys of each take; None where there are none, or the user may not ask."""
+        keys = [self._keys(one) for one in session_ids]
+        requests = [(b"MEMORY", b"USAGE", key) for one in keys for key in (one.meta, one.chunks)]
+        answers = await self._reads.ask(requests) if requests else []
+        taken = zip(answers[::2], answers[1::2], strict=True)
+        return [
+            meta + (chunks if type(chunks) is int else 0) if type(meta) is int else None
+            for meta, chunks in taken
+        ]
+
     def _unreadable(self, session_id: str, error: Exception) -> SessionCorrupted | StoreUnavailable:
         mapped = self._error(error, session_id)
         if isinstance(mapped, SessionCorrupted | StoreUnavailable):

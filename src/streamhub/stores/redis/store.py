@@ -265,6 +265,9 @@ class RedisStore(BaseStore):
     async def metadata_sizes(self, session_ids: Sequence[str]) -> list[int]:
         return await self._records.metadata_sizes(session_ids)
 
+    async def memory(self, session_ids: Sequence[str]) -> list[int | None]:
+        return await self._records.memory(session_ids)
+
     async def read(
         self, session_id: str, after: Cursor, limit: int, *, generation: str | None = None
     ) -> list[Chunk]:

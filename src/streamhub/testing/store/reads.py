@@ -59,6 +59,15 @@ class ReadTests(Scene):
         assert all(size >= 100_000 for size in sizes[1::2])
         assert [] == list(await store.metadata_sizes([]))
 
+    async def test_memory_is_told_in_bytes_or_not_at_all(self, store: Store, session: str) -> None:
+        """About: more than the text of a large session, and nothing of one that is not there."""
+        large, unknown = (f"{session}:{n}" for n in range(2))
+        await append(store, await claim(store, large), ["x" * 100_000])
+        taken, none, again = await store.memory([large, unknown, large])
+        assert taken is None or taken >= 100_000
+        assert (None, taken) == (none, again)
+        assert [] == list(await store.memory([]))
+
     async def test_reading_goes_on_after_any_cursor(self, store: Store, session: str) -> None:
         """From each place in the log a reader gets exactly what follows it."""
         claimed = await claim(store, session)

@@ -151,7 +151,7 @@ export class Session {
     fill(this.facts, !ours ? [] : [
       ["Owner", row.owner], ["Model", row.model], ["Host", row.host],
       ["Chunks", count(row.chunks)], ["Text", bytes(row.bytes)],
-      ["In the store", this.memory],
+      ["In the store", this.news.memory === null ? null : bytes(this.news.memory)],
       ["Rate", row.rate === null ? null : `${row.rate.toFixed(1)} chunks/s`],
       ["Last chunk", silence(row) && (row.last_chunk === null ? `none for ${since(row.since)} at least` : `${silence(row)} ago`)],
       ["Lease", lease(row) && `${lease(row)} left`],

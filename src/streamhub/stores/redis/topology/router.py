@@ -279,6 +279,9 @@ async def _pause(pauses: Iterator[float]) -> bool:
 def _key(request: Request) -> bytes | None:
     if isinstance(request, Call):
         return request.keys[0].encode()
+    if request[0] == b"MEMORY":
+        # The one command here of two words.
+        request = request[1:]
     return str(request[1]).encode() if len(request) > 1 else None
 
 
