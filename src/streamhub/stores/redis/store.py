@@ -12,12 +12,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
 from ...config import HubConfig
-from ...errors import (
-    SessionCorrupted,
-    SessionNotFound,
-    StoreUnavailable,
-    StreamHubError,
-)
+from ...errors import SessionCorrupted, SessionNotFound, StoreUnavailable, StreamHubError
 from ...instruments.events import Tell
 from ..base import (
     BaseStore,
@@ -40,9 +35,7 @@ from .layout.inbox import page_of_inbox, refused_message, written_message
 from .layout.index import Entry, KnownFeeds
 from .layout.keys import Keys, meta_pattern, session_of
 from .layout.live import cancel_event, inbox_event, live_event
-from .layout.record import (
-    outcome_status,
-)
+from .layout.record import outcome_status
 from .layout.script_calls import Calls
 from .layout.scripts import Call, Command, load_scripts
 from .logs import Logs

@@ -11,8 +11,10 @@ const MOST = 300_000;
 export const PAUSE = 2;
 
 export class Output {
-  constructor(root) {
+  /** @param onPaint is called after something was added. */
+  constructor(root, onPaint) {
     this.root = root;
+    this.onPaint = onPaint;
     this.clear();
   }
 
@@ -47,6 +49,7 @@ export class Output {
         this.coming = [];
         for (const each of painted) each();
         this.#trim();
+        this.onPaint();
       }, 30);
     }
   }

@@ -61,7 +61,10 @@ export class Session {
     this.arrivals = new Arrivals(element("div", { className: "arrivals" }));
     this.before = element("p", { className: "note", hidden: true });
     this.all = element("button", { type: "button", className: "small", text: "Read from the start", hidden: true, on: { click: () => this.#read(true) } });
-    this.output = new Output(element("div", { className: "output", tabIndex: 0, attributes: { role: "log", "aria-live": "off", "aria-label": "What it says" } }));
+    this.output = new Output(element("div", { className: "output", tabIndex: 0, attributes: { role: "log", "aria-live": "off", "aria-label": "What it says" } }), () => {
+      const { root } = this.output;
+      if (this.tail.checked) root.scrollTop = root.scrollHeight;
+    });
     this.tail = element("input", { type: "checkbox", checked: true });
     this.metadata = element("pre", { className: "metadata", tabIndex: 0, attributes: { role: "region", "aria-label": "Metadata" } });
     this.buttons = Object.fromEntries(
@@ -255,8 +258,6 @@ export class Session {
     this.#drawFacts();
     if (this.news.row?.status === "lost") this.#draw();
     this.arrivals.draw();
-    const { root } = this.output;
-    if (this.tail.checked && this.news.row?.status === "active") root.scrollTop = root.scrollHeight;
   }
 }
 

@@ -42,11 +42,13 @@ export function drawTimeline(list, { row, timeline }) {
   );
 }
 
-const WINDOW = 90;
+// How many seconds are drawn.
+const SHORTEST = 20;
+const LONGEST = 120;
 const WIDTH = 600;
 const HEIGHT = 64;
 
-/** When chunks came: a bar for each second of the last ones, and the gaps between. */
+/** When chunks came: a bar for each of the last seconds, and the pauses between. */
 export class Arrivals {
   constructor(root) {
     this.root = root;
@@ -85,18 +87,18 @@ export class Arrivals {
 
   draw() {
     const now = this.ended ?? performance.now() / 1000;
-    const from = now - WINDOW;
-    const bins = new Array(WINDOW).fill(0);
+    // What came before is not known, and so not drawn.
+    const span = Math.ceil(Math.min(LONGEST, Math.max(SHORTEST, now - this.began)));
+    const from = now - span;
+    const bins = new Array(span).fill(0);
     for (const time of this.times) {
       const bin = Math.floor(time - from);
-      if (bin >= 0 && bin < WINDOW) bins[bin] += 1;
+      if (bin >= 0 && bin < span) bins[bin] += 1;
     }
     const most = Math.max(4, ...bins);
-    const step = WIDTH / WINDOW;
+    const step = WIDTH / span;
     const shapes = [];
-    const began = Math.max(0, this.began - from);
-    shapes.push(drawing("rect", { class: "unknown", x: 0, y: 0, width: began * step, height: HEIGHT }));
-    const points = [...this.times.filter((time) => time > from - WINDOW)];
+    const points = [...this.times.filter((time) => time > from - LONGEST)];
     if (this.last !== null && this.ended === null) points.push(now);
     for (let place = 1; place < points.length; place += 1) {
       const pause = points[place] - points[place - 1];
@@ -115,7 +117,7 @@ export class Arrivals {
     const chart = drawing("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": words }, ...shapes);
     this.root.replaceChildren(
       element("div", { className: "chart" }, chart),
-      element("p", { className: "scale", attributes: { "aria-hidden": "true" } }, element("span", { text: `${WINDOW} s ago` }), element("span", { text: this.ended === null ? "now" : "end" })),
+      element("p", { className: "scale", attributes: { "aria-hidden": "true" } }, element("span", { text: `${span} s ago` }), element("span", { text: this.ended === null ? "now" : "end" })),
       element("p", { className: "note", text: words }),
     );
   }
