@@ -266,8 +266,10 @@ async def test_a_scrape_while_the_store_is_away_answers_at_once(
             seen.value(name) for name in ("active_sessions", "stored_chunks_total", "pending_bytes")
         ]
         assert seen.value("store_failures_total", doing="write") > 0
+        assert seen.value("store_disconnects_total") > 0
         server.start()
         await store_is(1)
+        await until(lambda: _is(registry, "store_reconnects_total", 1))
         await stream.close()
 
 
