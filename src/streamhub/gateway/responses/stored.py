@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from ...chunks import Chunk, SessionInfo, Status
-from ...errors import StreamReplaced
+from ...errors import ProducerFailed, StreamReplaced
 from ...hub import Hub
 from ...stream import LiveStream
 from ..errors import GatewayError
@@ -53,6 +54,33 @@ class Stored:
             except StreamReplaced:
                 continue
             return Log(now, chunks)
+
+    async def gist(self) -> Log:
+        """What was asked, and what came of it: of an answer that has ended, the request and the
+        last event, which tells all that was said. Of any other it is the whole log.
+
+        :raises: as ``log``.
+        """
+        now = await self.now()
+        if now.info.status not in (Status.ACTIVE, Status.LOST):
+            asked: list[Chunk] = []
+            with suppress(StreamReplaced):
+                async with now.stream.subscribe() as stored:
+                    while len(asked) < now.facts.skip and (more := await stored.take()):
+                        asked += more
+                ends = await _last(now.stream)
+                if ends is not None and ends.event in TERMINAL:
+                    return Log(now, [*asked[: now.facts.skip], ends])
+        return await self.log()
+
+
+async def _last(stream: LiveStream) -> Chunk | None:
+    newest: Chunk | None = None
+    with suppress(ProducerFailed):
+        async with stream.subscribe(last=1) as stored:
+            while more := await stored.take():
+                newest = more[-1]
+    return newest
 
 
 @dataclass(frozen=True)

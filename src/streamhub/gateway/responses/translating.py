@@ -74,7 +74,7 @@ class Conversations:
         """Of an answer of the same client."""
         try:
             stored = await find(self._hub, session_below(session_id, response_id))
-            return None if stored is None else await stored.log()
+            return None if stored is None else await stored.gist()
         except SessionNotFound:
             return None
 
