@@ -17,6 +17,7 @@ from starlette.routing import Mount
 from streamhub import Hub, HubConfig
 from streamhub.gateway import Limits, create_gateway
 from streamhub.gateway.events_response import EventsResponse
+from streamhub.gateway.responses import creating
 from streamhub.testing.waiting import until, within
 
 from ..conftest import MakeHub
@@ -33,6 +34,7 @@ from ..support.openai_upstream import (
     Raw,
     Redirect,
     Refused,
+    SlowHeaders,
     WrongLength,
     openai_upstream,
 )
@@ -177,6 +179,31 @@ async def test_a_cancel_stops_the_upstream(client: AsyncOpenAI, upstream: OpenAI
     done = await create(client)
     with pytest.raises(openai.BadRequestError, match="Cannot cancel a completed"):
         await client.responses.cancel(done.id)
+
+
+async def test_a_cancel_comes_before_the_first_event(
+    client: AsyncOpenAI,
+    upstream: OpenAIUpstream,
+    hub: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An upstream that is slow to answer goes on in its background all the same, unless it is told
+    not to."""
+    monkeypatch.setattr(creating, "_BEGINNING", 0.05)
+    upstream.answers("One", STALL)
+    upstream.strike(SlowHeaders(gate := Gate()))
+    answer = await create(client, background=True)
+    cancelling = asyncio.ensure_future(client.responses.cancel(answer.id))
+
+    async def is_asked() -> bool:
+        return any([info.cancelling async for info in hub.sessions()])
+
+    await until(is_asked)
+    gate.open()
+    cancelled = await within(cancelling)
+
+    assert ("queued", "cancelled") == (answer.status, cancelled.status)
+    assert 1 == upstream.count("POST", "/v1/responses/")
 
 
 async def test_what_was_not_to_be_stored_is_gone(

@@ -14,13 +14,13 @@ from openai import AsyncOpenAI
 from starlette.requests import Request
 
 from streamhub import Hub, HubConfig
-from streamhub.gateway.keys import OWNER, Keys, session_of
+from streamhub.gateway.keys import Keys, session_of
 from streamhub.gateway.responses.asked import Facts
 from streamhub.testing.waiting import unhurried, until, within
 
 from ..conftest import MakeHub, Serve
 from ..support.http_server import ServerProcess
-from ..support.openai_upstream import Gate, OpenAIUpstream, openai_upstream
+from ..support.openai_upstream import Gate, OpenAIUpstream, Refused, openai_upstream
 from .gateways import client_of, gateway, numbers, read
 
 GATEWAY = """
@@ -244,21 +244,24 @@ async def test_an_answer_that_is_asked_for_again_is_never_glued(scene: Scene) ->
 @redis_only
 @pytest.mark.parametrize("scene", [{**OWN, "retry_lost": True}], indirect=True)
 async def test_a_gateway_with_a_key_of_its_own_asks_again_by_itself(scene: Scene) -> None:
-    """Once, whoever reads it: here somebody does, and is told."""
-    await scene.begin()
+    """Once, where the upstream has no background; who reads it meanwhile is told."""
+    told = "Background mode is not supported."
+    scene.upstream.strike(Refused(400, told, "unsupported", "invalid_request_error"))
+    await scene.begin(background=True)
     following = await scene.follow()
     scene.upstream.answers("Something else.")
     await scene.process.kill()
     events = await within(following)
 
     async def is_over() -> bool:
-        return bool((await scene.here.responses.retrieve(scene.response_id)).status == "completed")
+        now = await scene.here.responses.retrieve(scene.response_id)
+        return "completed" == str(now.status)
 
     await until(is_over)
     kept = await scene.here.responses.retrieve(scene.response_id)
     assert "response_restarted" == events[-1]["code"]
     assert "Something else." == kept.output_text
-    assert 2 == scene.upstream.count()
+    assert 3 == scene.upstream.count()
 
 
 @pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
@@ -273,7 +276,7 @@ async def test_an_answer_may_be_lost_before_anything_is_stored(
         asked = Request({"type": "http", "method": "POST", "path": "/", "headers": headers})
         name = session_of(keys.caller(asked), response_id := f"resp_{'0' * 32}")
         facts = Facts(gateway="responses", background=True, skip=2, model="m")
-        stream, _ = await hub.register(name, owner=OWNER, metadata=facts)
+        stream, _ = await hub.register(name, owner=facts.owner, metadata=facts)
         await stream.release()
         if cancelled:
             await client.responses.cancel(response_id)

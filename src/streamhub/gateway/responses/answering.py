@@ -33,6 +33,8 @@ _FIRST_PAUSE = 0.1
 _LAST_PAUSE = 5.0
 # How long a body is read after its last event, so that the connection can be used again.
 _REST = 0.5
+# How long one that is stopped before its first event waits for that: less than a producer may take.
+_LAST_CHANCE = 2.0
 _KEEP_ALIVE = "keepalive"
 
 
@@ -108,7 +110,10 @@ class Answering:
         while self._over is None:
             before = self._last
             try:
-                await self._read(stream)
+                if self._background and self._upstream is None:
+                    await self._read_first(stream)
+                else:
+                    await self._read(stream)
                 failure = UpstreamFailed(
                     502, "upstream_broke_off", "the upstream has ended its stream before its answer"
                 )
@@ -138,6 +143,22 @@ class Answering:
                     break
                 await asyncio.sleep(min(_FIRST_PAUSE * 2**attempts, _LAST_PAUSE))
         return None
+
+    async def _read_first(self, stream: LiveStream) -> None:
+        """As ``_read``. Who stops it before the first event waits for that, a little: without the
+        upstream's name for the answer, nobody could stop what goes on there, or go on with it."""
+        reading = asyncio.ensure_future(self._read(stream))
+        try:
+            await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            if self._upstream is None:
+                either: list[asyncio.Future[None]] = [reading, self.begun]
+                await asyncio.wait(
+                    either, timeout=_LAST_CHANCE, return_when=asyncio.FIRST_COMPLETED
+                )
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            raise
 
     async def _read(self, stream: LiveStream) -> None:
         async with self._events(stream.session_id) as events:

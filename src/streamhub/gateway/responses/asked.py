@@ -12,6 +12,7 @@ import msgspec
 
 from ...errors import short
 from ..errors import invalid
+from ..keys import OWNER
 
 __all__ = ["REQUEST_EVENT", "Asked", "Facts", "request_of"]
 
@@ -117,6 +118,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         except msgspec.ValidationError:
             return None
         return facts if facts.gateway == _KIND else None
+
+    @property
+    def owner(self) -> str:
+        """Of the session. The gateway's own name is for what is in the background: what is lost of
+        that is looked after by gateways that have keys of their own."""
+        return OWNER if self.background else f"{OWNER}:responses"
 
     def number(self, offset: int) -> int:
         """The ``sequence_number`` of the event in the chunk at ``offset``."""

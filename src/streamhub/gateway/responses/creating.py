@@ -16,7 +16,7 @@ from ...errors import SessionNotFound, short
 from ...serving.disconnects import ClientGone, unless_gone
 from ..context import Gateway
 from ..errors import GatewayError, invalid
-from ..keys import OWNER, Caller, session_of
+from ..keys import Caller, session_of
 from ..limits import body_of
 from ..places import too_many
 from .answering import Answering
@@ -147,7 +147,11 @@ class Creating:
         answering.on_done = give_back
         try:
             stream, claimed = await self._hub.register(
-                session_id, owner=OWNER, metadata=facts, request=fingerprint, replaces=replaces
+                session_id,
+                owner=facts.owner,
+                metadata=facts,
+                request=fingerprint,
+                replaces=replaces,
             )
         except BaseException:
             give_back()

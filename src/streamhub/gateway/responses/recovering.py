@@ -48,7 +48,8 @@ class Recovery:
         self._recovering: dict[str, asyncio.Task[None]] = {}
 
     def begin(self) -> None:
-        """Look after all lost answers from now on, if the gateway may ask in its own name."""
+        """Look after lost answers in the background from now on, if the gateway may ask in its own
+        name. Those in the foreground have a client, or nobody who waits for them."""
         if self._own is None or self._supervisor is not None:
             return
         try:
@@ -105,7 +106,7 @@ class Recovery:
             await self._begin_anew(log, headers)
             return
         stream, claimed = await self._hub.register(
-            stored.stream.session_id, takeover="resume", owner=OWNER, same_owner=True
+            stored.stream.session_id, takeover="resume", owner=stored.facts.owner, same_owner=True
         )
         if claimed:
             stream.spawn_body(self._goes_on(log.stored, headers))
@@ -166,7 +167,7 @@ class Recovery:
         )
         try:
             stream, claimed = await self._hub.register(
-                session_id, owner=OWNER, same_owner=True, metadata=again,
+                session_id, owner=again.owner, same_owner=True, metadata=again,
                 replaces=log.generation,
             )  # fmt: skip
         except SessionNotFound:
