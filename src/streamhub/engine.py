@@ -22,7 +22,7 @@ from .producing.leases import Leases
 from .producing.producer import Producer
 from .producing.production import OnCancel, Production
 from .producing.writer import Writer
-from .reading.observed_view import ObservedView
+from .reading.observed_view import Expectations, ObservedView
 from .reading.session_view import SessionView
 from .reading.watcher import Watcher
 from .signals import is_cancelled
@@ -110,7 +110,7 @@ class Engine:
         #: Whether all of it has ended.
         self._gone = False
         if tell is not None:
-            self.writer.expect = self._expect
+            self.writer.expect = Expectations(self.watcher.view_of).expect
             self._observation = Observation(
                 tell, store, spawn=self.spawn, is_ending=lambda: self.ending
             )
@@ -226,13 +226,6 @@ class Engine:
         production = self._production(producer, on_cancel, on_end)
         self._productions[production] = None
         return production
-
-    def _expect(self, session_id: str, offset: int, since: float, began: float) -> bool:
-        view = self.watcher.view_of(session_id)
-        if not isinstance(view, ObservedView):
-            return False
-        view.expect(offset, since, began)
-        return True
 
     def run_source(self, work: Coroutine[Any, Any, None], production: Production) -> None:
         """Run a source; closing the hub cancels it and then lets its lease go."""

@@ -21,8 +21,9 @@ from streamhub import (
     StoreUnavailable,
 )
 from streamhub.instruments import Event, events
-from streamhub.stores.base import Takeover
+from streamhub.stores.base import Takeover, WriteOp, WriteResult
 from streamhub.stores.memory import MemoryStore
+from streamhub.stores.wrapped import WrappedStore
 from streamhub.testing.faults import Fails
 from streamhub.testing.waiting import until, within
 
@@ -448,6 +449,46 @@ async def test_a_round_that_fails_is_told_and_what_it_carried_is_told_once_as_st
     }
     (stored,) = ear.of(events.Stored)
     assert (1, 1, 2) == (stored.sessions, stored.chunks, stored.bytes)
+
+
+class _Corrupts(WrappedStore):
+    """Holds one session that is damaged."""
+
+    damaged: str = ""
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        answers = await super().write(ops)
+        return [
+            SessionCorrupted(self.damaged, "by hand")
+            if op.claim.session_id == self.damaged
+            else one
+            for op, one in zip(ops, answers, strict=True)
+        ]
+
+
+async def test_of_a_round_that_fails_in_part_the_rest_is_told_as_stored(ear: Ear) -> None:
+    """And the store is not called away for a session that is damaged."""
+    store = _Corrupts(MemoryStore())
+    async with Hub(store, instruments=[ear]) as hub:
+        streams = [(await hub.register(name))[0] for name in ("a", "b")]
+        store.damaged = "b"
+        for stream in streams:
+            await stream.publish("one")
+        await streams[0].flush()
+        with pytest.raises(SessionCorrupted):
+            await streams[1].flush()
+
+    assert (2, 2, 6) == tuple(
+        sum(getattr(one, name) for one in ear.of(events.Published))
+        for name in ("sessions", "chunks", "bytes")
+    )
+    assert (1, 1, 3) == tuple(
+        sum(getattr(one, name) for one in ear.of(events.Stored))
+        for name in ("sessions", "chunks", "bytes")
+    )
+    assert [("write", 1, False)] == [
+        (one.doing, one.count, one.away) for one in ear.of(events.StoreFailed)
+    ]
 
 
 _FORKED = """

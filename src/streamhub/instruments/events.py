@@ -258,8 +258,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk that was published here has come back from the store to those who read it here. Of
-    each round of the writer one chunk at most is followed, the oldest of its session."""
+    """A chunk that was published here has come back from the store to those who read it here. At
+    most 20 chunks a second are followed, each the oldest of its session in a round."""
 
     session_id: str
     #: Since the oldest chunk of its round was accepted, and since the round has set out.

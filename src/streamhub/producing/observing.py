@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from typing import Any
 
 from ..instruments import events
@@ -13,14 +13,16 @@ __all__ = ["Observed", "tell_claim"]
 
 
 class Observed:
-    """Tells of one claim, from its begin on. How it is over is told in ``ending``."""
+    """Tells of one claim, from its begin on. How it is over is told in ``ending``. Its times are by
+    the loop's clock."""
 
-    __slots__ = ("_began", "_claim", "_first", "_last", "tell")
+    __slots__ = ("_began", "_claim", "_first", "_last", "_now", "tell")
 
     def __init__(self, claim: Claim, tell: Tell) -> None:
         self._claim = claim
         self.tell = tell
-        self._began = time.monotonic()
+        self._now = asyncio.get_running_loop().time
+        self._began = self._now()
         self._first: float | None = None
         self._last: float | None = None
 
@@ -93,7 +95,7 @@ class Observed:
             "session_id": claim.session_id,
             "generation": claim.generation,
             "owner": claim.owner,
-            "seconds": time.monotonic() - self._began,
+            "seconds": self._now() - self._began,
             "first_chunk": self._first,
             "last_chunk": self._last,
         }

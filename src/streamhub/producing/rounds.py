@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..chunks import size_of
@@ -21,22 +20,22 @@ _ASKED = 8
 
 
 class Expect(Protocol):
-    """Is told of a chunk that is on its way: of which session, its offset, when the oldest of what
-    goes with it was accepted, and when it has set out. Answers whether somebody here reads it."""
+    """Is told of a chunk that is about to set out: of which session, its offset, and when the
+    oldest of what goes with it was accepted. Answers whether it need not be told of others."""
 
-    def __call__(self, session_id: str, offset: int, since: float, began: float) -> bool: ...
+    def __call__(self, session_id: str, offset: int, since: float) -> bool: ...
 
 
 class ObservedRound:
     """Tells of one round of the writer.
 
-    :param since: when the oldest of what it carries came at the earliest.
-    :param now: the clock of all of these times.
+    :param since: when the oldest of what it carries came at the earliest, by the loop's clock.
     """
 
+    # Local names and exact types wherever that saves something: each round goes through this, and
+    # most of them carry one chunk.
     __slots__ = (
-        "_appends", "_began", "_bytes", "_chunks", "_now", "_producers", "_sessions", "_since",
-        "_tell",
+        "_appends", "_began", "_bytes", "_chunks", "_producers", "_sessions", "_since", "_tell",
     )  # fmt: skip
 
     def __init__(
@@ -45,86 +44,95 @@ class ObservedRound:
         ops: Sequence[WriteOp],
         tell: Tell,
         since: float,
-        now: Callable[[], float],
     ) -> None:
-        self._producers = producers
-        self._tell = tell
-        self._since = since
-        self._now = now
-        self._began = 0.0
         #: The chunks that each operation brings, if it does.
-        self._appends: list[Append | None] = []
-        self._sessions = self._chunks = self._bytes = 0
+        appends: list[Append | None] = []
+        sessions = chunks = size = 0
         before: Producer | None = None
         for producer, op in zip(producers, ops, strict=True):
-            append = op.append if isinstance(op, Handle) else op
-            if not isinstance(append, Append) or not append.items:
-                self._appends.append(None)
+            append = op
+            if type(append) is Handle:
+                append = append.append
+            if type(append) is not Append or not append.items:
+                appends.append(None)
                 continue
-            self._appends.append(append)
-            self._chunks += len(append.items)
-            self._bytes += append.total_bytes - producer.outbox.sizes[append.base]
+            appends.append(append)
+            chunks += len(append.items)
+            size += append.total_bytes - producer.outbox.sizes[append.base]
             # What one stream has in a round stands together.
             if producer is not before:
-                self._sessions += 1
+                sessions += 1
                 before = producer
+        self._producers, self._appends = producers, appends
+        self._sessions, self._chunks, self._bytes = sessions, chunks, size
+        self._tell, self._since, self._began = tell, since, since
 
-    def sets_out(self, expect: Expect) -> None:
-        """It is given to the store next."""
-        self._began = began = self._now()
-        if not self._sessions:
-            return
+    def announce(self, expect: Expect) -> None:
+        """It is about to be given to the store."""
         for append in self._appends[:_ASKED]:
-            if append is not None and expect(
-                append.claim.session_id, append.base + 1, self._since, began
-            ):
+            if append is not None and expect(append.claim.session_id, append.base + 1, self._since):
                 break
-        self._tell(
-            events.Published(
-                sessions=self._sessions,
-                chunks=self._chunks,
-                bytes=self._bytes,
-                waited=began - self._since,
-            )
-        )
 
-    def answered(self, answers: Sequence[WriteResult | Exception]) -> None:
+    def sets_out(self, began: float) -> None:
+        """It was given to the store."""
+        self._began = began
+        if self._sessions:
+            self._tell(
+                events.Published(
+                    sessions=self._sessions,
+                    chunks=self._chunks,
+                    bytes=self._bytes,
+                    waited=began - self._since,
+                )
+            )
+
+    def answered(self, answers: Sequence[WriteResult | Exception], now: float) -> None:
         """These are the answers, which the producers have not taken in yet."""
-        failed = 0
-        reason: Exception | None = None
-        away = False
-        clock = time.monotonic()
-        stored: dict[Producer, None] = {}
+        all_stored = True
         for producer, append, answer in zip(self._producers, self._appends, answers, strict=True):
-            if isinstance(answer, Exception):
-                failed, reason = failed + 1, reason or answer
-                away = away or not isinstance(answer, SessionCorrupted)
-            if append is None:
-                continue
-            if isinstance(answer, Stored):
-                stored[producer] = None
-                if producer.observed is not None:
-                    producer.observed.stored(append, clock)
-            else:
-                self._chunks -= len(append.items)
-                self._bytes -= sum(map(size_of, append.items))
-        if stored:
-            now = self._now()
+            if type(answer) is Stored:
+                if append is not None and producer.observed is not None:
+                    producer.observed.stored(append, now)
+            elif append is not None or isinstance(answer, Exception):
+                all_stored = False
+        if not all_stored:
+            self._take_out(answers)
+        if self._chunks:
             self._tell(
                 events.Stored(
-                    sessions=len(stored),
+                    sessions=self._sessions,
                     chunks=self._chunks,
                     bytes=self._bytes,
                     seconds=now - self._began,
                     since_accept=now - self._since,
                 )
             )
-        if reason is not None:
+
+    def _take_out(self, answers: Sequence[WriteResult | Exception]) -> None:
+        """Count only what was stored, and tell what has failed."""
+        stored: dict[Producer, None] = {}
+        errors: list[Exception] = []
+        for producer, append, answer in zip(self._producers, self._appends, answers, strict=True):
+            if isinstance(answer, Exception):
+                errors.append(answer)
+            if append is None:
+                continue
+            if type(answer) is Stored:
+                stored[producer] = None
+            else:
+                # Its producer may have forgotten how large they are.
+                self._chunks -= len(append.items)
+                self._bytes -= sum(map(size_of, append.items))
+        self._sessions = len(stored)
+        if errors:
+            away = any(not isinstance(one, SessionCorrupted) for one in errors)
             self._tell(
-                events.StoreFailed(doing="write", count=failed, reason=str(reason), away=away)
+                events.StoreFailed(
+                    doing="write", count=len(errors), reason=str(errors[0]), away=away
+                )
             )
 
 
-def expect_nothing(session_id: str, offset: int, since: float, began: float) -> bool:
+def expect_nothing(session_id: str, offset: int, since: float) -> bool:
     """Nobody reads here."""
-    return False
+    return True

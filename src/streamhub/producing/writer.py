@@ -148,13 +148,15 @@ class Writer:
             return None
         observed: ObservedRound | None = None
         if self._tell is not None:
-            observed = ObservedRound(producers, ops, self._tell, since, self._loop.time)
-            observed.sets_out(self.expect)
+            observed = ObservedRound(producers, ops, self._tell, since)
+            observed.announce(self.expect)
         try:
             writing = self._store.write(ops)
         except Exception as error:  # as one that comes with the answers
             writing = _failed(error)
         began = self._loop.time()
+        if observed is not None:
+            observed.sets_out(began)
         self._pacing.gone(began, len(set(producers)))
         return _Round(began, producers, ops, writing, observed)
 
@@ -176,7 +178,7 @@ class Writer:
         if broke_off:
             self._alone.update(one for one in producers if one.renewed)
         if observed is not None:
-            observed.answered(answers)
+            observed.answered(answers, self._loop.time())
         failed = False
         for producer, op, answer in zip(producers, ops, answers, strict=True):
             producer.apply(op, answer)

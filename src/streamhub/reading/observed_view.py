@@ -1,7 +1,8 @@
-"""A view of a session of which instruments are told."""
+"""A view of a session of which instruments are told, and of chunks on their way to it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..chunks import Status
@@ -10,11 +11,11 @@ from ..instruments.events import Tell
 from ..stores.base import Appended, LiveEvent, Released
 from .session_view import SessionView
 
-__all__ = ["ObservedView"]
+__all__ = ["Expectations", "ObservedView"]
 
-# For so many seconds a chunk is waited for, before another one is.
-_PATIENCE = 1.0
 _REMEMBERED = 4096
+# How often a chunk is followed on its way, in seconds.
+_EVERY = 0.05
 
 
 class _Expected(NamedTuple):
@@ -38,19 +39,18 @@ class ObservedView(SessionView):
         self._lost = lost
         super().__init__(session_id, **rest)
 
-    def expect(self, offset: int, since: float, began: float) -> None:
-        """A chunk is on its way, with others of which the oldest was accepted then."""
-        if self._expected is None or self._expected.began + _PATIENCE < began:
-            self._expected = _Expected(offset, since, began)
+    def expect(self, offset: int, since: float) -> None:
+        """A chunk is about to set out, with others of which the oldest was accepted then."""
+        self._expected = _Expected(offset, since, self._time())
 
     def end_look(self, found: Any) -> None:
         super().end_look(found)
         self._tell_loss()
 
     def _on_event(self, event: LiveEvent) -> None:
-        super()._on_event(event)
+        SessionView._on_event(self, event)
         expected = self._expected
-        if isinstance(event, Appended):
+        if type(event) is Appended:
             if expected is not None and event.base + len(event.chunks) >= expected.offset:
                 self._expected = None
                 now = self._time()
@@ -84,3 +84,26 @@ class ObservedView(SessionView):
         self._lost[generation] = None
         if len(self._lost) > _REMEMBERED:
             del self._lost[next(iter(self._lost))]
+
+
+class Expectations:
+    """Follows some of the chunks that are published here on their way to who reads them here.
+
+    :param view_of: the view of a session, if somebody here reads it.
+    """
+
+    def __init__(self, view_of: Callable[[str], SessionView | None]) -> None:
+        self._view_of = view_of
+        #: No other chunk is followed that was accepted before that, by the loop's clock.
+        self._next = 0.0
+
+    def expect(self, session_id: str, offset: int, since: float) -> bool:
+        """A chunk is about to set out, as ``ObservedView.expect`` has it; whether it is enough."""
+        if since < self._next:
+            return True
+        view = self._view_of(session_id)
+        if not isinstance(view, ObservedView):
+            return False
+        view.expect(offset, since)
+        self._next = since + _EVERY
+        return True
