@@ -267,3 +267,26 @@ async def test_the_page_goes_on_where_its_server_was_away(
         await expect(page.locator("#link")).to_have_text("live")
         await expect(page.locator("tbody .status")).to_have_text("finished")
     assert Status.FINISHED is (await stream.info()).status
+
+
+async def test_a_tab_that_nobody_sees_lets_go(site: Site, hub: Hub, pages: Pages) -> None:
+    """Its connections are few, and read by nobody; once it is seen again it is as new as before."""
+    stream = await begun(hub, "s", "x")
+    page = await pages.open()
+    await page.clock.install()
+    ended: list[str] = []
+    page.on("requestfailed", lambda request: ended.append(request.url))
+    await page.goto(f"{site.url}/#token={TOKEN}")
+    await expect(page.locator("#link")).to_have_text("live")
+    hide = "is => { Object.defineProperty(document, 'hidden', { configurable: true, value: is }); "
+    hide += "document.dispatchEvent(new Event('visibilitychange')); }"
+    await page.evaluate(hide, True)
+    await page.clock.run_for(31_000)
+    await expect(page.locator("#link")).to_have_text("reconnecting")
+    assert [True] == ["/inspector/board" in url for url in ended]
+    await stream.close()
+    await page.clock.run_for(60_000)
+    await expect(page.locator("#link")).to_have_text("reconnecting")
+    await page.evaluate(hide, False)
+    await page.clock.run_for(1_000)
+    await expect(page.locator("tbody .status")).to_have_text("finished")

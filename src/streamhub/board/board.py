@@ -214,7 +214,8 @@ class Board:
         left_out = 0
         self._turn += 1
         async for name in self._store.sessions():
-            if len(there) >= self._most_rows and name not in self._rows:
+            known = name in self._rows or name in watched
+            if len(there) >= self._most_rows and not known:
                 left_out += 1
                 continue
             there.add(name)

@@ -37,7 +37,7 @@ const address = (path, query) => {
 async function send(path, query, { headers = {}, ...options } = {}) {
   for (;;) {
     const token = sessionStorage.getItem(KEY);
-    const sent = { ...headers, ...(token ? { Authorization: `Bearer ${encodeURI(token) === token ? token : toLatin(token)}` } : {}) };
+    const sent = { ...headers, ...(token ? { Authorization: `Bearer ${toLatin(token)}` } : {}) };
     const response = await fetch(address(path, query), { cache: "no-store", ...options, headers: sent });
     if (response.ok) return response;
     if (response.status === 401) {
@@ -63,6 +63,32 @@ const pause = (seconds, signal) =>
     signal.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
   });
 
+// A tab that nobody sees lets its connections go after so many seconds: a browser has few of them for
+// all tabs of a server, and a server that nobody looks at has nothing to read.
+const UNSEEN = 30;
+
+const seen = (signal) =>
+  new Promise((resolve, reject) => {
+    const look = () => { if (!document.hidden) resolve(); };
+    document.addEventListener("visibilitychange", look, { signal });
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    look();
+  });
+
+/** A signal that is aborted with `signal`, or once the tab has not been seen for some time. */
+function whileSeen(signal) {
+  const own = new AbortController();
+  let timer;
+  const look = () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(() => own.abort(), UNSEEN * 1000);
+  };
+  document.addEventListener("visibilitychange", look, { signal: own.signal });
+  look();
+  signal.addEventListener("abort", () => own.abort(), { once: true, signal: own.signal });
+  return own;
+}
+
 /**
  * Follow a stream of events until `signal` is aborted, or `onEvent` answers "stop". A connection that
  * ends is made again, after the last id that was seen. An error that no repetition helps is thrown.
@@ -71,9 +97,10 @@ export async function follow(path, query, { onEvent, onState = () => {}, signal 
   let wait = 0;
   let last = null;
   for (;;) {
+    const connection = whileSeen(signal);
     try {
       const headers = { Accept: "text/event-stream", ...(last === null ? {} : { "Last-Event-ID": last }) };
-      const response = await send(path, query, { headers, signal });
+      const response = await send(path, query, { headers, signal: connection.signal });
       if (response.status === 204) return;
       for await (const event of events(response.body)) {
         if (wait !== -1) { wait = -1; onState("live"); }
@@ -83,11 +110,14 @@ export async function follow(path, query, { onEvent, onState = () => {}, signal 
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Refused && error.status < 500) throw error;
+    } finally {
+      connection.abort();
     }
     onState("reconnecting");
     wait = wait < 0 ? 0.5 : Math.min(10, Math.max(0.5, wait * 2));
     try {
       await pause(wait, signal);
+      await seen(signal);
     } catch {
       return;
     }

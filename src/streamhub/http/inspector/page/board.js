@@ -135,11 +135,17 @@ export class Board {
   }
 
   #line(id) {
-    const link = element("a", { className: "id", attributes: { href: "#" }, text: cut(visible(id), 120) });
+    const link = element("a", { className: "id", attributes: { href: `#${new URLSearchParams({ session: id })}` }, text: cut(visible(id), 120) });
     const under = element("span", { className: "under" });
     const trouble = element("span", { className: "trouble" });
     const cells = {};
-    const line = element("tr", { on: { click: (event) => { event.preventDefault(); this.open(id); } } });
+    const click = (event) => {
+      // In another tab, if that is what is asked for.
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      this.open(id);
+    };
+    const line = element("tr", { on: { click } });
     for (const column of COLUMNS) {
       const cell = element("td", { className: classes(column) });
       if (column.key === "session") cell.append(link, under, trouble);

@@ -184,6 +184,8 @@ export class Session {
     try {
       await follow("text", { id: this.id, last: whole ? null : FIRST }, {
         signal: stop.signal,
+        // What came meanwhile was not late.
+        onState: (state) => { if (state !== "live") this.arrivals.miss(); },
         onEvent: (event) => {
           if (this.reading !== reading) return "stop";
           if (event.name === "end" || event.name === "error") {

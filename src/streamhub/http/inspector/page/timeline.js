@@ -77,6 +77,11 @@ export class Arrivals {
     return pause;
   }
 
+  /** Nothing can be said of the time since the last one. */
+  miss() {
+    this.last = null;
+  }
+
   end() {
     this.ended ??= performance.now() / 1000;
   }
