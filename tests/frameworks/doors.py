@@ -147,7 +147,10 @@ class Door:
         # A page may be there before the worker; here nothing comes.
         application = section(self.title).replace("redis://localhost:6379/0", url)
         source = self._before + application.replace("wait=5", "wait=0.1") + self._after
-        return await Served.start(source, str(listening), errors=errors, pass_fds=[listening])
+        # Some of these servers patch what others import.
+        return await Served.start(
+            source, str(listening), errors=errors, pass_fds=[listening], has_begun=False
+        )
 
 
 class Served(PythonProcess):

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .fork_server import ForkedProcess, fork_python
+
 
 class Leash:
     """Kills a process group as soon as this process is gone, however it went, and removes what
@@ -42,24 +44,40 @@ class Leash:
 class PythonProcess:
     """A Python program in a process of its own, of which the test reads the output lines."""
 
-    def __init__(self, process: Process, errors: Path) -> None:
+    def __init__(self, process: Process | ForkedProcess, errors: Path) -> None:
         self._process = process
         self._leash = Leash(process.pid)
         self._errors = errors
 
     @classmethod
     async def start(
-        cls, source: str, *args: str, errors: Path, pass_fds: Sequence[int] = ()
+        cls,
+        source: str,
+        *args: str,
+        errors: Path,
+        pass_fds: Sequence[int] = (),
+        has_begun: bool = True,
     ) -> Self:
+        """Run the source as ``python -u -c`` would.
+
+        :param has_begun: whether its interpreter may have begun, and imported what most need; not
+            where it patches what others import.
+        """
+        process: Process | ForkedProcess
         with errors.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-u", "-c", source, *args),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=stderr,
-                start_new_session=True,
-                pass_fds=pass_fds,
-            )
+            if has_begun:
+                process = await fork_python(
+                    *args, source=source, stderr=stderr.fileno(), pass_fds=pass_fds, unbuffered=True
+                )
+            else:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-u", "-c", source, *args),
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    stderr=stderr,
+                    start_new_session=True,
+                    pass_fds=pass_fds,
+                )
         return cls(process, errors)
 
     @property

@@ -12,7 +12,7 @@ import struct
 import sys
 import termios
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from streamhub import Hub, LiveStream
 from streamhub.testing.waiting import bounded, patience
 
 from .child_processes import Leash
+from .fork_server import ForkedProcess, fork_python, is_forkable
 
 STREAMHUB = (sys.executable, "-m", "streamhub")
 #: Takes the terminal that it is started on as its controlling one, so that Ctrl-C is a signal.
@@ -55,7 +56,7 @@ class Ended:
 class CliProcess:
     """A running ``streamhub``."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process | ForkedProcess) -> None:
         self._process = process
 
     async def read(self, size: int) -> str:
@@ -116,14 +117,7 @@ async def start_cli(
     *args: str, url: str | None = None, env: Mapping[str, str] | None = None, stdout: int = PIPE
 ) -> AsyncIterator[CliProcess]:
     """``streamhub args…``; killed at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(*STREAMHUB, *args),
-        stdin=PIPE,
-        stdout=stdout,
-        stderr=PIPE,
-        env=environment(url, env),
-        start_new_session=True,
-    )
+    process = await _start(STREAMHUB, args, environment(url, env), stdout=stdout)
     async with _leashed(process):
         yield CliProcess(process)
 
@@ -140,14 +134,7 @@ async def cli(
         source = PIPE
         if isinstance(stdin, Path):
             source = files.enter_context(stdin.open("rb")).fileno()
-        process = await asyncio.create_subprocess_exec(
-            *(*python, *args),
-            stdin=source,
-            stdout=PIPE,
-            stderr=PIPE,
-            env=environment(url, env),
-            start_new_session=True,
-        )
+        process = await _start(python, args, environment(url, env), stdin=source)
         async with _leashed(process), bounded(_BOUND):
             data = stdin if isinstance(stdin, bytes) else None
             out, err = await process.communicate(data)
@@ -272,8 +259,28 @@ def environment(url: str | None, more: Mapping[str, str] | None = None) -> dict[
     return {**env, **(more or {})}
 
 
+async def _start(
+    python: tuple[str, ...],
+    args: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    stdin: int = PIPE,
+    stdout: int = PIPE,
+) -> Process | ForkedProcess:
+    if python == STREAMHUB and is_forkable(env):
+        return await fork_python(*args, module="streamhub", stdin=stdin, stdout=stdout, env=env)
+    return await asyncio.create_subprocess_exec(
+        *(*python, *args),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=PIPE,
+        env=env,
+        start_new_session=True,
+    )
+
+
 @contextlib.asynccontextmanager
-async def _leashed(process: Process) -> AsyncIterator[None]:
+async def _leashed(process: Process | ForkedProcess) -> AsyncIterator[None]:
     leash = Leash(process.pid)
     try:
         yield
