@@ -227,14 +227,16 @@ async def test_a_failure_is_an_error_of_its_kind(
 
 
 async def test_every_span_ends(traced: Traced) -> None:
-    """Of a producer that is fenced, cancelled, or closed with its hub, and of a reader that leaves:
-    one each, with what became of it."""
+    """Of a producer that is fenced, cancelled, or closed with its hub, and of a reader that leaves,
+    or is left by its hub, which is no error: one each, with what became of it."""
     store = MemoryStore()
     config = HubConfig(lease=unhurried(0.3))
     async with Hub(store, config=config, instruments=[traced.instrument]) as hub:
         removed, _ = await hub.register("removed")
         cancelled, _ = await hub.register("cancelled")
-        await hub.register("closed")
+        closed, _ = await hub.register("closed")
+        stays = closed.subscribe()
+        await stays.open()
         subscription = cancelled.subscribe()
         await cancelled.publish("x")
         await anext(subscription)
@@ -257,7 +259,10 @@ async def test_every_span_ends(traced: Traced) -> None:
         "cancelled": ("cancelled", None),
         "closed": ("released", None),
     } == ended
-    assert "active" == (traced.span("read session").attributes or {})["streamhub.status"]
+    assert [("active", None)] * 2 == [
+        ((span.attributes or {})["streamhub.status"], span.status.description)
+        for span in traced.spans("read session")
+    ]
 
 
 async def test_losses_and_repairs_are_events(
@@ -294,8 +299,12 @@ async def test_losses_and_repairs_are_events(
 
 
 async def test_measurements_follow_the_conventions(traced: Traced) -> None:
-    """Their names, units and attributes; the model's times once for each stream."""
-    async with Hub(instruments=[traced.instrument]) as hub:
+    """Their names, units and attributes; the model's times once for each stream. None has an
+    example in the trace that happened to use the hub first."""
+    with traced.tracer.start_as_current_span("first"):
+        hub = Hub(instruments=[traced.instrument])
+        await hub.active(["chat:1"])
+    async with hub:
         stream, _ = await hub.register("chat:1", metadata={"model": "gpt-5"})
         for word in ("the ", "lamp ", "turns"):
             await stream.publish(word)
@@ -335,6 +344,8 @@ async def test_measurements_follow_the_conventions(traced: Traced) -> None:
         ), name  # fmt: skip
     assert model == dict(point("gen_ai.client.operation.time_to_first_chunk").attributes)
     assert 1 == point("streamhub.sessions.active").value
+    points = [one for metric in found.values() for one in metric.data.data_points]
+    assert [] == [one for each in points for one in getattr(each, "exemplars", ())]
 
 
 async def test_models_are_told_by_name_up_to_a_number(traced: Traced) -> None:

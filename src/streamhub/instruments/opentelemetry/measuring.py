@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from ...statistics import HubStatistics
 from .. import events
@@ -21,7 +23,9 @@ _OPERATION: Final = (
 _MODEL: Final = (
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 )  # fmt: skip
-_NO_CONTEXT: Final = Context()
+# The tasks of a hub run in the context of its first use, whose trace has nothing to do with what
+# they measure. An empty context would be taken for none.
+_NO_TRACE: Final = set_span_in_context(INVALID_SPAN, Context())
 
 
 class Measuring:
@@ -34,12 +38,13 @@ class Measuring:
         self._begun: dict[str, dict[str, str]] = {}
 
         def count(name: str, unit: str, told: str) -> Callable[..., None]:
-            return meter.create_counter(name, unit, told).add
+            return partial(meter.create_counter(name, unit, told).add, context=_NO_TRACE)
 
         def seconds(name: str, told: str, buckets: tuple[float, ...]) -> Callable[..., None]:
-            return meter.create_histogram(
+            made = meter.create_histogram(
                 name, "s", told, explicit_bucket_boundaries_advisory=buckets
-            ).record
+            )
+            return partial(made.record, context=_NO_TRACE)
 
         self._stored_chunks = 0
         # Looked at, not counted: it would cost as much again as all else of a round.
@@ -106,8 +111,7 @@ class Measuring:
 
     def _stored(self, event: events.Stored) -> None:
         self._stored_chunks += event.chunks
-        # In no trace, for a round is of many streams: to look for one takes half of the time.
-        self._operation(event.seconds, PUBLISHING, _NO_CONTEXT)
+        self._operation(event.seconds, PUBLISHING)
 
     def _unsubscribed(self, event: events.Unsubscribed) -> None:
         self._consumed(event.chunks, READING)
