@@ -57,7 +57,8 @@ async def test_keys_and_the_end(upstream: OpenAIUpstream, redis_url: str) -> Non
     """Clients send its key, and another one goes upstream. SIGTERM waits for what is under way; a
     second one does not, and breaks off, so that nobody takes it for an end. No key is shown. The
     metrics have a token of their own."""
-    arguments = ("gateway", "--port", "0", "--upstream", upstream.base_url, "--detach")
+    drains = ("--detach", "--drain", "300")
+    arguments = ("gateway", "--port", "0", "--upstream", upstream.base_url, *drains)
     keys = {"STREAMHUB_GATEWAY_KEY": f"{SECRET} other", "STREAMHUB_UPSTREAM_KEY": INNER}
     keys["STREAMHUB_METRICS_TOKEN"] = "for-metrics"
     gate = Gate()

@@ -148,6 +148,9 @@ class HubServer(uvicorn.Server):
         """Stop; called again, without waiting for what drains."""
         if self._closing is not None and self._hurried is None:
             self._hurried = asyncio.create_task(self._hub.aclose())
+        elif self.should_exit:
+            # It has not begun to drain yet.
+            self._drain = 0.0
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
