@@ -252,9 +252,9 @@ async def test_the_response_before_is_the_upstreams(
 
 
 async def test_an_answer_is_its_keys_alone(
-    client: AsyncOpenAI, url: str, upstream: OpenAIUpstream
+    client: AsyncOpenAI, url: str, upstream: OpenAIUpstream, hub: Hub
 ) -> None:
-    """For any other it is not there, whatever is tried."""
+    """For any other it is not there, whatever is tried; and the key itself is stored nowhere."""
     answer = await create(client, background=True)
     async with client_of(url, "another") as other:
         for attempt in (
@@ -271,6 +271,11 @@ async def test_an_answer_is_its_keys_alone(
             await create(other, previous_response_id=answer.id)
 
     assert answer.id == (await client.responses.retrieve(answer.id)).id
+    kept = [info async for info in hub.sessions()]
+    streams = [await hub.get(info.session_id) for info in kept]
+    said = [one for stream in streams if stream async for one in stream.subscribe()]
+    assert "a-key" not in f"{kept} {said}"
+    assert "One two three four five." in f"{said}"
 
 
 @pytest.mark.parametrize(

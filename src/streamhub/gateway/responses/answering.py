@@ -199,7 +199,10 @@ class Answering:
         if not self._any and said.type != "response.created":
             await self._say_created(stream, data)
         await stream.publish(data, event=said.type)
-        self._any = True
+        if not self._any:
+            self._any = True
+            # It is not asked for again, and may be large.
+            self._asked, self._pieces = None, ()
         if number is not None:
             self._last = number
         if said.response is not None:
