@@ -4,6 +4,7 @@ again."""
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Iterator
 from itertools import count
@@ -352,6 +353,34 @@ async def test_an_answer_that_is_not_streamed(make_hub: MakeHub, upstream: OpenA
         (one.status_code, code_of(one)) for one in told
     ]  # fmt: skip
     assert 5 == upstream.count()
+
+
+async def test_an_upstream_that_compresses(make_hub: MakeHub) -> None:
+    """Though it was not asked to: what is passed on is not compressed, and does not say so."""
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).lower())
+        size = int(heads[-1].split(b"content-length: ")[1].split(b"\r\n")[0])
+        streamed = json.loads(await reader.readexactly(size))["stream"]
+        kind = "text/event-stream" if streamed else "application/json"
+        body = gzip.compress(b"data: [DONE]\n\n" if streamed else b'{"a":1}')
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Encoding: gzip\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        async with gateway(url, make_hub()) as [client]:
+            asks = [(True, {}), (False, {}), (False, {"idempotency-key": "k"})]
+            told = [
+                await client.post(PATH, json=chat(stream=stream), headers=headers)
+                for stream, headers in asks
+            ]
+
+    assert [b"data: [DONE]\n\n", b'{"a":1}', b'{"a":1}'] == [one.content for one in told]
+    assert {None} == {one.headers.get("content-encoding") for one in told}
+    assert all(b"accept-encoding: identity" in head for head in heads)
 
 
 async def test_limits(make_hub: MakeHub, upstream: OpenAIUpstream) -> None:

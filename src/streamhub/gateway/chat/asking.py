@@ -19,7 +19,7 @@ from .failures import REFUSED, TOLD, reason_of
 from .folding import is_complete
 from .log import HEAD, Head, body_chunks, data_event
 
-__all__ = ["Asking", "whole_body"]
+__all__ = ["Asking", "headers_of", "whole_body"]
 
 _DONE = "[DONE]"
 # The last chunks say why an answer has ended: one per choice, and one of the usage.
@@ -91,7 +91,7 @@ class Asking:
         if answer.status >= 300 or answer.media_type not in wanted:
             await self._publish_whole(stream, answer)
             return
-        head = Head(answer.status, list(answer.headers.items()), streamed=True)
+        head = Head(answer.status, headers_of(answer), streamed=True)
         self.begun.set_result(head)
         last: deque[str] = deque(maxlen=_LAST)
         async with aclosing(answer.events()) as events:
@@ -117,7 +117,7 @@ class Asking:
         if self._streamed and not refused:
             raise await answer.unexpected("a stream of events")
         body = await whole_body(answer, self._most)
-        head = Head(answer.status, list(answer.headers.items()), streamed=False)
+        head = Head(answer.status, headers_of(answer), streamed=False)
         await stream.publish(head.encode(), event=HEAD)
         for data, event in body_chunks(body):
             await stream.publish(data, event=event)
@@ -139,6 +139,11 @@ async def _first(events: AsyncIterator[Event], stream: LiveStream, head: Head) -
         if not coming.done():
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+
+
+def headers_of(answer: UpstreamAnswer) -> list[tuple[str, str]]:
+    """The headers that are passed on with what was read: it is not compressed any more."""
+    return [pair for pair in answer.headers.items() if pair[0] != "content-encoding"]
 
 
 async def whole_body(answer: UpstreamAnswer, most: int) -> bytes:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
-from ...errors import SessionNotFound, StreamHubError
+from ...errors import HubClosed, SessionNotFound, StreamHubError
 from ...reading.subscription import Subscription
 from ...serving.disconnects import ClientGone, unless_gone
 from ...serving.queries import held_cursor
@@ -23,7 +23,7 @@ from ..keys import OWNER, Caller, session_of
 from ..limits import body_of
 from ..places import too_many
 from .asked import COMPLETION_ID, PREFIX, AskedCompletion, asked_completion
-from .asking import Asking, whole_body
+from .asking import Asking, headers_of, whole_body
 from .log import Head
 from .reading import head_of, whole_of
 from .response import CompletionResponse
@@ -137,7 +137,7 @@ class ChatCompletions:
                 "POST", _PATH, caller.headers, content=body, query=request.url.query
             ) as answer:
                 said = await whole_body(answer, self._hub.config.max_stream_bytes)
-                return Response(said, answer.status, answer.headers)
+                return Response(said, answer.status, dict(headers_of(answer)))
         finally:
             give_back()
 
@@ -190,9 +190,11 @@ class ChatCompletions:
 
         :raises SessionNotFound: what was to be replaced is not there any more.
         """
+        # An id of this gateway's means nothing to another one behind it.
+        headers = [pair for pair in caller.headers if pair[0] != COMPLETION_ID]
         asking = Asking(
             lambda: self._upstream.open(
-                "POST", _PATH, caller.headers, content=asked.body, query=request.url.query
+                "POST", _PATH, headers, content=asked.body, query=request.url.query
             ),
             streamed=asked.streamed,
             most=self._hub.config.max_stream_bytes,
@@ -283,6 +285,9 @@ class ChatCompletions:
             return
         try:
             await stream.cancel(reason="its client has left")
+        except HubClosed:
+            # Which stops all that is under way.
+            return
         except StreamHubError as error:
             logger.warning("an answer without its client is stopped here alone: %s", error)
             asking.stop()
