@@ -84,6 +84,11 @@ async def test_nothing_is_taken_that_nobody_would_go_on_with(make_hub: MakeHub) 
     async with make_hub(CALM).supervise(resume, owner="bob"):
         with pytest.raises(NotSupervised, match=r"'chat'.*supervisor"):
             await reader.hand_over()
+    async with make_hub(CALM).supervise(resume, owner="ann"):
+        # Known by now; but who reads what was claimed before would not wait for it.
+        await claimed(make_hub(CALM), "later", supervised=True)
+        with pytest.raises(NotSupervised, match=r"'chat'.*when it was claimed"):
+            await reader.hand_over()
     await producer.publish("on")
     await within(producer.flush())
     assert Status.ACTIVE is (await reader.info()).status
