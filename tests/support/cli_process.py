@@ -268,7 +268,11 @@ async def _start(
     stdout: int = PIPE,
 ) -> Process | ForkedProcess:
     if python == STREAMHUB and is_forkable(env):
-        return await fork_python(*args, module="streamhub", stdin=stdin, stdout=stdout, env=env)
+        # An application, which asks a model: its client takes a second to import.
+        imports = ["openai"] if args[:1] == ("demo",) else []
+        return await fork_python(
+            *args, module="streamhub", stdin=stdin, stdout=stdout, env=env, imports=imports
+        )
     return await asyncio.create_subprocess_exec(
         *(*python, *args),
         stdin=stdin,

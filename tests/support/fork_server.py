@@ -48,10 +48,12 @@ async def fork_python(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     unbuffered: bool = False,
+    imports: Sequence[str] = (),
 ) -> ForkedProcess:
     """``python -m module args…`` or ``python -c source args…``, in a session of its own.
 
-    ``stdin``, ``stdout`` and ``stderr`` are files of ours, or ``PIPE``.
+    ``stdin``, ``stdout`` and ``stderr`` are files of ours, or ``PIPE``. What it ``imports``, as few
+    do, is imported for all that come after it, too.
     """
     loop = asyncio.get_running_loop()
     ours: list[int | None] = []
@@ -75,6 +77,7 @@ async def fork_python(
         "cwd": str(Path.cwd()),
         "fds": [0, 1, 2, *pass_fds],
         "unbuffered": unbuffered,
+        "imports": [*imports],
     }
     try:
         connection = _server().ask(json.dumps(request).encode(), [*theirs, *pass_fds])

@@ -50,6 +50,8 @@ def serve(path: str) -> dict[str, Any]:
             _tell_ended(running)
         if listener.fileno() in ready:
             connection, request, given = _asked(listener)
+            for name in request["imports"]:
+                importlib.import_module(name)
             pid = os.fork()
             if not pid:
                 break
