@@ -132,6 +132,24 @@ def test_a_page_counts_beside_its_status_filter_and_tells_what_has_changed() -> 
     assert [] == page.changed_since(3)
 
 
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize(("offset", "limit"), [(0, 3), (2, 3), (5, 40), (58, 5), (70, 50), (99, 9)])
+def test_a_page_of_many_rows_is_a_part_of_all_in_order(
+    offset: int, limit: int, descending: bool
+) -> None:
+    """Whether a few are picked out or all are put in order; those without a value come last."""
+    rows = [
+        Row(session_id=f"{n:03}", status="active", chunks=None if n % 5 == 0 else n * 7 % 20)
+        for n in range(100)
+    ]
+    valued = [row for row in rows if row.chunks is not None]
+    valued.sort(key=lambda row: row.chunks or 0, reverse=descending)
+    ordered = valued + [row for row in rows if row.chunks is None]
+    query = Query(sort="chunks", descending=descending, offset=offset, limit=limit)
+
+    assert ordered[offset : offset + limit] == list(page_of(rows, query, version=1).rows)
+
+
 @pytest.mark.parametrize("wrong", [{"sort": "x"}, {"statuses": frozenset({"x"})}, {"offset": -1}])
 def test_a_query_for_what_no_board_has_is_refused(wrong: dict[str, object]) -> None:
     """The error names what is allowed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..errors import HubClosed, SessionCorrupted, StoreUnavailable, StreamHubErr
 from ..signals import Signal
 from ..stores.base import Store
 from .history import Happening, happened
-from .query import Page, Query, page_of
+from .query import Page, Query, owners_of, page_of
 from .row import Row, Seen, damaged, drawn, model_of
 
 __all__ = ["Board", "Look"]
@@ -76,7 +76,10 @@ class Board:
         self._turn = 0
         self._looks: set[Look] = set()
         self._news: Signal[None] = Signal()
+        #: What was asked of this version, and what all of that is made of.
         self._pages: dict[Query, Page] = {}
+        self._in_order: list[Row] | None = None
+        self._owners: Mapping[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._forgetting: asyncio.TimerHandle | None = None
 
@@ -118,10 +121,14 @@ class Board:
         """What the query finds now. Who asks the same in the same moment shares the answer."""
         page = self._pages.get(query)
         if page is None:
+            if self._in_order is None:
+                self._in_order = [self._rows[name] for name in sorted(self._rows)]
+                self._owners = owners_of(self._in_order)
             page = self._pages[query] = page_of(
-                self._rows.values(),
+                self._in_order,
                 query,
                 version=self._version,
+                owners=self._owners,
                 left_out=self._left_out,
                 away=self._away,
                 complete=self._complete,
@@ -148,6 +155,7 @@ class Board:
     def _forget(self) -> None:
         if not self._looks:
             self._rows, self._seen, self._named, self._pages = {}, {}, {}, {}
+            self._in_order = None
             self._histories = {}
             self._complete = False
 
@@ -198,7 +206,7 @@ class Board:
     def _publish(self, changes: _Changes) -> None:
         """Show what has changed so far."""
         if changes.any:
-            self._version, self._pages = changes.version, {}
+            self._version, self._pages, self._in_order = changes.version, {}, None
             changes.version, changes.any = changes.version + 1, False
             self._news.fire()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import nlargest, nsmallest
+from operator import itemgetter
 from typing import Any, Literal, get_args
 
 import msgspec
 
 from .row import Row
 
-__all__ = ["Page", "Query", "Sort", "page_of"]
+__all__ = ["Page", "Query", "Sort", "owners_of", "page_of"]
 
 #: What rows are put in order by. ``silence``: how long no chunk has come.
 Sort = Literal[
@@ -19,6 +21,8 @@ Sort = Literal[
 ]  # fmt: skip
 
 _MOST_OWNERS = 50
+# Of so many times as many rows the first are picked out instead of putting all in order.
+_FEW = 8
 #: The most urgent first.
 _URGENCY = ("damaged", "lost", "failed", "active", "cancelled", "finished")
 _KEYS: Mapping[str, Callable[[Row], Any]] = {
@@ -94,33 +98,45 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def page_of(
-    rows: Collection[Row],
+    rows: Sequence[Row],
     query: Query,
     *,
     version: int,
+    owners: Mapping[str, int] | None = None,
     left_out: int = 0,
     away: str | None = None,
     complete: bool = True,
 ) -> Page:
+    """:param rows: in the order of their ids, in which they stay where they are equal otherwise.
+    :param owners: of all rows, where that is known already; see :func:`owners_of`.
+    """
     text = query.text.strip().casefold()
-    found = [row for row in rows if query.owner in (None, row.owner) and _holds(row, text)]
-    counts = Counter(row.status for row in found)
+    found = rows
+    if text or query.owner is not None:
+        found = [row for row in rows if query.owner in (None, row.owner) and _holds(row, text)]
+    counts = Counter([row.status for row in found])
     if query.statuses:
         found = [row for row in found if row.status in query.statuses]
-    owners = Counter(row.owner for row in rows if row.owner is not None)
     return Page(
         version=version,
-        rows=_in_order(found, query)[query.offset : query.offset + query.limit],
+        rows=_in_order(found, query),
         found=len(found),
         counts=counts,
-        rate=round(sum(row.rate or 0.0 for row in found), 1),
-        bytes=sum(row.bytes for row in found),
+        rate=round(sum([row.rate or 0.0 for row in found]), 1),
+        bytes=sum([row.bytes for row in found]),
         total=len(rows),
         left_out=left_out,
-        owners=dict(owners.most_common(_MOST_OWNERS)),
+        owners=owners_of(rows) if owners is None else owners,
         away=away,
         complete=complete,
     )
+
+
+def owners_of(rows: Iterable[Row]) -> Mapping[str, int]:
+    """The owners of most rows, and of how many each."""
+    found = Counter([row.owner for row in rows])
+    found.pop(None, None)
+    return {owner: count for owner, count in found.most_common(_MOST_OWNERS) if owner is not None}
 
 
 def _holds(row: Row, text: str) -> bool:
@@ -130,10 +146,22 @@ def _holds(row: Row, text: str) -> bool:
     )
 
 
-def _in_order(rows: Iterable[Row], query: Query) -> list[Row]:
-    """What has no value comes last, in either direction; equal ones stand by their ids."""
+def _in_order(rows: Sequence[Row], query: Query) -> Sequence[Row]:
+    """The rows of the page. What has no value comes last, in either direction."""
     key = _KEYS[query.sort]
-    ordered = sorted(rows, key=lambda row: row.session_id)
-    known = [row for row in ordered if key(row) is not None]
-    known.sort(key=key, reverse=query.descending)
-    return known + [row for row in ordered if key(row) is None]
+    valued = [(value, row) for row in rows if (value := key(row)) is not None]
+    end = query.offset + query.limit
+    if end * _FEW < len(valued):
+        best = nlargest if query.descending else nsmallest
+        valued = best(end, valued, key=_value)
+    else:
+        valued.sort(key=_value, reverse=query.descending)
+    found = [row for _, row in valued[query.offset : end]]
+    if len(found) < query.limit and len(valued) < len(rows):
+        rest = [row for row in rows if key(row) is None]
+        first = max(0, query.offset - len(valued))
+        found += rest[first : first + query.limit - len(found)]
+    return found
+
+
+_value = itemgetter(0)
