@@ -53,7 +53,7 @@ class Sizes:
     web_many_rate: float = 5.0
     answers: int = 1_000
     said: int = 10
-    said_rate: float = 1.0
+    said_rate: float = 2.0
     asks: int = 200
     most: int = 10_000
     longest: int = 100_000
@@ -129,7 +129,7 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
         Group("faces", _faces(sizes), rounds),
         Group("http, one stream", _http(url, sizes, one=True), few),
         Group("http, many streams", _http(url, sizes, one=False), few),
-        Group("gateway", _gateway(url, sizes), few),
+        Group("gateway", _gateway(url, sizes), 1),
         Group("first token", _first_token(url, sizes), few),
         Group("streams", _streams(url, sizes), few),
         Group("subscribers", _subscribers(url, sizes), few),

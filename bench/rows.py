@@ -361,7 +361,7 @@ ROWS: Sequence[Row] = (
         )
     ),
     Row(
-        "gateway: 1,000 answers at once, 1 event/s each: CPU of it and of Redis per 1,000 events",
+        "gateway: 1,000 answers at once, 2 events/s each: CPU of it and of Redis per 1,000 events",
         "ms",
         _ours("gateway", _passing_cpu),
         (("a plain reverse proxy", Measure("gateway", "plain", _passing_cpu), None),),
