@@ -14,11 +14,12 @@ from httpx import AsyncClient, Response
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from streamhub import Hub, LiveStream
+from streamhub import Hub, HubConfig, LiveStream
 from streamhub.chunks import Cursor
 from streamhub.formats.durable_messages import SHAPES
 from streamhub.formats.durable_streams import Offset, next_cursor
 from streamhub.http import durable_stream_url, durable_streams_routes
+from streamhub.http.server import guarded
 from streamhub.stores.base import Append
 from streamhub.stores.redis import RedisStore
 from streamhub.testing.hub.stage import crash
@@ -507,6 +508,38 @@ async def test_what_may_not_be_read_looks_like_nothing(hub: Hub, open_client: Op
         for query in ("", "?offset=now&live=sse", "?offset=-1&live=long-poll")
     ]
     assert {(404, hidden[0].text)} == {(one.status_code, one.text) for one in hidden}
+
+
+async def test_who_has_nothing_gets_the_stream_that_there_is(hub: Hub, open_client: Open) -> None:
+    """Even where it begins while the request is looked at."""
+    stream = await begun(hub, "old")
+    address = durable_stream_url(stream)
+    streams = [stream]
+
+    async def authorize(request: Request, session_id: str, action: str) -> bool:
+        if len(streams) == 1:
+            await stream.close()
+            streams.append(await begun(hub, "new"))
+        return True
+
+    client = await open_client(app(hub, authorize=authorize, shape="json"))
+    assert ["new"] == told(await client.get("/streams/chat"))
+    assert 410 == (await client.get(address)).status_code
+
+
+async def test_a_session_that_is_gone_is_not_found(make_hub: MakeHub, open_client: Open) -> None:
+    """Also by who has read of it, once nobody has put it back for a lease; a page of another site
+    that may read is shown where it stands."""
+    hub = make_hub(HubConfig(lease=0.1))
+    stream = await begun(hub, "a")
+    address = durable_stream_url(stream)
+    site = "https://good.example"
+    client = await open_client(guarded(hub, token=None, origins=[site]))
+    seen = await client.get(address, headers={"origin": site})
+    assert "Stream-Next-Offset" in seen.headers["access-control-expose-headers"]
+    await hub.remove("chat")
+    for gone in (address, with_query("/streams/chat", offset=after(seen))):
+        assert 404 == (await client.get(gone)).status_code
 
 
 async def test_a_server_that_shuts_down_lets_its_readers_go(

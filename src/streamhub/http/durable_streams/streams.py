@@ -104,7 +104,12 @@ class DurableStreams:
             handed_on = True
             return LiveResponse(reader, page, asked, self._heartbeat)
         except StreamReplaced:
-            return _replaced(await self._hub_of(request).get(session_id), asked)
+            latest = await self._hub_of(request).get(session_id)
+            moved = latest is not None and latest.stream_id != stream.stream_id
+            if moved and asked.stream_id is None and not isinstance(asked.after, Offset):
+                # Begun anew since it was looked for, and asked for by who has nothing of either.
+                return await self._answer(request)
+            return _replaced(latest, asked)
         finally:
             if not handed_on:
                 await reader.aclose()
