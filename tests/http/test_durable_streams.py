@@ -14,7 +14,7 @@ from httpx import AsyncClient, Response
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from streamhub import Hub, HubConfig, LiveStream
+from streamhub import Hub, HubConfig, LiveStream, parts
 from streamhub.chunks import Cursor
 from streamhub.formats.durable_messages import SHAPES
 from streamhub.formats.durable_streams import Offset, next_cursor
@@ -28,6 +28,7 @@ from streamhub.testing.waiting import until, within
 from ..conftest import MakeHub
 from ..model.worlds import RedisWorld
 from ..support.backends import BACKENDS, NewHub
+from ..support.go_session import GENERATIONS, GoSession
 from .conftest import Open
 from .serving import events, follow, nothing_is_held
 from .test_agui import EVERY
@@ -132,17 +133,30 @@ async def test_every_place_is_one_to_go_on_from(hub: Hub, open_client: Open) -> 
         assert "true" == at_end.headers["stream-closed"]
 
 
+async def test_readers_of_one_place_do_not_disturb_each_other(
+    hub: Hub, client: AsyncClient
+) -> None:
+    """Each gets the beginning of what begins there, however much of it there is by then."""
+    stream = await begun(hub, "a")
+    place = after(await client.get("/streams/chat"))
+    for count in (1, 2, 3):
+        await stream.publish(parts.ReasoningDelta("r", "hm"))
+        await stream.flush()
+        answer = await client.get(with_query("/streams/chat", offset=place))
+        assert ["text-end", "reasoning-start", *["reasoning-delta"] * count] == [
+            part["type"] for part in told(answer)
+        ]
+
+
 async def test_plain_text_is_told_as_parts(hub: Hub, client: AsyncClient) -> None:
     """As a transport of `useChat` reads them; and by `?format=` as events of AG-UI, as the values
     that were published, or as text."""
     stream = await begun(hub, "Hällo ", "12")
     await stream.close()
 
-    parts = told(await client.get("/streams/chat"))
-    assert ["start", "start-step", "text-start", *["text-delta"] * 2] == [
-        part["type"] for part in parts[:5]
-    ]
-    assert ["text-end", "finish-step", "finish"] == [part["type"] for part in parts[5:]]
+    made = [part["type"] for part in told(await client.get("/streams/chat"))]
+    assert ["start", "start-step", "text-start", *["text-delta"] * 2] == made[:5]
+    assert ["text-end", "finish-step", "finish"] == made[5:]
     run = told(await client.get("/streams/chat?format=agui"))
     assert ("RUN_STARTED", "RUN_FINISHED") == (run[0]["type"], run[-1]["type"])
     assert ["Hällo ", 12] == told(await client.get("/streams/chat?format=json"))
@@ -188,10 +202,31 @@ async def test_a_long_poll_says_when_nothing_comes(hub: Hub, open_client: Open) 
     assert int(again.headers["stream-cursor"]) > int(none.headers["stream-cursor"])
 
 
+async def test_who_asks_on_after_the_end_has_to_wait(hub: Hub, open_client: Open) -> None:
+    """Who was told that a stream is closed and asks again, as a client does that knows of no closed
+    streams, would ask without a pause otherwise; all others are told at once."""
+    stream = await begun(hub, "a")
+    await stream.close()
+    client = await open_client(app(hub, long_poll=3600))
+    address = f"{durable_stream_url(stream, shape='text')}&live=long-poll&offset=now"
+    told_at_once = await client.get(address)
+    again = with_query(address, cursor=told_at_once.headers["stream-cursor"])
+    asking = asyncio.create_task(client.get(again))
+    for cursor in ("1", "x", "9" * 14):
+        answer = await client.get(with_query(address, cursor=cursor))
+        assert (204, "true") == (answer.status_code, answer.headers["stream-closed"])
+    assert not asking.done()
+    asking.cancel()
+    await nothing_is_held(hub)
+
+    soon = await open_client(app(hub, long_poll=LONG_POLL))
+    assert "true" == (await soon.get(again)).headers["stream-closed"]
+
+
 @on_redis_too
 async def test_events_come_with_the_offset_after_them(hub: Hub, client: AsyncClient) -> None:
     """What is stored, then what comes, then the end."""
-    stream = await begun(hub, "a\nb", " c")
+    stream = await begun(hub, "a\n  b", " c")
     address = f"{durable_stream_url(stream, shape='text')}&live=sse&offset={START}"
     async with follow(client, address) as response:
         seen = await response.take(2)
@@ -201,7 +236,7 @@ async def test_events_come_with_the_offset_after_them(hub: Hub, client: AsyncCli
         seen += await response.rest()
 
     assert ["data", "control", "data", "control", "control"] == [one.event for one in seen]
-    assert ["a\nb c", "d\n"] == [one.data for one in seen if one.event == "data"]
+    assert ["a\n  b c", "d\n"] == [one.data for one in seen if one.event == "data"]
     said = [json.loads(one.data) for one in seen if one.event == "control"]
     offsets = [str(Offset(Cursor(int(stream.stream_id), count))) for count in (2, 3, 3)]
     assert offsets == [one["streamNextOffset"] for one in said]
@@ -387,6 +422,32 @@ async def test_what_the_store_has_lost_is_never_glued(
     assert after(rest[0]) > offsets[4]
     world.close()
     await store.aclose()
+
+
+@pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
+async def test_what_the_go_library_writes_is_read_the_same(
+    make_hub: MakeHub, redis_client: Any, open_client: Open
+) -> None:
+    """It has no epochs: a stream is what one generation writes."""
+    first, second = (GoSession(redis_client, "chat", one) for one in GENERATIONS)
+    await first.register()
+    await first.publish("a", "b")
+    client = await open_client(app(make_hub(), long_poll=LONG_POLL))
+    address = "/streams/chat?format=json"
+    read = await client.get(address)
+    exact = f"/streams/chat{read.headers['content-location']}"
+    await first.publish("c")
+    waited = await client.get(with_query(exact, offset=after(read), live="long-poll"))
+    parts_of_all = told(await client.get("/streams/chat"))
+    await second.register()
+    await second.publish("d")
+
+    assert [["a", "b"], ["c"]] == [told(read), told(waited)]
+    assert ["a", "b", "c"] == [part["delta"] for part in parts_of_all if "delta" in part]
+    assert ["d"] == told(await client.get(address))
+    for query in ({"offset": after(read)}, {"offset": "now", "live": "sse"}, {}):
+        assert 410 == (await client.get(with_query(exact, **query))).status_code
+    assert 410 == (await client.get(with_query(address, offset=after(read)))).status_code
 
 
 NO_OFFSETS = ["", "0", "-2", "1-1", "NOW", "a,b", "é"]

@@ -12,7 +12,15 @@ import msgspec
 
 from ..chunks import Cursor
 
-__all__ = ["Control", "Offset", "control_event", "data_event", "next_cursor"]
+__all__ = [
+    "Control",
+    "Offset",
+    "control_event",
+    "cursor_at_end",
+    "data_event",
+    "next_cursor",
+    "was_told_of_end",
+]
 
 _OFFSET = re.compile(r"([0-9a-f]{16})_([0-9a-f]{16})_([01])", re.ASCII)
 _LINE_BREAK = re.compile(rb"\r\n|\n|\r")
@@ -23,6 +31,8 @@ _FIRST_INTERVAL = 1_728_432_000.0
 # By how many of them a cursor may be ahead: the protocol's hour.
 _MOST_AHEAD = 180
 _LONGEST_CURSOR = 15
+# What a closed stream adds to a cursor: no other is as large.
+_AT_END = 10**14
 
 
 class Offset(NamedTuple):
@@ -63,6 +73,16 @@ def next_cursor(held: str | None, now: float, jitter: float) -> str:
     if held is None or not valid or int(held) < interval:
         return str(interval)
     return str(int(held) + 1 + int(jitter * (_MOST_AHEAD - 1)))
+
+
+def cursor_at_end(now: float) -> str:
+    """What a client would send along that asks on after it was told that the stream is closed."""
+    return str(_AT_END + int((now - _FIRST_INTERVAL) // _INTERVAL))
+
+
+def was_told_of_end(held: str | None) -> bool:
+    """Whether what the client has sent along is that."""
+    return held is not None and len(held) == _LONGEST_CURSOR and held.isascii() and held.isdigit()
 
 
 class Control(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

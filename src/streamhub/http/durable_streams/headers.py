@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from ...chunks import SessionInfo, Status
 from ...formats.durable_messages import Shape
-from ...formats.durable_streams import Offset, next_cursor
+from ...formats.durable_streams import Offset, cursor_at_end, next_cursor
 from ...serving.answers import NOT_STORED
 from .address import query_of
 from .asked import Asked
@@ -66,6 +66,8 @@ def headers_of(page: Page, info: SessionInfo, asked: Asked, *, public: bool) -> 
         headers["stream-up-to-date"] = "true"
     if not page.closed:
         headers["stream-cursor"] = cursor_of(asked)
+    elif asked.live == "long-poll":
+        headers["stream-cursor"] = cursor_at_end(time.time())
     return headers
 
 

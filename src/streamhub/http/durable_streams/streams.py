@@ -11,7 +11,7 @@ from starlette.responses import Response
 from ...chunks import Status
 from ...errors import ProducerFailed, ProducerLost, StreamHubError, StreamReplaced
 from ...formats.durable_messages import ErrorText
-from ...formats.durable_streams import Offset
+from ...formats.durable_streams import Offset, was_told_of_end
 from ...formats.endings import ending_of, told_of
 from ...serving.disconnects import ClientGone, unless_gone
 from ...stream import LiveStream
@@ -127,6 +127,9 @@ class DurableStreams:
             except TimeoutError:
                 return reader.waiting
             page = await reader.refreshed()
+        if page.closed and not page.messages and was_told_of_end(asked.cursor):
+            # There are clients that never stop asking.
+            await asyncio.sleep(self._long_poll)
         return page
 
     def _paged(self, request: Request, reader: Reader, page: Page, asked: Asked) -> Response:
