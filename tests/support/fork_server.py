@@ -24,6 +24,7 @@ from typing import Any
 
 __all__ = ["ForkedProcess", "fork_python", "is_forkable"]
 
+_PROGRAM = Path(__file__).with_name("forking.py")
 #: What an interpreter asks for as it begins: who sets it wants one that begins.
 _OF_INTERPRETERS = ("PYTHON", "LANG", "LC_")
 
@@ -178,14 +179,16 @@ class _Server:
     def __init__(self) -> None:
         self._directory = tempfile.mkdtemp(prefix="streamhub-")
         self._path = f"{self._directory}/forks"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", Path(__file__).with_name("forking.py").read_text(), self._path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        assert b"ready\n" == self._process.stdout.readline()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self._path)
+            listener.listen(64)
+            # Who asks before it has imported all waits for its answer, and blocks no event loop.
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM.read_text(), str(listener.fileno())],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=[listener.fileno()],
+            )
         atexit.register(self.close)
 
     def ask(self, request: bytes, fds: Sequence[int]) -> socket.socket:

@@ -23,11 +23,8 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def serve(path: str) -> dict[str, Any]:
+def serve(listener: socket.socket) -> dict[str, Any]:
     """Fork for each request; in a fork, return what it is to do."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(64)
     woken, waker = os.pipe()
     for fd in (woken, waker):
         os.set_blocking(fd, False)
@@ -39,7 +36,6 @@ def serve(path: str) -> dict[str, Any]:
     selector = selectors.DefaultSelector()
     for one in (0, listener, woken):
         selector.register(one, selectors.EVENT_READ)
-    print("ready", flush=True)
     while True:
         ready = {key.fd for key, _ in selector.select()}
         if 0 in ready:
@@ -150,7 +146,7 @@ if __name__ == "__main__":
     _import()
     gc.collect()
     gc.freeze()
-    asked = serve(sys.argv[1])
+    asked = serve(socket.socket(fileno=int(sys.argv[1])))
     if asked["module"] is not None:
         runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
     else:
