@@ -509,6 +509,8 @@ async def test_a_key_stands_for_one_request(client: AsyncOpenAI, upstream: OpenA
     with pytest.raises(openai.ConflictError) as other:
         await client.responses.create(model="m", input="something else", **keyed)
     assert "idempotency_key_reuse" == other.value.code
+    # The official clients would try again, for seconds.
+    assert "false" == other.value.response.headers["x-should-retry"]
     assert 1 == upstream.count()
 
 

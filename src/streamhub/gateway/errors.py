@@ -11,6 +11,7 @@ from starlette.responses import Response
 from ..errors import CursorExpired, HubClosed, SessionNotFound, StoreUnavailable, StreamHubError
 
 __all__ = [
+    "NO_RETRY",
     "GatewayError",
     "UpstreamFailed",
     "UpstreamRefused",
@@ -19,6 +20,9 @@ __all__ = [
     "invalid",
     "response_of",
 ]
+
+#: Clients ask again after some errors: not after these.
+NO_RETRY = {"x-should-retry": "false"}
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 

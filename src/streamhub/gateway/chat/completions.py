@@ -18,7 +18,7 @@ from ...serving.disconnects import ClientGone, unless_gone
 from ...serving.queries import held_cursor
 from ...stream import LiveStream
 from ..context import Gateway
-from ..errors import GatewayError, invalid
+from ..errors import NO_RETRY, GatewayError, invalid
 from ..keys import OWNER, Caller, session_of
 from ..limits import body_of
 from ..places import too_many
@@ -43,7 +43,6 @@ _UNHEARD = 5.0
 # How long a cancel waits for the end, in seconds: longer than a producer may take to stop.
 _STOPPING = 5.0
 _SWITCHES = {"true": True, "1": True, "false": False, "0": False}
-_NO_RETRY = {"x-should-retry": "false"}
 
 
 class ChatCompletions:
@@ -232,7 +231,7 @@ class ChatCompletions:
                 409,
                 "idempotency_key_reuse",
                 "this Idempotency-Key was used for another request: a key stands for one body",
-                headers=_NO_RETRY,
+                headers=NO_RETRY,
             )
 
     # Following an answer.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ...formats.format import Ending
-from ..errors import GatewayError
+from ..errors import NO_RETRY, GatewayError
 
 __all__ = ["REFUSED", "TOLD", "failure_of", "is_refused", "lost", "reason_of"]
 
@@ -16,7 +16,6 @@ TOLD = "upstream_failed"
 
 _REASON = re.compile(r"(\d{3}) ([a-z_]+): (.*)", re.DOTALL)
 # SDKs ask again by themselves upon 409 and any 5xx, unless they are told that it is of no use.
-_NO_RETRY = {"x-should-retry": "false"}
 
 
 def reason_of(error: GatewayError) -> str:
@@ -34,7 +33,7 @@ def failure_of(ending: Ending) -> GatewayError:
     match ending.status:
         case "cancelled":
             message = "this answer was cancelled before it was complete"
-            return GatewayError(409, "cancelled", message, headers=_NO_RETRY)
+            return GatewayError(409, "cancelled", message, headers=NO_RETRY)
         case "lost":
             return lost()
         case "replaced":
@@ -42,7 +41,7 @@ def failure_of(ending: Ending) -> GatewayError:
                 "this answer broke off and was begun anew: read it from its start, without "
                 "Last-Event-ID"
             )
-            return GatewayError(409, "answer_restarted", message, headers=_NO_RETRY)
+            return GatewayError(409, "answer_restarted", message, headers=NO_RETRY)
         case "expired":
             message = "the beginning of this answer is not stored any more"
             return GatewayError(410, "answer_expired", message)
@@ -62,4 +61,4 @@ def failure_of(ending: Ending) -> GatewayError:
 def lost() -> GatewayError:
     """The gateway that asked was killed, or could not hand over what it had under way."""
     message = "the gateway that was asking for this answer is gone, and the answer broke off"
-    return GatewayError(502, "answer_lost", message, headers=_NO_RETRY)
+    return GatewayError(502, "answer_lost", message, headers=NO_RETRY)

@@ -15,7 +15,7 @@ from ...chunks import Status
 from ...errors import SessionNotFound, short
 from ...serving.disconnects import ClientGone, unless_gone
 from ..context import Gateway
-from ..errors import GatewayError, invalid
+from ..errors import NO_RETRY, GatewayError, invalid
 from ..keys import Caller, session_of
 from ..limits import body_of
 from ..places import too_many
@@ -119,7 +119,7 @@ class Creating:
                 continue
             if stored.info.request != fingerprint:
                 message = "this Idempotency-Key was used for another request"
-                raise GatewayError(409, "idempotency_key_reuse", message)
+                raise GatewayError(409, "idempotency_key_reuse", message, headers=NO_RETRY)
             if stored.info.status is not Status.FAILED:
                 return None
             # Its client knows that it has failed, and means that by asking again.

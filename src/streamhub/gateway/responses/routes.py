@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from ...chunks import Status
 from ...errors import SessionNotFound, short
 from ..context import Gateway
-from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, invalid
+from ..errors import NO_RETRY, GatewayError, UpstreamFailed, UpstreamRefused, invalid
 from ..keys import Caller, session_of
 from ..translation import Untranslatable, input_items
 from .asked import Asked
@@ -80,7 +80,8 @@ class ResponsesRoutes:
                 "the answer was lost after this event, and is given anew: "
                 "ask for it without starting_after"
             )
-            raise GatewayError(409, "response_restarted", message, param="starting_after")
+            code, param = "response_restarted", "starting_after"
+            raise GatewayError(409, code, message, param=param, headers=NO_RETRY)
         last = facts.number(info.last.offset)
         # Of one that goes on the store may have lost some, which its producer puts back.
         if after > last and info.status not in (Status.ACTIVE, Status.LOST):
