@@ -14,7 +14,7 @@ from httpx import AsyncClient, Response
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from streamhub import Hub, HubConfig, LiveStream, parts
+from streamhub import Hub, HubConfig, LiveStream, LostSession, parts
 from streamhub.chunks import Cursor
 from streamhub.formats.durable_messages import SHAPES
 from streamhub.formats.durable_streams import Offset, next_cursor
@@ -360,6 +360,33 @@ async def test_who_has_read_no_further_reads_on_where_somebody_continues(
     rest = await client.get(with_query(address, offset=after(before)))
     assert ["b"] == [part["delta"] for part in told(rest) if part["type"] == "text-delta"]
     assert 410 == (await client.get(with_query(address, offset=after(closed)))).status_code
+
+
+async def test_readers_wait_for_a_supervisor(make_hub: MakeHub, open_client: Open) -> None:
+    """Where one is there, a producer that is lost is told to nobody who follows: they read on."""
+    other, producing = make_hub(), make_hub()
+    resumed = asyncio.Event()
+
+    async def resume(lost: LostSession) -> Any:
+        async def go_on(stream: LiveStream) -> None:
+            await resumed.wait()
+            await stream.publish("b")
+
+        return go_on
+
+    async with other.supervise(resume):
+        stream = await begun(producing, "a")
+        client = await open_client(app(make_hub()))
+        address = durable_stream_url(stream, shape="json")
+        async with follow(client, f"{address}&live=sse&offset={START}") as following:
+            await following.take(2)
+            await stream.release()
+            waiting = asyncio.create_task(client.get(f"{address}&live=long-poll&offset=now"))
+            resumed.set()
+            assert ["b"] == json.loads((await following.next()).data)
+            await following.rest()
+        assert (await within(waiting)).status_code in (200, 204)
+        assert ["a", "b"] == told(await client.get(address))
 
 
 @on_redis_too

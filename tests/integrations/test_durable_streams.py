@@ -6,16 +6,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from durable_streams import DurableStreamError
 
 from streamhub.testing.waiting import bounded, until
 
 from ..conftest import RunPython, Serve
+from ..http.serving import served
 from ..support.faulty_proxy import FaultyProxy
 from ..support.node_clients import NodeClients
 from ..support.programs import LEASE, PRODUCE
@@ -64,11 +66,20 @@ def clients() -> Iterator[NodeClients]:
         yield clients
 
 
-def example(page: str) -> dict[str, Any]:
-    """What the last block of Python on a page defines."""
-    text = (Path(__file__).parents[2] / "docs" / page).read_text()
-    names: dict[str, Any] = {}
-    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[-1], names)
+class Model:
+    """What the page leaves to its reader."""
+
+    async def stream(self, question: str) -> AsyncIterator[str]:
+        for token in ("You ", "ask: ", question):
+            yield token
+
+
+def page() -> dict[str, Any]:
+    """What the Python of the page on Durable Streams defines, on a hub in memory."""
+    text = (Path(__file__).parents[2] / "docs" / "durable-streams.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    names: dict[str, Any] = {"model": Model()}
+    exec(code.replace("redis://localhost:6379/0", "memory://"), names)
     return names
 
 
@@ -80,7 +91,7 @@ class PythonClient:
         self.task = asyncio.create_task(self._follow(url))
 
     async def _follow(self, url: str) -> None:
-        async for item in example("durable-streams.md")["follow"](url):
+        async for item in page()["follow"](url):
             self.items.append(item)
 
     async def shown(self, text: str) -> None:
@@ -163,3 +174,19 @@ async def test_clients_lose_and_double_nothing(
     assert (whole, None) == (message["parts"][-1]["text"], over.get("error"))
     assert whole == "".join(again.items)
     assert whole[: -5 * 4] == "".join(python.items)
+
+
+async def test_the_page_on_durable_streams_does_what_it_says() -> None:
+    """Its application begins an answer and names its stream, which its client follows to the end;
+    afterwards there is nothing to resume."""
+    names = page()
+    async with served(names["app"], lifespan="on") as url, httpx.AsyncClient(base_url=url) as web:
+        message = {"role": "user", "parts": [{"type": "text", "text": "Why?"}]}
+        begun = await web.post("/api/chat", json={"id": "1", "messages": [message]})
+        parts = [part async for part in names["follow"](url + begun.headers["location"])]
+        assert 204 == (await web.get("/api/chat/1/stream")).status_code
+        await names["hub"].aclose()
+
+    assert 201 == begun.status_code
+    assert "You ask: Why?" == said("sse", parts)
+    assert "finish" == parts[-1]["type"]
