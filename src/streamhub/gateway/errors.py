@@ -21,7 +21,7 @@ __all__ = [
     "response_of",
 ]
 
-#: Clients ask again after some errors: not after these.
+#: SDKs ask again by themselves upon 409 and any 5xx, unless they are told that it is of no use.
 NO_RETRY = {"x-should-retry": "false"}
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

@@ -15,7 +15,6 @@ REFUSED = "upstream_refused"
 TOLD = "upstream_failed"
 
 _REASON = re.compile(r"(\d{3}) ([a-z_]+): (.*)", re.DOTALL)
-# SDKs ask again by themselves upon 409 and any 5xx, unless they are told that it is of no use.
 
 
 def reason_of(error: GatewayError) -> str:
