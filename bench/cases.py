@@ -126,6 +126,7 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
         Group("idle", _idle(url, sizes), 1),
         Group("size", _size(url, sizes), 1),
         Group("memory", _memory(sizes), rounds),
+        Group("instruments", _instruments(url, sizes), often),
         Group("faces", _faces(sizes), rounds),
         Group("http, one stream", _http(url, sizes, one=True), few),
         Group("http, many streams", _http(url, sizes, one=False), few),
@@ -183,7 +184,7 @@ def _hop(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
 
 def _fan_out(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
     pace: dict[str, Any] = {"chunks": n.ticks, "rate": n.tick_rate}
-    readers = {"subscribers": n.subscribers, "chunks": n.ticks}
+    readers: dict[str, Any] = {"subscribers": n.subscribers, "chunks": n.ticks}
     return {
         "hub": [
             partial(hub.produce, url, streams=1, **pace),
@@ -200,7 +201,7 @@ def _fan_out(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
 
 def _many(url: str, n: Sizes, *, apart: bool = False) -> dict[str, Sequence[Side]]:
     pace: dict[str, Any] = {"streams": n.many, "chunks": n.per_many, "rate": n.many_rate}
-    readers = {"subscribers": 1, "chunks": n.per_many}
+    readers: dict[str, Any] = {"subscribers": 1, "chunks": n.per_many}
     cases: dict[str, Sequence[Side]] = {
         "hub": [partial(hub.produce, url, **pace), partial(hub.subscribe, url, **readers)],
         "by hand": [
@@ -257,6 +258,31 @@ def _size(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
 
 def _memory(n: Sizes) -> dict[str, Sequence[Side]]:
     return {"hub": [partial(hub.memory, chunks=n.publish, subscribers=4)]}
+
+
+def _instruments(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+    """The same with and without, one right after the other."""
+    cases: dict[str, Sequence[Side]] = {}
+    pace: dict[str, Any] = {"streams": n.many, "chunks": n.per_many, "rate": n.many_rate}
+    readers: dict[str, Any] = {"subscribers": 1, "chunks": n.per_many}
+    for name, instrumented in (("without", False), ("with", True)):
+        cases[f"publish, {name}"] = [
+            partial(
+                hub.publish,
+                url,
+                streams=n.streams,
+                chunks=n.per_stream,
+                instrumented=instrumented,
+            )
+        ]
+        cases[f"deliver, {name}"] = [
+            partial(
+                _in_one_process,
+                partial(hub.produce, url, **pace, instrumented=instrumented),
+                partial(hub.subscribe, url, **readers, instrumented=instrumented),
+            )
+        ]
+    return cases
 
 
 def _faces(n: Sizes) -> dict[str, Sequence[Side]]:

@@ -10,6 +10,7 @@ from time import perf_counter
 
 from streamhub import Hub, HubConfig, LiveStream
 
+from .instruments import all_three
 from .measure import (
     Cost,
     Pace,
@@ -33,11 +34,17 @@ TOKEN = " token"
 
 
 async def publish(
-    url: str, *, streams: int, chunks: int, each: int = 0, linger: float = 0.0
+    url: str,
+    *,
+    streams: int,
+    chunks: int,
+    each: int = 0,
+    linger: float = 0.0,
+    instrumented: bool = False,
 ) -> Figures:
     """Publish ``chunks`` on each stream, all streams at once, and flush at the end (or after
     ``each`` chunks)."""
-    async with _hub(url, linger) as hub:
+    async with _hub(url, linger, instrumented=instrumented) as hub:
         producers = await _register(hub, streams)
         async with Cost(url) as cost:
             await asyncio.gather(*(_publish(one, chunks, each or chunks) for one in producers))
@@ -56,10 +63,16 @@ async def publish(
 
 
 async def produce(
-    url: str, *, streams: int, chunks: int, rate: float, linger: float = 0.0
+    url: str,
+    *,
+    streams: int,
+    chunks: int,
+    rate: float,
+    linger: float = 0.0,
+    instrumented: bool = False,
 ) -> Figures:
     """Publish at a pace: each stream ``rate`` chunks a second, the streams spread over time."""
-    async with _hub(url, linger) as hub:
+    async with _hub(url, linger, instrumented=instrumented) as hub:
         producers = await _register(hub, streams)
         await announce(url, " ".join(one.session_id for one in producers))
         await readers(url)
@@ -86,10 +99,12 @@ async def produce(
     }
 
 
-async def subscribe(url: str, *, subscribers: int, chunks: int) -> Figures:
+async def subscribe(
+    url: str, *, subscribers: int, chunks: int, instrumented: bool = False
+) -> Figures:
     """Follow the streams of ``produce`` live, ``subscribers`` of each."""
     session_ids = (await announced(url)).split()
-    async with Hub.from_url(url) as hub:
+    async with _hub(url, 0.0, instrumented=instrumented) as hub:
         received = [Received() for _ in range(len(session_ids) * subscribers)]
         listening = asyncio.Semaphore(0)
 
@@ -256,8 +271,9 @@ async def appended(url: str, *, length: int, rounds: int, each: int) -> Figures:
     return {"cpu_us": 1e6 * (cost.cpu + cost.server_cpu) / (rounds * each)}
 
 
-def _hub(url: str, linger: float) -> Hub:
-    return Hub.from_url(url, config=HubConfig(linger=linger) if linger else HubConfig())
+def _hub(url: str, linger: float, *, instrumented: bool = False) -> Hub:
+    config = HubConfig(linger=linger) if linger else HubConfig()
+    return Hub.from_url(url, config=config, instruments=all_three() if instrumented else ())
 
 
 async def _stored(hub: Hub, session_id: str) -> LiveStream:

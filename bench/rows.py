@@ -321,6 +321,31 @@ ROWS: Sequence[Row] = (
         more_is_better=True,
     ),
     Row(
+        "logs, metrics and traces of all: publish on 256 streams at once, CPU per chunk",
+        "µs",
+        _ours("instruments", "process_us", "publish, with"),
+        (
+            (
+                "without instruments",
+                Measure("instruments", "publish, without", "process_us"),
+                Aim("≤", 1.05),
+            ),
+        ),
+    ),
+    Row(
+        "… 1,000 streams with 1 subscriber each in one process: CPU of it and of Redis per 10,000"
+        " chunks",
+        "ms",
+        _ours("instruments", cpu_of_all, "deliver, with"),
+        (
+            (
+                "without instruments",
+                Measure("instruments", "deliver, without", cpu_of_all),
+                Aim("≤", 1.05),
+            ),
+        ),
+    ),
+    Row(
         "1,000 chunks of an answer with tools as Server-Sent Events: CPU",
         "ms",
         Measure("faces", "sse", "ms_per_1000"),
