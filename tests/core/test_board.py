@@ -224,6 +224,24 @@ async def test_the_board_shows_what_becomes_of_sessions(make_hub: MakeHub) -> No
 
 
 @pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
+async def test_a_repair_is_seen(make_hub: MakeHub, redis_client: redis.asyncio.Redis) -> None:
+    """What the store had lost and its producer has put back was gone, and is back."""
+    # It is the next chunk that finds the loss, and no renewal before.
+    hub, other = make_hub(HubConfig(lease=300.0)), make_hub()
+    stream, _ = await hub.register("s")
+    await stream.publish("x")
+    await within(stream.flush())
+    board = other.board()
+    async with board.look() as look:
+        await seen(look, Query(), lambda page: page.complete and page.total == 1)
+        await redis_client.flushall()
+        await seen(look, Query(), lambda page: page.total == 0)
+        await stream.publish("y")
+        await seen(look, Query(), lambda page: [row.chunks for row in page.rows] == [2])
+    assert ["gone", "back"] == [one.kind for one in board.history("s")]
+
+
+@pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
 async def test_a_damaged_record_is_a_row_that_says_so(
     hub: Hub, redis_client: redis.asyncio.Redis
 ) -> None:

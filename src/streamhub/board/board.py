@@ -15,7 +15,7 @@ from ..chunks import SessionInfo, Status
 from ..errors import HubClosed, SessionCorrupted, StoreUnavailable, StreamHubError
 from ..signals import Signal
 from ..stores.base import Store
-from .history import Happening, happened
+from .history import Happening, appeared, happened
 from .query import Page, Query, owners_of, page_of
 from .row import Row, Seen, damaged, drawn, model_of
 
@@ -244,7 +244,10 @@ class Board:
             row = self._rows.get(name)
             if isinstance(info, SessionInfo):
                 seen, model = self._seen.get(name), None if row is None else row.model
-                self._remember(name, happened(None if seen is None else seen.info, info, now))
+                if seen is None:
+                    self._remember(name, appeared(self.history(name), info, now))
+                else:
+                    self._remember(name, happened(seen.info, info, now))
                 drawn_row, self._seen[name] = drawn(info, model, row, seen, now=now)
                 self._put(drawn_row, row, changes)
             elif isinstance(info, SessionCorrupted):
@@ -298,8 +301,8 @@ class Board:
             changes.any = True
 
     def _drop(self, name: str, changes: _Changes) -> None:
-        if self._seen.pop(name, None) is not None:
-            self._remember(name, [Happening("gone", time.time(), True)])
+        if (seen := self._seen.pop(name, None)) is not None:
+            self._remember(name, happened(seen.info, None, time.time()))
         self._named.pop(name, None)
         if self._rows.pop(name, None) is not None:
             changes.any = True

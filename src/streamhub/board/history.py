@@ -9,7 +9,7 @@ import msgspec
 
 from ..chunks import SessionInfo, Status
 
-__all__ = ["Happening", "Kind", "happened", "recorded", "timeline"]
+__all__ = ["Happening", "Kind", "appeared", "happened", "recorded", "timeline"]
 
 #: ``claimed``: a stream began; ``taken_over``: another producer goes on with it; ``released``: its
 #: producer gave it up; ``lost``: its lease lapsed; ``back``: a producer that was lost goes on, or
@@ -72,8 +72,10 @@ def recorded(info: SessionInfo) -> list[Happening]:
 
 def happened(before: SessionInfo | None, after: SessionInfo | None, at: float) -> list[Happening]:
     """What has become of a session between two looks, in the order in which it must have been."""
-    if before is None or after is None:
-        return [] if after is not None else [Happening("gone", at, True)]
+    if before is None:
+        return []
+    if after is None:
+        return [Happening("gone", at, True, generation=before.generation)]
     count, producer = after.chunks, (after.generation, after.host)
     if before.stream_id != after.stream_id:
         found = [Happening("claimed", at, True, after.base, *producer)]
@@ -97,6 +99,16 @@ def happened(before: SessionInfo | None, after: SessionInfo | None, at: float) -
     elif same and after.status is Status.ACTIVE:
         found.append(Happening("back", at, True, count, *producer))
     return found
+
+
+def appeared(seen: Sequence[Happening], info: SessionInfo, at: float) -> list[Happening]:
+    """What it means that a session is there which was not at the last look: nothing, unless it was
+    seen to go before."""
+    if not seen or seen[-1].kind != "gone":
+        return []
+    if seen[-1].generation != info.generation:
+        return [Happening("claimed", at, True, info.base, info.generation, info.host)]
+    return [Happening("back", at, True, info.chunks, info.generation, info.host)]
 
 
 def timeline(info: SessionInfo | None, seen: Sequence[Happening]) -> list[Happening]:
