@@ -15,10 +15,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from streamhub import Hub, HubConfig, LiveStream, LostSession, parts
-from streamhub.chunks import Cursor
+from streamhub.chunks import Chunk, Cursor
 from streamhub.formats.durable_messages import SHAPES
 from streamhub.formats.durable_streams import Offset, next_cursor
-from streamhub.http import durable_stream_url, durable_streams_routes
+from streamhub.http import MESSAGE_EVENT, durable_stream_url, durable_streams_routes
+from streamhub.http.durable_streams.rendered import Rendered, Row
 from streamhub.http.server import guarded
 from streamhub.stores.base import Append
 from streamhub.stores.redis import RedisStore
@@ -647,6 +648,29 @@ async def test_a_server_that_shuts_down_lets_its_readers_go(
         waited = await within(waiting)
 
     assert (503, "1") == (waited.status_code, waited.headers["retry-after"])
+
+
+async def test_what_readers_share_is_bounded(hub: Hub) -> None:
+    """By its bytes, those of what messages depend on included; the newest stays."""
+    info = await (await begun(hub)).info()
+    rendered = Rendered()
+    places = [(("chat", str(n), "ui"), Cursor(1, 1)) for n in range(32)]
+    for key, cursor in places:
+        made = SHAPES["ui"].begin(info, None)
+        message = json.dumps({"id": "m", "role": "assistant", "parts": [], "metadata": "x" * 2**20})
+        chunk = Chunk(message, cursor, MESSAGE_EVENT)
+        rendered.keep(key, Cursor(1, 0), Row([chunk], made.of(chunk), made))
+        rendered.keep_place(key, cursor, made)
+
+    assert [None, None] == [
+        rendered.place(*places[0]),
+        rendered.row(places[0][0], Cursor(1, 0), [chunk]),
+    ]
+    assert rendered.place(*places[-1]) is made
+    assert rendered.row(places[-1][0], Cursor(1, 0), [chunk]) is not None
+    # A cursor that has come to name another chunk.
+    other = Chunk("other", chunk.cursor)
+    assert rendered.row(places[-1][0], Cursor(1, 0), [other]) is None
 
 
 def test_cursors_of_caches_grow() -> None:

@@ -7,6 +7,7 @@ thinks in between. What AG-UI has no event for becomes a ``CUSTOM`` one, under t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 from .json_text import encode
@@ -53,6 +54,14 @@ class AGUIEvents:
         #: How the parts say that the message ends, if they do.
         self._error: str | None = None
         self._aborted = False
+
+    def fork(self) -> AGUIEvents:
+        """One that goes on from here by itself."""
+        one = copy(self)
+        one._texts, one._thoughts = dict(self._texts), dict(self._thoughts)
+        one._calls, one._called = dict(self._calls), dict(self._called)
+        one._anew, one._facts = dict(self._anew), dict(self._facts)
+        return one
 
     def begin(self) -> list[Event]:
         """What comes before any part."""

@@ -7,7 +7,6 @@ whoever asks, so that a reader can go on anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,12 +23,20 @@ from .ui_messages import UIMessages, part_json
 
 __all__ = ["SHAPES", "Messages", "Shape"]
 
+# Where in a part its kind stands as a rule, in characters.
+_KIND = 64
+
 #: What a client is told of a status and its reason.
 ErrorText = Callable[[str, str], str]
 
 
 class Messages(Protocol):
     """The messages of one stream, chunk by chunk from its beginning."""
+
+    @property
+    def held(self) -> int:
+        """How much it keeps of what the chunks have said, at the most; in characters."""
+        ...
 
     def fork(self) -> Messages:
         """One that goes on from here by itself."""
@@ -72,8 +79,9 @@ class Shape:
 class _Parts:
     """A UI message stream, as ``useChat`` reads it."""
 
-    def __init__(self, messages: UIMessages) -> None:
+    def __init__(self, messages: UIMessages, held: int = 0) -> None:
         self._messages = messages
+        self.held = held
 
     @classmethod
     def begin(cls, info: SessionInfo, error_text: ErrorText | None) -> _Parts:
@@ -82,9 +90,10 @@ class _Parts:
         return cls(messages)
 
     def fork(self) -> _Parts:
-        return _Parts(self._messages.fork())
+        return _Parts(self._messages.fork(), self.held)
 
     def of(self, chunk: Chunk) -> list[bytes]:
+        self.held += _kept_of(chunk)
         return [part_json(part) for part in self._messages.parts_of(chunk)]
 
     def at_end(self, ending: Ending) -> list[bytes]:
@@ -101,6 +110,7 @@ class _Run:
         self._events = events
         self._error_text = error_text
         self._begun = begun
+        self.held = 0
 
     @classmethod
     def begin(cls, info: SessionInfo, error_text: ErrorText | None) -> _Run:
@@ -110,10 +120,13 @@ class _Run:
         return cls(parts, events, error_text, begun=False)
 
     def fork(self) -> _Run:
-        events = deepcopy(self._events)
-        return _Run(self._parts.fork(), events, self._error_text, begun=self._begun)
+        parts, events = self._parts.fork(), self._events.fork()
+        one = _Run(parts, events, self._error_text, begun=self._begun)
+        one.held = self.held
+        return one
 
     def of(self, chunk: Chunk) -> list[bytes]:
+        self.held += _kept_of(chunk)
         return self._said(self._parts.add(chunk.data, chunk.event), [])
 
     def at_end(self, ending: Ending) -> list[bytes]:
@@ -135,6 +148,8 @@ class _Run:
 
 class _Values:
     """The chunks as they were published: JSON as it is, and all else as a string."""
+
+    held = 0
 
     @classmethod
     def begin(cls, info: SessionInfo, error_text: ErrorText | None) -> _Values:
@@ -159,6 +174,8 @@ class _Values:
 class _Text:
     """The text alone, that of parts included."""
 
+    held = 0
+
     @classmethod
     def begin(cls, info: SessionInfo, error_text: ErrorText | None) -> _Text:
         return cls()
@@ -172,6 +189,12 @@ class _Text:
 
     def at_end(self, ending: Ending) -> list[bytes] | None:
         return [] if ending.quiet else None
+
+
+def _kept_of(chunk: Chunk) -> int:
+    """How much of ``chunk`` may be kept: text and deltas are not."""
+    plain = chunk.event is None and not chunk.data.startswith("data: ")
+    return 0 if plain or '-delta"' in chunk.data[:_KIND] else len(chunk.data)
 
 
 #: By the name that a stream's address gives.

@@ -15,11 +15,12 @@ __all__ = ["Key", "Rendered", "Row"]
 #: A session, its stream and a shape.
 Key = tuple[str, str, str]
 
-# What is kept, in bytes of messages; and of how many places it is known how to go on from there.
+# What is kept, in bytes: of messages, and of what has to be known to go on at some places.
 _KEPT = 4 * 1024 * 1024
-_PLACES = 1024
-# What a chunk or a message takes beside its text.
+_PLACES = 4 * 1024 * 1024
+# What a chunk or a message takes beside its text, and what going on takes beside what is held.
 _OBJECTS = 64
+_STATE = 4 * 1024
 
 
 class Row(NamedTuple):
@@ -35,7 +36,8 @@ class Row(NamedTuple):
         """What it takes, in bytes, more or less."""
         texts = sum([len(chunk.data) for chunk in self.chunks])
         sent = sum([len(message) for message in self.messages])
-        return texts + sent + _OBJECTS * (len(self.chunks) + len(self.messages))
+        objects = _OBJECTS * (len(self.chunks) + len(self.messages))
+        return texts + sent + objects + _STATE + self.then.held
 
 
 class Rendered:
@@ -48,7 +50,8 @@ class Rendered:
     def __init__(self) -> None:
         self._rows: OrderedDict[tuple[Key, Cursor, Cursor], Row] = OrderedDict()
         self._size = 0
-        self._places: OrderedDict[tuple[Key, Cursor], Messages] = OrderedDict()
+        self._places: OrderedDict[tuple[Key, Cursor], tuple[Messages, int]] = OrderedDict()
+        self._held = 0
 
     def row(self, key: Key, after: Cursor, chunks: Sequence[Chunk]) -> Row | None:
         """The messages of ``chunks``, which follow ``after``, if they were made before."""
@@ -68,14 +71,18 @@ class Rendered:
 
     def place(self, key: Key, cursor: Cursor) -> Messages | None:
         """What makes the messages after the chunk of ``cursor``; to be forked before it does."""
-        messages = self._places.get((key, cursor))
-        if messages is not None:
-            self._places.move_to_end((key, cursor))
-        return messages
+        place = self._places.get((key, cursor))
+        if place is None:
+            return None
+        self._places.move_to_end((key, cursor))
+        return place[0]
 
     def keep_place(self, key: Key, cursor: Cursor, messages: Messages) -> None:
         """Somebody may come back to here."""
-        self._places[key, cursor] = messages
-        self._places.move_to_end((key, cursor))
-        if len(self._places) > _PLACES:
-            self._places.popitem(last=False)
+        if (before := self._places.pop((key, cursor), None)) is not None:
+            self._held -= before[1]
+        size = _STATE + messages.held
+        self._places[key, cursor] = (messages, size)
+        self._held += size
+        while self._held > _PLACES:
+            self._held -= self._places.popitem(last=False)[1][1]
