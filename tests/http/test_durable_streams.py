@@ -653,24 +653,22 @@ async def test_a_server_that_shuts_down_lets_its_readers_go(
 async def test_what_readers_share_is_bounded(hub: Hub) -> None:
     """By its bytes, those of what messages depend on included; the newest stays."""
     info = await (await begun(hub)).info()
-    rendered = Rendered()
-    places = [(("chat", str(n), "ui"), Cursor(1, 1)) for n in range(32)]
-    for key, cursor in places:
-        made = SHAPES["ui"].begin(info, None)
-        message = json.dumps({"id": "m", "role": "assistant", "parts": [], "metadata": "x" * 2**20})
-        chunk = Chunk(message, cursor, MESSAGE_EVENT)
-        rendered.keep(key, Cursor(1, 0), Row([chunk], made.of(chunk), made))
-        rendered.keep_place(key, cursor, made)
+    rendered, start = Rendered(), Cursor(1, 0)
+    text = json.dumps({"id": "m", "role": "assistant", "parts": [], "metadata": "x" * 2**20})
+    chunk = Chunk(text, Cursor(1, 1), MESSAGE_EVENT)
+    keys = [("chat", str(number), "ui") for number in range(32)]
+    made = [SHAPES["ui"].begin(info, None) for _ in keys]
+    for key, messages in zip(keys, made, strict=True):
+        rendered.keep(key, start, Row([chunk], messages.of(chunk), messages))
+        rendered.keep_place(key, chunk.cursor, messages)
 
-    assert [None, None] == [
-        rendered.place(*places[0]),
-        rendered.row(places[0][0], Cursor(1, 0), [chunk]),
-    ]
-    assert rendered.place(*places[-1]) is made
-    assert rendered.row(places[-1][0], Cursor(1, 0), [chunk]) is not None
+    assert rendered.place(keys[0], chunk.cursor) is None
+    assert rendered.row(keys[0], start, [chunk]) is None
+    assert rendered.place(keys[-1], chunk.cursor) is made[-1]
+    assert rendered.row(keys[-1], start, [chunk]) is not None
     # A cursor that has come to name another chunk.
     other = Chunk("other", chunk.cursor)
-    assert rendered.row(places[-1][0], Cursor(1, 0), [other]) is None
+    assert rendered.row(keys[-1], start, [other]) is None
 
 
 def test_cursors_of_caches_grow() -> None:
