@@ -339,7 +339,6 @@ class Supervisor:
 
     async def _source(self, lost: LostSession) -> sources.Source[LiveStream] | None:
         """:raises _NotNow: ``resume`` has raised, and some time has passed since."""
-        logger.info("session %r is resumed, for the %dth time", lost.session_id, lost.resumes)
         try:
             source: Any = self._resume(lost)
             if inspect.isawaitable(source) and not isinstance(source, AsyncIterable):
