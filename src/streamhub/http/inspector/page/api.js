@@ -19,7 +19,6 @@ if (fragment.has("token")) {
 }
 
 export const setToken = (token) => sessionStorage.setItem(KEY, token);
-export const hasToken = () => sessionStorage.getItem(KEY) !== null;
 
 let askForToken = () => new Promise(() => {});
 let asking = null;
