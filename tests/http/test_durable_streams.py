@@ -24,7 +24,7 @@ from streamhub.http.server import guarded
 from streamhub.stores.base import Append
 from streamhub.stores.redis import RedisStore
 from streamhub.testing.hub.stage import crash
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import unhurried, until, within
 
 from ..conftest import MakeHub
 from ..model.worlds import RedisWorld
@@ -450,6 +450,21 @@ async def test_what_the_store_has_lost_is_never_glued(
     assert after(rest[0]) > offsets[4]
     world.close()
     await store.aclose()
+
+
+@pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
+async def test_what_the_store_has_lost_is_waited_for(
+    make_hub: MakeHub, redis_client: Any, open_client: Open
+) -> None:
+    """While its producer may put it back, in a process as well that has not noticed the loss."""
+    config = HubConfig(lease=unhurried(2))
+    stream = await begun(make_hub(config), "a", "b")
+    client = await open_client(app(make_hub(config), shape="json"))
+    place = str(Offset(Cursor(int(stream.stream_id), 1)))
+    async with follow(client, f"/streams/chat?live=sse&offset={place}") as following:
+        await following.take(2)
+        await redis_client.flushall()
+        assert ["b"] == told(await client.get(with_query("/streams/chat", offset=place)))
 
 
 @pytest.mark.parametrize("new_hub", ["redis"], indirect=True)

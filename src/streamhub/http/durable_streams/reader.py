@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...chunks import Chunk, Cursor, SessionInfo, Status
-from ...errors import ProducerFailed, StreamReplaced
+from ...errors import ProducerFailed, SessionNotFound, StreamReplaced
 from ...formats.durable_messages import ErrorText, Messages, Shape
 from ...formats.durable_streams import Offset
 from ...formats.format import Ending
@@ -45,6 +45,7 @@ class Reader:
 
     :param stream: a handle on it.
     :param most: how large a page may be, in bytes; one chunk at least is on it.
+    :param patience: for how many seconds it may be missing in the store: a lease.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Reader:
         after: Offset | Literal["now"] | None,
         error_text: ErrorText | None,
         most: int,
+        patience: float,
     ) -> None:
         self._stream = stream
         self._stream_id = stream.stream_id
@@ -66,6 +68,7 @@ class Reader:
         self._start = Cursor(int(self._stream_id), 0) if self._stream_id.isdigit() else None
         self._error_text = error_text
         self._most = most
+        self._patience = patience
         self._ended = isinstance(after, Offset) and after.ended
         begin = after.cursor if isinstance(after, Offset) else after or self._start
         self._subscription = stream.subscribe(after=begin)
@@ -167,7 +170,19 @@ class Reader:
 
     async def _look(self) -> None:
         """How it stands in the store: what this process has heard may be some moments behind."""
-        self._info = await self._stream.info()
+        time = asyncio.get_running_loop().time
+        until = time() + self._patience
+        while True:
+            try:
+                self._info = await self._stream.info()
+                break
+            except SessionNotFound:
+                # Its producer may put it back, unless this process has heard that it is gone.
+                async with self._stream.subscribe(after=self._at) as reader:
+                    await reader.open()
+                if time() >= until:
+                    raise
+                await asyncio.sleep(_HEARSAY)
         if self._info.stream_id != self._stream_id:
             raise self._replaced()
 

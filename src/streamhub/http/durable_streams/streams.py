@@ -95,6 +95,7 @@ class DurableStreams:
             after=asked.after,
             error_text=self._error_text,
             most=_LIVE_PAGE if asked.live == "sse" else _PAGE,
+            patience=self._hub_of(request).config.lease,
         )
         handed_on = False
         try:
