@@ -48,6 +48,12 @@ class Subscription(Iterator[Chunk]):
         """How the stream ended, once iteration has; ``ACTIVE`` before."""
         return self._followed.status
 
+    @property
+    def behind(self) -> bool:
+        """Whether more is stored than was handed out, as far as is known here."""
+        # In this order: what is taken in between is in ``_ready`` by the time that this is known.
+        return self._followed.behind or bool(self._ready)
+
     def __iter__(self) -> Subscription:
         return self
 
