@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 import redis.asyncio
 
-from streamhub import Hub, HubClosed, HubConfig, SessionInfo, Status, StoreUnavailable
+from streamhub import (
+    Hub,
+    HubClosed,
+    HubConfig,
+    SessionCorrupted,
+    SessionInfo,
+    Status,
+    StoreUnavailable,
+)
 from streamhub.board import Look, Page, Query
 from streamhub.board.board import Board
 from streamhub.board.history import Happening, happened, recorded
@@ -184,6 +192,35 @@ async def test_nothing_is_read_while_nobody_looks_and_once_for_all_who_do() -> N
         listed = store.listed
         await idle(hub)
         assert (listed, board) == (store.listed, hub.board())
+
+
+class Weighing(WrappedStore):
+    """Remembers how much metadata it was asked for at once."""
+
+    most = 0
+
+    async def look(
+        self, session_ids: Sequence[str], *, metadata: bool = False
+    ) -> Sequence[SessionInfo | SessionCorrupted | StoreUnavailable | None]:
+        if metadata:
+            self.most = max(self.most, sum(await self.metadata_sizes(session_ids)))
+        return await super().look(session_ids, metadata=metadata)
+
+
+async def test_what_a_board_reads_and_keeps_at_once_is_bounded() -> None:
+    """However much metadata the sessions have, and whatever is asked while nothing changes."""
+    store = Weighing(MemoryStore())
+    async with Hub(store) as hub:
+        for number in range(100):
+            await hub.register(f"{number}", metadata={"model": "m", "rest": "x" * 15_000})
+        board = hub.board()
+        async with board.look() as look:
+            await seen(look, Query(text="m"), lambda page: page.complete and page.found == 100)
+            pages = [look.page(Query(text=f"{number}")) for number in range(1_000)]
+
+            assert 10_000 < store.most <= 256 * 1024
+            assert pages[-1] is look.page(Query(text="999"))
+            assert pages[0] is not look.page(Query(text="0"))
 
 
 async def idle(hub: Hub) -> None:

@@ -39,6 +39,8 @@ _METADATA_AT_ONCE = 256 * 1024
 _NAMED_LATER = 10.0
 # For how long rows are kept that nobody looks at: somebody may only have loaded a page again.
 _KEPT = 30.0
+# How many questions are remembered with their answers: as long as nothing changes, these hold.
+_MOST_PAGES = 64
 # How much is remembered of what was seen to happen: to one session, and to how many.
 _MOST_HAPPENINGS = 50
 _MOST_HISTORIES = 5_000
@@ -124,6 +126,8 @@ class Board:
             if self._in_order is None:
                 self._in_order = [self._rows[name] for name in sorted(self._rows)]
                 self._owners = owners_of(self._in_order)
+            if len(self._pages) == _MOST_PAGES:
+                del self._pages[next(iter(self._pages))]
             page = self._pages[query] = page_of(
                 self._in_order,
                 query,
@@ -273,10 +277,11 @@ class Board:
             for name in names:
                 self._named[name] = (self._seen[name].info.generation, now + _NAMED_LATER)
             short = [
-                name for name, size in zip(names, sizes, strict=True) if 0 < size <= _METADATA_BYTES
+                (name, size)
+                for name, size in zip(names, sizes, strict=True)
+                if 0 < size <= _METADATA_BYTES
             ]
-            for first in range(0, len(short), _METADATA_AT_ONCE):
-                few = short[first : first + _METADATA_AT_ONCE]
+            for few in _parted(short):
                 for info in await self._store.look(few, metadata=True):
                     # Metadata that is damaged names none; the record is told of without it.
                     if isinstance(info, SessionInfo) and info.session_id in self._rows:
