@@ -174,7 +174,7 @@ async def test_what_is_done_is_done_to_the_stream_that_was_seen(
     await hub.register("s", metadata={})
     now = await hub.get("s")
     assert now is not None
-    for action in ("stop", "hand-over"):
+    for action in ("stop", "hand-over", "remove"):
         answer = await client.post(inside(action, id="s", stream=old.stream_id))
         assert (409, "stream_replaced") == (answer.status_code, answer.json()["code"])
     assert Status.ACTIVE is (await now.info()).status
@@ -183,7 +183,8 @@ async def test_what_is_done_is_done_to_the_stream_that_was_seen(
     answer = await client.post(inside("stop", id="s", stream=now.stream_id))
     assert {"status": "cancelled"} == answer.json()
     assert "stopped in the inspector" == (await now.info()).error
-    assert 200 == (await client.post(inside("remove", id="s"))).status_code
+    answer = await client.post(inside("remove", id="s", stream=now.stream_id))
+    assert {"status": "removed"} == answer.json()
     for action in ("stop", "hand-over", "remove"):
         assert 404 == (await client.post(inside(action, id="s", stream="x"))).status_code
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...board import Query, Sort
+from ...errors import SessionCorrupted
 from ...hub import Hub
 from ...serving.answers import bad_request
 from ...serving.origins import check_origins, refuse_from_elsewhere
@@ -190,9 +191,11 @@ class _Inspector:
 
     @answers_errors
     async def remove(self, request: Request) -> Response:
-        refuse_from_elsewhere(request, self._origins)
-        await self._allow(request, "remove")
-        # One that is damaged cannot be looked at, and may be removed all the same.
+        try:
+            await self._chosen(request, "remove")
+        except SessionCorrupted:
+            # One that is damaged cannot be looked at, and may be removed all the same.
+            pass
         return _json({"status": "removed"}) if await self._hub.remove(_id(request)) else not_found()
 
     async def _chosen(self, request: Request, action: OperatorAction) -> LiveStream | None:
