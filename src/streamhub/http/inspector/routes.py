@@ -6,6 +6,7 @@ import inspect
 import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -191,11 +192,9 @@ class _Inspector:
 
     @answers_errors
     async def remove(self, request: Request) -> Response:
-        try:
+        # One that is damaged cannot be looked at, and may be removed all the same.
+        with suppress(SessionCorrupted):
             await self._chosen(request, "remove")
-        except SessionCorrupted:
-            # One that is damaged cannot be looked at, and may be removed all the same.
-            pass
         return _json({"status": "removed"}) if await self._hub.remove(_id(request)) else not_found()
 
     async def _chosen(self, request: Request, action: OperatorAction) -> LiveStream | None:
