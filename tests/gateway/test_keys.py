@@ -58,9 +58,10 @@ def test_a_gateway_with_keys_takes_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "upstream_key"), [("", None), ([], None), (["a", " "], None), (None, "u")]
+    ("given", "upstream_key"),
+    [("", None), ([], None), (["a", " "], None), (None, "u"), ("a", "sk-…")],
 )
 def test_keys_that_let_anybody_in_are_refused(given: object, upstream_key: str | None) -> None:
-    """Empty ones, and an upstream's that everybody could use."""
+    """Empty ones, an upstream's that everybody could use, and one that no header can hold."""
     with pytest.raises(ValueError, match="key"):
         Keys(given, upstream_key)  # type: ignore[arg-type]

@@ -70,6 +70,18 @@ async def test_it_is_what_the_upstream_answers(upstream: OpenAIUpstream) -> None
         assert set() == {"cookie", "te"} & set(asked.headers)
 
 
+async def test_headers_hold_any_bytes(upstream: OpenAIUpstream) -> None:
+    """They are sent on as they came, both ways; what ``Connection`` names is not."""
+    upstream.strike(Refused(429, headers={"x-note": "€ é"}), method="GET")
+    headers = {**KEY, "user-agent": "Zoë €".encode(), "connection": "x-mine", "x-mine": "a"}
+    async with Hub() as hub, gateway(upstream, hub) as [client]:
+        told = await client.get("/v1/models", headers=headers)  # type: ignore[arg-type]
+
+    assert (429, "€ é") == (told.status_code, told.headers["x-note"])
+    assert "Zoë €" == upstream.asked[0].headers["user-agent"]
+    assert "x-mine" not in upstream.asked[0].headers
+
+
 async def test_it_streams_both_ways(upstream: OpenAIUpstream) -> None:
     """An upload of a stated length or of none is sent on as it comes; a client that leaves in the
     middle of it leaves the upstream, too."""

@@ -57,6 +57,8 @@ class Keys:
             raise ValueError("api_key must be a key, or several, and none of them empty")
         if upstream_key is not None and not upstream_key.strip():
             raise ValueError("upstream_key must not be empty")
+        if upstream_key is not None and not (upstream_key.isascii() and upstream_key.isprintable()):
+            raise ValueError("upstream_key must be plain ASCII: it is sent as a header")
         if upstream_key is not None and given is None:
             raise ValueError(
                 "upstream_key without api_key lets anybody ask at your expense: give an api_key, "
@@ -76,7 +78,10 @@ class Keys:
         :raises GatewayError: the gateway has keys of its own, and this is none of them.
         """
         headers = request.headers
-        sent_on = [(k, v) for k, v in headers.items() if k not in _NOT_SENT_ON and k not in _KEYS]
+        # Whoever sends a header says by another which are meant for this connection alone.
+        here = {one.strip().lower() for one in ",".join(headers.getlist("connection")).split(",")}
+        kept_back = {*_NOT_SENT_ON, *_KEYS, *here}
+        sent_on = [(k, v) for k, v in headers.items() if k not in kept_back]
         if self._given is not None:
             kind, _, key = headers.get("authorization", "").partition(" ")
             key = key.strip() if kind.lower() == "bearer" else headers.get("api-key", "")

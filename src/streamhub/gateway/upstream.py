@@ -81,7 +81,7 @@ class Upstream:
         request = httpx.Request(
             method,
             url,
-            headers=[*headers, ("accept-encoding", "identity")],
+            headers=[_sent(*pair) for pair in (*headers, ("accept-encoding", "identity"))],
             content=content,
             extensions={"timeout": {**times, "connect": limits.connect_timeout}},
         )
@@ -166,7 +166,10 @@ class UpstreamAnswer:
     @property
     def headers(self) -> dict[str, str]:
         """Those that are passed on to the client, in lower case."""
-        said = {name.lower(): value for name, value in self._response.headers.items()}
+        said: dict[str, str] = {}
+        for raw_name, raw_value in self._response.headers.raw:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            said[name] = f"{said[name]}, {value}" if name in said else value
         gone = {one.strip().lower() for one in said.get("connection", "").split(",")}
         return {k: v for k, v in said.items() if k not in _NOT_PASSED_ON and k not in gone}
 
@@ -222,6 +225,11 @@ class UpstreamAnswer:
         message = f"{answered}: is its URL right?"
         code = "upstream_answers_html" if kind == "text/html" else "upstream_unexpected"
         return UpstreamFailed(502, code, message)
+
+
+def _sent(name: str, value: str) -> tuple[bytes, bytes]:
+    # As servers decode them, whatever they hold.
+    return name.encode("latin-1"), value.encode("latin-1")
 
 
 def _failure(error: httpx.HTTPError) -> UpstreamFailed:
