@@ -249,6 +249,9 @@ async def test_the_response_before_is_the_upstreams(
     with pytest.raises(openai.BadRequestError) as unknown:
         await create(client, previous_response_id=f"resp_{'0' * 32}")
     assert "previous_response_not_found" == unknown.value.code
+    for made_up in ("a\n", "x" * 1000):
+        with pytest.raises(openai.BadRequestError, match="not found"):
+            await create(client, previous_response_id=made_up)
 
 
 async def test_an_answer_is_its_keys_alone(
@@ -309,6 +312,10 @@ async def test_a_question_that_makes_no_sense_is_refused(
         (b"[]", 400, "invalid_json"),
         (b'{"stream": "yes"}', 400, "invalid_value"),
         (b'{"model": 7}', 400, "invalid_value"),
+        (b'{"input": "\xff"}', 400, "invalid_json"),
+        (b'{"temperature": 1e999}', 400, "invalid_json"),
+        (b'{"input": "\\ud800"}', 400, "invalid_json"),
+        (b'{"input": ' + b"[" * 1500, 400, "invalid_json"),
         (b" " * 3000, 413, "request_too_large"),
     ],
 )
@@ -318,9 +325,13 @@ async def test_a_body_that_makes_no_sense_is_refused(
     """Before the upstream is asked."""
     limits = Limits(max_body_bytes=2000)
     async with gateway(hub, upstream, limits=limits) as url, httpx.AsyncClient() as raw:
-        got = await raw.post(f"{url}/responses", content=body)
+        # With a key more is read of it.
+        got = [
+            await raw.post(f"{url}/responses", content=body, headers=headers)
+            for headers in ({}, {"idempotency-key": "k"})
+        ]
 
-    assert (status, code) == (got.status_code, got.json()["error"]["code"])
+    assert [(status, code)] * 2 == [(one.status_code, one.json()["error"]["code"]) for one in got]
     assert [] == upstream.asked
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -36,6 +37,8 @@ logger = logging.getLogger("streamhub")
 #: since no upstream goes on with a chat completion.
 _OWNER = f"{OWNER}:chat"
 _PATH = "/chat/completions"
+# What the ids of this gateway look like.
+_ID = re.compile(rf"{PREFIX}[0-9a-f]{{32}}", re.ASCII)
 # How often a session is looked at that others claim and lose meanwhile.
 _ATTEMPTS = 5
 # After so many seconds without a word of what asks it is looked whether it does.
@@ -239,7 +242,7 @@ class ChatCompletions:
     async def _found(self, request: Request, caller: Caller, completion_id: str) -> LiveStream:
         """:raises GatewayError: there is no such answer of this key's."""
         stream = None
-        if completion_id.startswith(PREFIX) and len(completion_id) < 100:
+        if _ID.fullmatch(completion_id):
             session_id = session_of(caller, completion_id)
             stream = await self._hub.get(session_id, after=held_cursor(request))
         if stream is None:

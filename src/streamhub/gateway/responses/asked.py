@@ -39,6 +39,8 @@ class Asked:
     def of(cls, raw: bytes) -> Asked:
         """:raises GatewayError: it is no JSON object, or a parameter has the wrong type."""
         try:
+            # All of it is read, so that nothing that is no JSON is found out only later.
+            msgspec.json.decode(raw)
             fields = _fields.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise invalid(f"the body must be a JSON object: {error}", code="invalid_json") from None

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ...chunks import Chunk, SessionInfo, Status
-from ...errors import ProducerFailed, StreamReplaced
+from ...errors import InvalidSessionId, ProducerFailed, StreamReplaced
 from ...hub import Hub
 from ...stream import LiveStream
 from ..errors import GatewayError
@@ -179,7 +179,11 @@ class Log:
 
 async def find(hub: Hub, session_id: str) -> Stored | None:
     """An answer of the Responses API; None where there is none."""
-    stream = await hub.get(session_id)
+    try:
+        stream = await hub.get(session_id)
+    except InvalidSessionId:
+        # An id that a client has made up, which no answer can have.
+        return None
     if stream is None:
         return None
     info = await stream.info()
