@@ -126,6 +126,7 @@ MESSAGES: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         ],
         [{"role": "assistant", "content": "a\n\nNo"}],
     ),
+    "a thought that is none": ([{"type": "reasoning", "content": 5}, user("hi")], [user("hi")]),
     "thoughts of this turn, and of one before": (
         [
             user("1"),
@@ -255,6 +256,11 @@ REFUSED: dict[str, dict[str, Any]] = {
     "input[0].call_id": {"input": [{**call("f", "x"), "call_id": None}]},
     "input[0].id": {"input": [{"type": "item_reference", "id": "msg_00_0b"}]},
     "instructions": {"instructions": ["a"]},
+    "include": {"include": 3},
+    "reasoning": {"reasoning": "high"},
+    "text": {"text": "json"},
+    "text.format": {"text": {"format": "json"}},
+    "tools": {"tools": {"type": "function"}},
     "tools[1].type": {"tools": [TOOL, {"type": "web_search"}]},
     "tool_choice": {"tools": [TOOL], "tool_choice": {"type": "web_search"}},
     "text.format.type": {"text": {"format": {"type": "grammar"}}},
@@ -330,3 +336,6 @@ def test_a_new_response() -> None:
     )
     assert {"effort": "low", "summary": None} == response["reasoning"]
     assert [{"description": None, **TOOL}] == response["tools"]
+    # What an upstream may let pass, or refuse.
+    odd = new_response({"reasoning": "high", "text": 5, "tools": {}}, "resp_0a", 5)
+    assert [] == odd["tools"]

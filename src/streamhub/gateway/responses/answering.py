@@ -15,7 +15,7 @@ from ...errors import ChunkTooLarge, StreamHubError, StreamTooLarge
 from ...formats.sse import Event
 from ...hub import Hub
 from ...stream import LiveStream
-from ..errors import GatewayError, UpstreamFailed, UpstreamRefused
+from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, error_of
 from ..upstream import Headers
 from .asked import REQUEST_EVENT, Asked, Facts
 from .objects import Told, began, told
@@ -93,6 +93,12 @@ class Answering:
         except asyncio.CancelledError:
             if stream.stopping == "cancelled":
                 await self._stop(stream)
+            raise
+        except StreamHubError as error:
+            self._tell_begun(error_of(error))
+            raise
+        except Exception:
+            self._tell_begun(GatewayError(500, "gateway_error", "the gateway failed"))
             raise
         finally:
             self.on_done()

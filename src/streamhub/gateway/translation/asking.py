@@ -56,6 +56,13 @@ _REFUSED = (
     "n",
     "prompt",
 )
+#: Of those of which more is read than whether they are there.
+_TYPES: dict[str, tuple[type, str]] = {
+    "include": (list, "a list"),
+    "reasoning": (dict, "an object"),
+    "text": (dict, "an object"),
+    "tools": (list, "a list"),
+}
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -80,6 +87,8 @@ def chat_request(
         raise _unsupported("truncation", request["truncation"], "disabled")
     if not isinstance(request.get("model"), str):
         raise Untranslatable("model is missing", "model", "missing_required_parameter")
+    for name, (kind, wanted) in _TYPES.items():
+        _check(request.get(name), name, kind, wanted)
     same = {name: request[name] for name in _SAME if request.get(name) is not None}
     foreign = {
         name: value for name, value in request.items() if name not in (*_SAME, *_OURS, *_REFUSED)
@@ -132,19 +141,18 @@ def _limits(request: Mapping[str, Any]) -> dict[str, Any]:
     if request.get("max_output_tokens") is not None:
         # Its newer name is known to few of those who speak nothing but this.
         asked["max_tokens"] = request["max_output_tokens"]
-    reasoning = request.get("reasoning")
-    if isinstance(reasoning, Mapping) and reasoning.get("effort") is not None:
+    reasoning = request.get("reasoning") or {}
+    if reasoning.get("effort") is not None:
         asked["reasoning_effort"] = reasoning["effort"]
     return asked
 
 
 def _format(request: Mapping[str, Any]) -> dict[str, Any]:
-    text = request.get("text")
-    if not isinstance(text, Mapping):
-        return {}
+    text = request.get("text") or {}
     asked: dict[str, Any] = {}
     if text.get("verbosity") is not None:
         asked["verbosity"] = text["verbosity"]
+    _check(text.get("format"), "text.format", dict, "an object")
     format = text.get("format") or {"type": "text"}  # noqa: A001 - the name that they give it
     match format.get("type"):
         case "text":
@@ -191,7 +199,7 @@ def _choice(choice: Any, tools: list[dict[str, Any]]) -> tuple[Any, list[dict[st
             return {"type": "function", "function": {"name": name}}, tools
         case {"type": "allowed_tools", "tools": [*allowed]}:
             names = [one.get("name") for one in allowed if isinstance(one, Mapping)]
-            left = [tool for tool in tools if tool["function"]["name"] in names]
+            left = [tool for tool in tools if tool["function"].get("name") in names]
             return choice.get("mode", "auto"), left
     kind = choice.get("type") if isinstance(choice, Mapping) else choice
     allows = "none, auto, required, function, allowed_tools"
@@ -203,6 +211,12 @@ def _logprobs(request: Mapping[str, Any]) -> dict[str, Any]:
     if not count and _LOGPROBS not in (request.get("include") or ()):
         return {}
     return {"logprobs": True, **({"top_logprobs": count} if count else {})}
+
+
+def _check(value: Any, param: str, kind: type, wanted: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        told = f"{param} is {wanted}, not {shown(value)}"
+        raise Untranslatable(told, param, "invalid_type")
 
 
 def _unsupported(param: str, value: Any = None, allowed: str = "") -> Untranslatable:

@@ -138,7 +138,9 @@ def _call(item: Item, where: str) -> dict[str, Any]:
 def _thought(item: Item) -> str:
     """What a model has told of what it thought: the thought itself, or its summary."""
     for parts in (item.get("content"), item.get("summary")):
-        told = [str(part.get("text") or "") for part in parts or () if isinstance(part, Mapping)]
+        if not isinstance(parts, list):
+            continue
+        told = [str(part.get("text") or "") for part in parts if isinstance(part, Mapping)]
         if told:
             return "\n".join(told)
     return ""

@@ -39,8 +39,11 @@ def new_response(request: Mapping[str, Any], response_id: str, created_at: int) 
         name: default if request.get(name) is None else request[name]
         for name, default in _DEFAULTS.items()
     }
-    reasoning = request.get("reasoning") or {}
-    text = request.get("text") or {}
+    # Whatever the request holds: who is asked refuses it, if anybody does.
+    reasoning, text, tools = (request.get(name) for name in ("reasoning", "text", "tools"))
+    reasoning = reasoning if isinstance(reasoning, Mapping) else {}
+    text = text if isinstance(text, Mapping) else {}
+    tools = tools if isinstance(tools, list) else []
     return {
         "id": response_id,
         "object": "response",
@@ -55,7 +58,7 @@ def new_response(request: Mapping[str, Any], response_id: str, created_at: int) 
         **echoed,
         "reasoning": {"effort": None, "summary": None, **reasoning},
         "text": {"format": {"type": "text"}, **text},
-        "tools": [_tool(tool) for tool in request.get("tools") or ()],
+        "tools": [_tool(tool) for tool in tools],
     }
 
 
