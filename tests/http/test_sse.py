@@ -8,6 +8,7 @@ from httpx_sse import EventSource
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamhub.formats import sse
 from streamhub.formats.sse import HEARTBEAT, Event, EventParser, encode, encode_retry
 
 TEXT = st.text(
@@ -192,3 +193,20 @@ def test_events_up_to_the_limit_pass_one_after_the_other() -> None:
     body = b"data: " + b"x" * 94 + b"\n\n"
 
     assert [["x" * 94]] * 5 == [[e.data for e in parser.feed(body)] for _ in range(5)]
+
+
+def test_a_long_line_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pieces it comes in: else one of a few MB would hold up all that goes on beside
+    it."""
+    searched = []
+
+    class LineBreak:
+        def split(self, text: str) -> list[str]:
+            searched.append(len(text))
+            return text.split("\n")
+
+    monkeypatch.setattr(sse, "_LINE_BREAK", LineBreak())
+    pieces = [b"data: ", *[b"x" * 100] * 100, b"\n\n"]
+
+    assert ["x" * 10_000] == [event.data for event in parsed(*pieces)]
+    assert sum(map(len, pieces)) == sum(searched)

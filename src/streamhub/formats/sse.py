@@ -153,7 +153,9 @@ class EventParser:
     def __init__(self, *, max_event_bytes: int = 32 * 1024 * 1024) -> None:
         self._limit = max_event_bytes
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._rest = ""
+        # Of the line that is not whole yet: joined once, however many pieces a long one comes in.
+        self._rest: list[str] = []
+        self._rest_size = 0
         self._fresh = True
         # A CR ends its line at once; a LF right after it belongs to it.
         self._after_cr = False
@@ -178,7 +180,7 @@ class EventParser:
                 self._field(line)
             elif (event := self._dispatch()) is not None:
                 events.append(event)
-        if self._size + len(self._rest) > self._limit:
+        if self._size + self._rest_size > self._limit:
             raise ValueError(f"an event is larger than max_event_bytes ({self._limit:,})")
         return events
 
@@ -190,7 +192,13 @@ class EventParser:
             text = text.removeprefix("\n")
             self._after_cr = False
         self._after_cr = self._after_cr or text.endswith("\r")
-        *lines, self._rest = _LINE_BREAK.split(self._rest + text)
+        *lines, rest = _LINE_BREAK.split(text)
+        if lines:
+            lines[0] = "".join([*self._rest, lines[0]])
+            self._rest, self._rest_size = [], 0
+        if rest:
+            self._rest.append(rest)
+            self._rest_size += len(rest)
         yield from lines
 
     def _field(self, line: str) -> None:
