@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -572,6 +573,64 @@ async def test_half_a_character_is_no_end(client: AsyncOpenAI, upstream: OpenAIU
 
     assert "response.completed" == events[-1]["type"]
     assert "\ufffd" in [event.get("delta") for event in events]
+
+
+def delta(said: str, **more: Any) -> Raw:
+    """An event that is told to the client as it is."""
+    at = {"item_id": "i", "output_index": 0, "content_index": 0, "delta": said, **more}
+    event = json.dumps({"type": "response.output_text.delta", **at})
+    return Raw(b"data: %s\n\n" % event.encode().replace(b'"1e999"', b"1e999"))
+
+
+async def test_events_that_are_odd(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """Numbers that do not rise, or are no numbers of anything, are told; and who asks for the whole
+    answer gets it."""
+    upstream.answers(delta("a", sequence_number=0), delta("b", sequence_number=0, at="1e999"), "c")
+    events = await within(read(await create(client, stream=True)))
+    kept = await client.responses.retrieve(events[0]["response"]["id"])
+
+    assert list(range(len(events))) == numbers(events)
+    assert ["a", "b", "c"] == [one["delta"] for one in events if "delta" in one]
+    assert "completed" == kept.status
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "request"},
+        {"type": ""},
+        {"type": "a\r\nevent: b"},
+        {"type": "response.completed"},
+        {"type": "response.completed", "response": None},
+    ],
+)
+async def test_what_is_no_event_fails_the_answer(
+    client: AsyncOpenAI, upstream: OpenAIUpstream, event: dict[str, Any]
+) -> None:
+    """As what the upstream has done wrong, and without holes."""
+    said = Raw(b"data: %s\n\n" % json.dumps(event).encode())
+    for _ in range(2):
+        upstream.answers("One", said, "two")
+    events = await within(read(await create(client, stream=True)))
+    with pytest.raises(openai.InternalServerError) as failed:
+        await create(client)
+
+    assert list(range(len(events))) == numbers(events)
+    assert ["upstream_unexpected"] * 2 == [events[-2]["code"], failed.value.code]
+    assert 502 == failed.value.status_code
+
+
+async def test_an_error_is_why_an_answer_breaks_off(
+    client: AsyncOpenAI, upstream: OpenAIUpstream
+) -> None:
+    """Not that the upstream says no more after it."""
+    said = b'data: {"type":"error","code":"rate_limit_exceeded","message":"Slow down."}\n\n'
+    upstream.strike(BreakInside("two"))
+    upstream.answers("One ", Raw(said), "two")
+    with pytest.raises(openai.InternalServerError, match="Slow down") as failed:
+        await create(client)
+
+    assert "rate_limit_exceeded" == failed.value.code
 
 
 async def test_an_upstream_without_a_background_gets_one_here(

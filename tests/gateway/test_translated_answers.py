@@ -61,6 +61,35 @@ def test_a_response_that_is_under_way_folds_what_was_said() -> None:
     assert answer.response["output"] == fold.response["output"]
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        5,
+        [5],
+        [{"type": "message", "content": 5}],
+        [{"type": "message", "content": None}],
+        [{"type": "message", "content": ["a"]}],
+        [{"type": "message", "content": [{"text": 5, "annotations": None}]}],
+    ],
+)
+def test_a_response_that_is_none_is_folded_all_the_same(output: Any) -> None:
+    """Whoever asks how it stands is told what can be read of it."""
+    fold = ResponseFold()
+    at = {"output_index": 0, "content_index": 0}
+    note = {"type": "response.output_text.annotation.added", "annotation": {"type": "a"}}
+    fold.take({"type": "response.created", "response": {"status": "x", "output": output}})
+    fold.take({"type": "response.output_text.delta", "delta": "b", **at})
+    fold.take({**note, **at})
+
+    assert fold.response is not None
+    [part] = fold.response["output"][0]["content"]
+    assert ("x", "b", [{"type": "a"}]) == (
+        fold.response["status"],
+        part["text"],
+        part["annotations"],
+    )
+
+
 def test_events_that_do_not_number_their_items() -> None:
     """As a server sends them that leaves it to the items' ids; what is no event of an answer, or
     not well formed, changes nothing."""

@@ -18,7 +18,7 @@ from ...stream import LiveStream
 from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, error_of
 from ..upstream import Headers
 from .asked import REQUEST_EVENT, Asked, Facts
-from .objects import Told, began, told
+from .objects import Told, began, decoded, told
 from .speaking import ResponsesApi, Speaks
 from .stored import Log, find
 
@@ -75,6 +75,8 @@ class Answering:
         self._any = bool(log is not None and log.events)
         self._over: Told | None = told(log.events[-1]) if log is not None and log.is_over else None
         self._error: Told | None = None
+        #: Whether what is read now goes on after the last event, which may come again.
+        self._attached = False
         #: Done with the first event, and raises where there is none.
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: Whether somebody waits for that, who is told of a failure in another way.
@@ -120,9 +122,7 @@ class Answering:
                     await self._read_first(stream)
                 else:
                     await self._read(stream)
-                failure = UpstreamFailed(
-                    502, "upstream_broke_off", "the upstream has ended its stream before its answer"
-                )
+                failure = self._ended_early()
             except UpstreamRefused as refused:
                 if self._has_no_background(refused):
                     self._background = False
@@ -131,7 +131,7 @@ class Answering:
                     return refused
                 failure = refused
             except UpstreamFailed as failed:
-                failure = failed
+                failure = failed if self._error is None else self._ended_early()
             except GatewayError as error:
                 return error  # it cannot be asked of this upstream
             except (ChunkTooLarge, StreamTooLarge) as error:
@@ -149,6 +149,14 @@ class Answering:
                     break
                 await asyncio.sleep(min(_FIRST_PAUSE * 2**attempts, _LAST_PAUSE))
         return None
+
+    def _ended_early(self) -> UpstreamFailed:
+        if (error := self._error) is None:
+            message = "the upstream has ended its stream before its answer"
+            return UpstreamFailed(502, "upstream_broke_off", message)
+        # Nothing need follow that.
+        code, message = error.code or "server_error", error.message or "no reason given"
+        return UpstreamFailed(502, str(code), str(message))
 
     async def _read_first(self, stream: LiveStream) -> None:
         """As ``_read``. Who stops it before the first event waits for that, a little: without the
@@ -180,6 +188,7 @@ class Answering:
                         pass
 
     def _events(self, session_id: str) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        self._attached = self._upstream is not None
         if self._upstream is None:
             assert self._asked is not None
             return self._speaks.ask(
@@ -199,7 +208,10 @@ class Answering:
         data, said = _read_event(event.data)
         number = said.sequence_number
         if said.type == _KEEP_ALIVE or (
-            number is not None and self._last is not None and number <= self._last
+            self._attached
+            and number is not None
+            and self._last is not None
+            and number <= self._last
         ):
             return
         if not self._any and said.type != "response.created":
@@ -225,7 +237,7 @@ class Answering:
 
     async def _say_created(self, stream: LiveStream, data: str) -> None:
         """Before what the upstream begins with instead."""
-        response = msgspec.json.decode(data).get("response")
+        response = decoded(data).get("response")
         if not isinstance(response, dict):
             response_id = stream.session_id.rpartition(":")[2]
             response = began(response_id, self._facts, self._asked, "in_progress")
@@ -325,7 +337,7 @@ def _read_event(data: str) -> tuple[str, Told]:
     :raises UpstreamFailed: it is none.
     """
     try:
-        return data, told(data)
+        return data, _checked(told(data))
     except (msgspec.DecodeError, RecursionError) as error:
         failure = UpstreamFailed(
             502, "upstream_unexpected", f"the upstream has sent what is no event: {error}"
@@ -334,9 +346,20 @@ def _read_event(data: str) -> tuple[str, Told]:
         # Half a character, escaped, where a model's tokens part it: no UTF-8 can hold that.
         whole = json.dumps(json.loads(data), ensure_ascii=False, allow_nan=False)
         data = whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return data, told(data)
+        return data, _checked(told(data))
     except (ValueError, msgspec.DecodeError, RecursionError):
         raise failure from None
+
+
+def _checked(said: Told) -> Told:
+    """
+    :raises msgspec.ValidationError: it cannot be told to clients as an event of its type.
+    """
+    if not said.type.isprintable() or said.type in ("", REQUEST_EVENT):
+        raise msgspec.ValidationError(f"Unexpected type {said.type!r:.80}")
+    if said.response is None and (said.is_last or said.type == "response.created"):
+        raise msgspec.ValidationError(f"{said.type} without its response")
+    return said
 
 
 def _is_passing(refused: UpstreamRefused) -> bool:

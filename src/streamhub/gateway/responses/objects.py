@@ -3,6 +3,7 @@ the upstream did not tell. Pure."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from ..translation import ResponseFold, new_response
 from .asked import Asked, Facts
 
-__all__ = ["TERMINAL", "Told", "began", "endings", "folded", "told"]
+__all__ = ["TERMINAL", "Told", "began", "decoded", "endings", "folded", "told"]
 
 #: The events after which nothing comes.
 TERMINAL = frozenset({"response.completed", "response.failed", "response.incomplete"})
@@ -30,6 +31,9 @@ class Told(msgspec.Struct):
     type: str
     sequence_number: int | None = None
     response: _Response | None = None
+    #: Of an ``error``.
+    code: Any = None
+    message: Any = None
 
     @property
     def is_last(self) -> bool:
@@ -37,6 +41,7 @@ class Told(msgspec.Struct):
 
 
 told = msgspec.json.Decoder(Told).decode
+_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def began(response_id: str, facts: Facts, asked: Asked | None, status: str) -> dict[str, Any]:
@@ -56,8 +61,18 @@ def folded(events: Iterable[str]) -> dict[str, Any] | None:
     """The Response that the events have made so far; None where none of them has told any of it."""
     fold = ResponseFold()
     for data in events:
-        fold.take(msgspec.json.decode(data))
+        fold.take(decoded(data))
     return fold.response
+
+
+def decoded(data: str) -> dict[str, Any]:
+    """All that an event says, of which ``told`` reads a part."""
+    try:
+        return _object(data)
+    except msgspec.DecodeError:
+        # A number in it is too large, such as 1e999.
+        event: dict[str, Any] = json.loads(data)
+        return event
 
 
 def endings(

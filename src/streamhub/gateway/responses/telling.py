@@ -36,7 +36,7 @@ class Telling:
     def event(self, kind: str, data: str, number: int) -> bytes:
         fields = _fields(data)
         fields["sequence_number"] = msgspec.Raw(b"%d" % number)
-        if "response" in fields:
+        if bytes(fields.get("response", b"")).startswith(b"{"):
             fields["response"] = msgspec.Raw(self._named(fields["response"]))
         if not self._obfuscation:
             fields.pop("obfuscation", None)

@@ -31,7 +31,8 @@ _MOST_PARTS = 10_000
 
 
 class ResponseFold:
-    """Takes the events of one answer in their order; those that it does not know change nothing."""
+    """Takes the events of one answer in their order, whatever they hold; those that it does not
+    know change nothing."""
 
     def __init__(self) -> None:
         self._response: dict[str, Any] | None = None
@@ -59,7 +60,7 @@ class ResponseFold:
             case "output_text.annotation", "added":
                 number = self._number(event, "content_index")
                 part = self._part(self._index(event), "content", number)
-                part.setdefault("annotations", []).append(deepcopy(event.get("annotation")))
+                _list(part, "annotations").append(deepcopy(event.get("annotation")))
             case name, "delta" if name in _DELTAS and isinstance(event.get("delta"), str):
                 self._said.setdefault(self._where(name, event), []).append(event["delta"])
             case name, "done" if name in _DELTAS:
@@ -75,7 +76,8 @@ class ResponseFold:
             return None
         for (index, place, number, field), said in self._said.items():
             part = self._part(index, place, number)
-            part[field] = (part.get(field) or "") + "".join(said)
+            known = part.get(field)
+            part[field] = (known if isinstance(known, str) else "") + "".join(said)
         self._said.clear()
         output = [deepcopy(self._items[index]) for index in sorted(self._items)]
         return {**deepcopy(self._response), "output": output}
@@ -83,9 +85,11 @@ class ResponseFold:
     def _take_whole(self, whole: Mapping[str, Any]) -> None:
         """A Response itself. One that is under way may leave out what it has said."""
         self._response = {name: value for name, value in whole.items() if name != "output"}
-        if whole.get("output"):
+        output = whole.get("output")
+        if output and isinstance(output, list):
             self._said.clear()
-            self._items = dict(enumerate(deepcopy(list(whole["output"]))))
+            items = [item for item in output if isinstance(item, dict)]
+            self._items = dict(enumerate(deepcopy(items)))
 
     def _where(self, name: str, event: Mapping[str, Any]) -> tuple[int, str | None, int, str]:
         number, place, field = _DELTAS[name]
@@ -112,10 +116,13 @@ class ResponseFold:
         item = self._items.setdefault(index, {})
         if place is None:
             return item
-        parts: list[dict[str, Any]] = item.setdefault(place, [])
+        parts = _list(item, place)
         while len(parts) <= number:
             parts.append({})
-        return parts[number]
+        if not isinstance(parts[number], dict):
+            parts[number] = {}
+        part: dict[str, Any] = parts[number]
+        return part
 
     def _put(self, index: int, place: str, number: int, part: dict[str, Any]) -> None:
         self._part(index, place, number)
@@ -126,3 +133,11 @@ class ResponseFold:
         for where in list(self._said):
             if where[0] == index and (place is None or where[1:3] == (place, number)):
                 del self._said[where]
+
+
+def _list(of: dict[str, Any], name: str) -> list[Any]:
+    """The list that stands there; a new one in the place of anything else."""
+    if not isinstance(of.get(name), list):
+        of[name] = []
+    found: list[Any] = of[name]
+    return found
