@@ -355,6 +355,26 @@ async def test_an_answer_that_is_not_streamed(make_hub: MakeHub, upstream: OpenA
     assert 5 == upstream.count()
 
 
+async def test_half_a_character(make_hub: MakeHub, upstream: OpenAIUpstream) -> None:
+    """Is passed on as it was sent, and both halves are one in the whole answer; nor do numbers that
+    are too large for most, or names that no store takes, take anything away."""
+    halves = [
+        Raw(
+            b'event: a\0b\ndata: {"x":1e999,"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n'
+            % one
+        )
+        for one in (b"\\ud83d", b"\\ude00")
+    ]
+    upstream.answers("a", *halves, "b")
+    async with gateway(upstream, make_hub()) as [client]:
+        streamed = await client.post(PATH, json=chat())
+        whole = await client.get(f"{PATH}/{streamed.headers[COMPLETION_ID]}")
+
+    assert b"\\ud83d" in streamed.content
+    assert "[DONE]" == events_of(streamed)[-1]
+    assert "a😀b" == whole.json()["choices"][0]["message"]["content"]
+
+
 async def test_an_upstream_that_compresses(make_hub: MakeHub) -> None:
     """Though it was not asked to: what is passed on is not compressed, and does not say so."""
     heads: list[bytes] = []

@@ -41,6 +41,19 @@ def test_it_is_what_the_upstream_says_without_stream(says: tuple[Any, ...]) -> N
     assert {**whole, "id": folded["id"]} == folded
 
 
+@pytest.mark.parametrize("index", [[1], {}, 1.5, None, "a"])
+def test_any_index_tells_parts_apart(index: Any) -> None:
+    """Whatever a server counts by."""
+    calls = [{"index": index, "function": {"arguments": one}} for one in "{}"]
+    deltas = [{"content": "a", "tool_calls": [call]} for call in calls]
+    folded = fold({"choices": [{"index": index, "delta": delta}]} for delta in deltas)
+
+    [choice] = folded["choices"]
+    assert (index, "aa") == (choice["index"], choice["message"]["content"])
+    if index is not None:
+        assert [{"function": {"arguments": "{}"}}] == choice["message"]["tool_calls"]
+
+
 def test_what_it_knows_nothing_of_is_kept() -> None:
     """Several choices, log probabilities, names said with each piece, fields of one provider's."""
     chunks: list[dict[str, Any]] = [

@@ -12,10 +12,16 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from streamhub import Hub
+from streamhub.gateway import create_gateway
 from streamhub.testing.waiting import within
 
+from ..http.serving import served
 from ..support.openai_upstream import (
     STALL,
     BreakInside,
@@ -154,6 +160,14 @@ async def test_an_upstream_that_does_not_stream(
     assert 6 == response["usage"]["output_tokens"]
 
 
+async def test_half_a_character_is_no_end(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """Both are one in the whole answer."""
+    said = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n'
+    upstream.answers("a", Raw(said % b"\\ud83d"), Raw(said % b"\\ude00"), "b")
+
+    assert "a😀b" == (await create(client)).output_text
+
+
 class City(BaseModel):
     name: str
 
@@ -179,6 +193,22 @@ async def test_a_call_that_was_cut_short(client: AsyncOpenAI, upstream: OpenAIUp
     told = upstream.asked[-1].body["messages"]
     assert ["message", "function_call"] == [item.type for item in first.output]
     assert {"role": "assistant", "content": "one"} == told[1]
+
+
+@pytest.mark.parametrize("completion", ["[]", '{"choices": 5}', '{"choices": [{"message": 5}]}'])
+async def test_what_is_no_completion(hub: Hub, completion: str) -> None:
+    """Is the upstream's fault, and told as that."""
+
+    async def answer(request: Request) -> Response:
+        return Response(completion, media_type="application/json")
+
+    async with served(Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])) as where:
+        app = create_gateway(hub, upstream=where, upstream_api="chat")
+        async with served(app, lifespan="on") as url, client_of(f"{url}/v1") as client:
+            with pytest.raises(openai.InternalServerError) as failed:
+                await create(client)
+
+    assert (502, "upstream_unexpected") == (failed.value.status_code, failed.value.code)
 
 
 async def test_a_server_that_does_not_end_its_stream(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 
 from ..formats.sse import Event, EventParser
 from .errors import GatewayError, UpstreamFailed, UpstreamRefused
 from .limits import Limits
 from .pools import Pools
 
-__all__ = ["Upstream", "UpstreamAnswer"]
+__all__ = ["Upstream", "UpstreamAnswer", "decoded", "storable"]
 
 # Of an error, how much is read.
 _MOST_OF_ERROR = 1024 * 1024
@@ -27,6 +30,27 @@ _NOT_PASSED_ON = frozenset(
 )  # fmt: skip
 
 Headers = Iterable[tuple[str, str]]
+
+
+def decoded(data: str | bytes) -> Any:
+    """JSON as upstreams send it, and their clients read it: half a character, escaped, where a
+    model's tokens part it, and numbers that are too large for most.
+
+    :raises ValueError: it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def storable(text: str) -> str:
+    """``text`` as UTF-8 can hold it: halves of a character that meet in it are one."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class Upstream:

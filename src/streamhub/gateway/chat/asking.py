@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any
 
-import msgspec
-
 from ...errors import ChunkTooLarge, StreamTooLarge
 from ...formats.sse import Event
 from ...stream import LiveStream
 from ..errors import GatewayError, UpstreamFailed
-from ..upstream import UpstreamAnswer
+from ..upstream import UpstreamAnswer, decoded
 from .failures import REFUSED, TOLD, reason_of
 from .folding import is_complete
 from .log import HEAD, Head, body_chunks, data_event
@@ -175,7 +173,7 @@ async def _end(stream: LiveStream, last: deque[str]) -> None:
 
 def _object(data: str | bytes) -> dict[str, Any] | None:
     try:
-        decoded = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        chunk = decoded(data)
+    except ValueError:
         return None
-    return decoded if isinstance(decoded, dict) else None
+    return chunk if isinstance(chunk, dict) else None

@@ -26,7 +26,7 @@ def fold(chunks: Iterable[dict[str, Any]]) -> dict[str, Any]:
             if name not in _BUILT and (value is not None or name not in completion):
                 completion[name] = value
         for said in _objects(chunk.get("choices")):
-            index = said.get("index", 0)
+            index = _index(said.get("index", 0))
             choice = choices.setdefault(index, {"index": index, "message": {"role": "assistant"}})
             for name, value in said.items():
                 if name == "delta":
@@ -76,9 +76,11 @@ def _join(whole: dict[str, Any], more: dict[str, Any]) -> None:
 
 def _joined(known: list[Any], more: list[Any]) -> list[Any]:
     """A list with more of it: what has an index belongs to the item of that index."""
-    places = {one["index"]: one for one in known if isinstance(one, dict) and "index" in one}
+    places = {
+        _index(one["index"]): one for one in known if isinstance(one, dict) and "index" in one
+    }
     for one in more:
-        index = one.get("index") if isinstance(one, dict) else None
+        index = _index(one.get("index")) if isinstance(one, dict) else None
         if index is None:
             known.append(one)
         elif index in places:
@@ -100,6 +102,11 @@ def _joined_copy(value: Any) -> Any:
 
 def _objects(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _index(given: Any) -> Any:
+    """What tells the parts of one thing from those of another, whatever that is."""
+    return given if given is None or isinstance(given, int | str) else repr(given)
 
 
 def _order(index: Any) -> tuple[bool, Any]:

@@ -43,7 +43,8 @@ class Head(msgspec.Struct, frozen=True):
 
 def data_event(name: str | None) -> str:
     """The event type under which an event of the upstream's is stored."""
-    return DATA if name is None else f"{DATA}:{name}"
+    # A NUL cannot be stored.
+    return DATA if name is None else f"{DATA}:{name}".replace("\0", " ")
 
 
 def name_of(event: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from ...formats.endings import ending_of
 from ...formats.format import Ending
 from ...stream import LiveStream
 from ..errors import GatewayError, error_of
+from ..upstream import decoded, storable
 from .failures import failure_of, is_refused
 from .folding import fold
 from .log import DATA, HEAD, Head, body_of
@@ -63,7 +65,14 @@ async def whole_of(stream: LiveStream) -> tuple[Head, bytes]:
         return head, body_of(chunks)
     whole = fold(_objects(chunks[1:]))
     kept = [pair for pair in head.headers if pair[0] != "content-type"]
-    return Head(head.status, [*kept, *_JSON], streamed=False), msgspec.json.encode(whole)
+    return Head(head.status, [*kept, *_JSON], streamed=False), _encoded(whole)
+
+
+def _encoded(whole: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(whole)
+    except UnicodeEncodeError:
+        return storable(json.dumps(whole, ensure_ascii=False)).encode()
 
 
 def _told(error: StreamHubError) -> tuple[str, None, str]:
@@ -77,8 +86,8 @@ def _objects(chunks: list[Chunk]) -> list[dict[str, Any]]:
         if (chunk.event or "").partition(":")[0] != DATA:
             continue
         try:
-            said.append(msgspec.json.decode(chunk.data))
-        except msgspec.DecodeError:
+            said.append(decoded(chunk.data))
+        except ValueError:
             # As ``[DONE]`` is.
             continue
     return [one for one in said if isinstance(one, dict)]

@@ -16,9 +16,9 @@ from ...formats.sse import Event
 from ...hub import Hub
 from ...stream import LiveStream
 from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, error_of
-from ..upstream import Headers
+from ..upstream import Headers, decoded, storable
 from .asked import REQUEST_EVENT, Asked, Facts
-from .objects import Told, began, decoded, told
+from .objects import Told, began, told
 from .speaking import ResponsesApi, Speaks
 from .stored import Log, find
 
@@ -343,11 +343,10 @@ def _read_event(data: str) -> tuple[str, Told]:
             502, "upstream_unexpected", f"the upstream has sent what is no event: {error}"
         )
     try:
-        # Half a character, escaped, where a model's tokens part it: no UTF-8 can hold that.
-        whole = json.dumps(json.loads(data), ensure_ascii=False, allow_nan=False)
-        data = whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        # Half a character, which no UTF-8 can hold.
+        data = storable(json.dumps(decoded(data), ensure_ascii=False, allow_nan=False))
         return data, _checked(told(data))
-    except (ValueError, msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise failure from None
 
 

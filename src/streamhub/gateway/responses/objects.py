@@ -3,16 +3,16 @@ the upstream did not tell. Pure."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from ..translation import ResponseFold, new_response
+from ..upstream import decoded
 from .asked import Asked, Facts
 
-__all__ = ["TERMINAL", "Told", "began", "decoded", "endings", "folded", "told"]
+__all__ = ["TERMINAL", "Told", "began", "endings", "folded", "told"]
 
 #: The events after which nothing comes.
 TERMINAL = frozenset({"response.completed", "response.failed", "response.incomplete"})
@@ -41,7 +41,6 @@ class Told(msgspec.Struct):
 
 
 told = msgspec.json.Decoder(Told).decode
-_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def began(response_id: str, facts: Facts, asked: Asked | None, status: str) -> dict[str, Any]:
@@ -63,16 +62,6 @@ def folded(events: Iterable[str]) -> dict[str, Any] | None:
     for data in events:
         fold.take(decoded(data))
     return fold.response
-
-
-def decoded(data: str) -> dict[str, Any]:
-    """All that an event says, of which ``told`` reads a part."""
-    try:
-        return _object(data)
-    except msgspec.DecodeError:
-        # A number in it is too large, such as 1e999.
-        event: dict[str, Any] = json.loads(data)
-        return event
 
 
 def endings(

@@ -3,6 +3,7 @@ are translated, and what was said before is looked up here."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -25,7 +26,7 @@ from ..translation import (
     named_responses,
     new_response,
 )
-from ..upstream import Headers, Upstream, UpstreamAnswer
+from ..upstream import Headers, Upstream, UpstreamAnswer, decoded, storable
 from .asked import Asked
 from .speaking import ResponsesApi
 from .stored import Log, find
@@ -210,8 +211,7 @@ async def _translated(answer: ChatAnswer, answered: UpstreamAnswer) -> AsyncGene
             try:
                 said = [] if chunk is None else answer.take(chunk)
             except (AttributeError, TypeError, ValueError) as error:
-                message = f"the upstream has sent what is no chunk of a completion: {error}"
-                raise UpstreamFailed(502, "upstream_unexpected", message) from None
+                raise _no_chunk(error) from None
             if chunk is None or answer.is_complete:
                 said += answer.end(done=True, at=int(time.time()))
             for event in said:
@@ -241,7 +241,12 @@ async def _chunks(answered: UpstreamAnswer) -> AsyncGenerator[Any]:
     """Each of them; None for the word that there are no more."""
     if answered.media_type == "application/json":
         # It does not stream.
-        yield chunk_of(_decoded((await answered.read()).decode(errors="replace")))
+        completion = _decoded((await answered.read()).decode(errors="replace"))
+        try:
+            chunk = chunk_of(completion)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise _no_chunk(error) from None
+        yield chunk
         yield None
         return
     async with aclosing(answered.events()) as events:
@@ -251,14 +256,25 @@ async def _chunks(answered: UpstreamAnswer) -> AsyncGenerator[Any]:
 
 def _decoded(data: str) -> dict[str, Any]:
     try:
-        return _object(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        message = f"the upstream has sent what is no chunk of a completion: {error}"
-        raise UpstreamFailed(502, "upstream_unexpected", message) from None
+        chunk = decoded(data)
+    except ValueError as error:
+        raise _no_chunk(error) from None
+    if not isinstance(chunk, dict):
+        raise _no_chunk(f"it is {short(chunk)}")
+    return chunk
+
+
+def _no_chunk(why: object) -> UpstreamFailed:
+    message = f"the upstream has sent what is no chunk of a completion: {why}"
+    return UpstreamFailed(502, "upstream_unexpected", message)
 
 
 def _event(event: dict[str, Any]) -> Event:
-    return Event(msgspec.json.encode(event).decode(), event["type"])
+    try:
+        said = msgspec.json.encode(event).decode()
+    except UnicodeEncodeError:
+        said = storable(json.dumps(event, ensure_ascii=False))
+    return Event(said, event["type"])
 
 
 def _output(response: dict[str, Any]) -> list[dict[str, Any]]:
