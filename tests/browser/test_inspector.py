@@ -251,6 +251,38 @@ async def test_what_sessions_hold_is_shown_as_text(site: Site, hub: Hub, pages: 
     assert [] == [info.session_id async for info in hub.sessions() if info.session_id == "bad"]
 
 
+async def test_parts_that_are_none_and_are_too_many_harm_no_page(
+    site: Site, hub: Hub, pages: Pages
+) -> None:
+    """Values of any type where texts belong, nested without end, and elements without number: what
+    comes after them is shown, and the oldest goes."""
+    odd = {"toString": 1, "valueOf": 1}
+    parts: list[dict[str, object]] = [
+        {"type": "text-delta", "id": odd, "delta": odd},
+        {"type": "tool-input-delta", "toolCallId": odd, "toolName": odd, "inputTextDelta": odd},
+        {"type": "tool-output-error", "toolCallId": "__proto__", "errorText": odd},
+    ]
+    deep = '{"type": "data-deep", "data": ' + "[" * 9_000 + "]" * 9_000 + "}"
+    stream = await begun(hub, "s", "begin")
+    for data in (*map(json.dumps, parts), deep, *['{"type": "start-step"}'] * 4_000):
+        await stream.publish(data, event="ui")
+    await stream.publish("end")
+    await within(stream.flush())
+    page = await opened(pages, site, "session=s")
+    output = page.locator("#session .output")
+    await expect(output).to_contain_text("end")
+    await page.get_by_role("button", name="Read from the start").click()
+    await expect(output).to_contain_text("not kept in this page.")
+    await expect(output).to_contain_text("end")
+    assert 1_000 < await output.locator(".seam").count() < 3_500
+    await stream.publish(json.dumps(parts[0]), event="ui")
+    await stream.publish(deep, event="ui")
+    await stream.publish("at last")
+    await expect(output).to_contain_text('ui, nested too deeply{"type": "data-deep", "data": [[[')
+    await expect(output).to_contain_text("at last")
+    await expect(output).to_contain_text('{"toString":1,"valueOf":1}')
+
+
 async def test_the_page_goes_on_where_its_server_was_away(
     hub: Hub, pages: Pages, site: Site
 ) -> None:

@@ -7,6 +7,11 @@ import { bytes, count, cut, element, gap, say, visible } from "./words.js";
 const LONGEST_CHUNK = 20_000;
 const LONGEST_VALUE = 20_000;
 const MOST = 300_000;
+// What an element costs beside its text, as if it were so much more of it.
+const ELEMENT = 100;
+// How deeply a part may be nested that is written in lines: each level is set further in, and what is
+// endless would fill the memory and the stack.
+const DEEPEST = 100;
 // A pause that is drawn, in seconds.
 export const PAUSE = 2;
 
@@ -20,7 +25,9 @@ export class Output {
 
   clear() {
     this.root.replaceChildren();
+    // Of all that is shown, and of each block.
     this.size = 0;
+    this.sizes = new WeakMap();
     this.open = null;
     this.calls = new Map();
     this.coming = [];
@@ -67,20 +74,23 @@ export class Output {
     } catch {
       part = null;
     }
-    if (part === null || typeof part !== "object" || typeof part.type !== "string") {
-      this.#block("ui, not a part", cut(data, LONGEST_CHUNK));
+    const isPart = part !== null && typeof part === "object" && typeof part.type === "string";
+    if (!isPart || isDeep(part)) {
+      this.#block(isPart ? "ui, nested too deeply" : "ui, not a part", cut(data, LONGEST_CHUNK));
       return;
     }
     const { type } = part;
-    if (type === "text-delta") this.#text(String(part.delta ?? ""), "text", part.id);
-    else if (type === "reasoning-delta") this.#text(String(part.delta ?? ""), "reasoning", part.id);
+    // What is cut off anyway is not made longer before.
+    const indent = data.length > LONGEST_VALUE ? 0 : 2;
+    if (type === "text-delta") this.#text(written(part.delta), "text", written(part.id));
+    else if (type === "reasoning-delta") this.#text(written(part.delta), "reasoning", written(part.id));
     else if (type === "text-start" || type === "reasoning-start") this.open = null;
     else if (type === "text-end" || type === "reasoning-end") this.open = null;
-    else if (type.startsWith("tool-")) this.#call(type, part);
+    else if (type.startsWith("tool-")) this.#call(type, part, indent);
     else if (["start", "finish", "start-step", "finish-step", "abort"].includes(type)) this.#seam(type.replace("-", " "), "step");
     else {
       const { type: _, ...rest } = part;
-      this.#block(type, cut(written(rest), LONGEST_VALUE));
+      this.#block(type, cut(written(rest, indent), LONGEST_VALUE));
     }
   }
 
@@ -91,63 +101,71 @@ export class Output {
     const key = `${kind} ${id}`;
     if (this.open?.key !== key) {
       const body = element("div", { className: "said" });
-      this.#put(element("section", { className: `part ${kind}` }, kind === "reasoning" ? element("h4", { text: "Reasoning" }) : null, body));
-      this.open = { key, body };
+      const block = element("section", { className: `part ${kind}` }, kind === "reasoning" ? element("h4", { text: "Reasoning" }) : null, body);
+      this.#put(block);
+      this.open = { key, block, body };
     }
-    const { body } = this.open;
+    const { block, body } = this.open;
     // A row of short nodes would be slow to lay out; one that is endless could not be cut.
     const last = body.lastChild;
     if (last?.nodeType === Node.TEXT_NODE && last.length < 4_000) last.appendData(text);
     else body.append(text);
-    this.size += text.length;
+    this.#grow(block, text.length);
   }
 
-  #call(type, part) {
-    const id = String(part.toolCallId ?? "");
+  #call(type, part, indent) {
+    const id = written(part.toolCallId);
     let call = this.calls.get(id);
     if (!call) {
       const name = element("h4", { text: "Tool" });
       const state = element("span", { className: "state" });
       const values = element("div");
       const block = element("section", { className: "part tool" }, element("header", {}, name, state), values);
-      call = { name, state, values, input: "", shown: {} };
+      call = { block, name, state, values, input: "", shown: {} };
       this.calls.set(id, call);
       this.#put(block);
     }
-    if (part.toolName) say(call.name, `Tool ${cut(visible(String(part.toolName)), 120)}`);
+    if (part.toolName) say(call.name, `Tool ${cut(visible(written(part.toolName)), 120)}`);
     const tell = (title, value) => {
       call.shown[title] ??= call.values.appendChild(element("div", {}, element("h5", { text: title }), element("pre"))).lastChild;
       const text = cut(value, LONGEST_VALUE);
-      this.size += text.length - call.shown[title].textContent.length;
+      this.#grow(call.block, text.length - call.shown[title].textContent.length);
       say(call.shown[title], text);
     };
     if (type === "tool-input-delta") {
-      if (call.input.length < LONGEST_VALUE) call.input += String(part.inputTextDelta ?? "");
+      if (call.input.length < LONGEST_VALUE) call.input += written(part.inputTextDelta);
       tell("Input", call.input);
     }
-    if ("input" in part) tell("Input", written(part.input));
-    if ("output" in part) tell("Output", written(part.output));
-    if (part.errorText !== undefined) tell("Error", String(part.errorText));
+    if ("input" in part) tell("Input", written(part.input, indent));
+    if ("output" in part) tell("Output", written(part.output, indent));
+    if (part.errorText !== undefined) tell("Error", written(part.errorText));
     const states = { "tool-input-start": "called", "tool-input-available": "running", "tool-output-available": "done", "tool-output-error": "failed", "tool-input-error": "failed" };
     say(call.state, states[type] ?? call.state.textContent);
     call.state.dataset.state = call.state.textContent;
   }
 
   #block(title, text) {
-    this.#put(element("section", { className: "part data" }, element("h4", { text: cut(visible(title), 120) }), element("pre", { text })));
-    this.size += text.length;
+    this.#put(element("section", { className: "part data" }, element("h4", { text: cut(visible(title), 120) }), element("pre", { text })), text.length);
   }
 
   #seam(text, kind) {
     const seam = element("span", { className: `seam ${kind}`, text });
     // Within a text it stands where it happened.
-    if (this.open && kind !== "step") this.open.body.append(seam);
-    else this.#put(seam);
+    if (this.open && kind !== "step") {
+      this.open.body.append(seam);
+      this.#grow(this.open.block, ELEMENT);
+    } else this.#put(seam);
   }
 
-  #put(block) {
+  #put(block, size = 0) {
     this.open = null;
     this.root.append(block);
+    this.#grow(block, size + ELEMENT);
+  }
+
+  #grow(block, size) {
+    this.sizes.set(block, (this.sizes.get(block) ?? 0) + size);
+    this.size += size;
   }
 
   /** Let the oldest go where there is too much. */
@@ -161,19 +179,33 @@ export class Output {
     while (this.size > MOST * 0.8) {
       const first = this.note.nextElementSibling;
       if (!first) break;
-      const body = first.querySelector(".said");
-      const oldest = body?.firstChild ?? first;
-      const length = oldest.textContent.length;
-      if (body && body.childNodes.length > 1) oldest.remove();
-      else if (first !== this.root.lastElementChild) first.remove();
-      else break;
-      this.size -= length;
-      this.dropped += length;
+      const oldest = first.querySelector(".said")?.firstChild;
+      if (oldest?.nextSibling) {
+        // A piece of a long text.
+        const { length } = oldest.textContent;
+        oldest.remove();
+        this.#grow(first, oldest.nodeType === Node.TEXT_NODE ? -length : -ELEMENT);
+        this.dropped += length;
+      } else if (first !== this.root.lastElementChild) {
+        this.dropped += first.textContent.length;
+        first.remove();
+        this.#grow(first, -this.sizes.get(first));
+        for (const [id, call] of this.calls) if (call.block === first) this.calls.delete(id);
+      } else break;
     }
     say(this.note, `${bytes(this.dropped)} of earlier text are not kept in this page.`);
   }
 }
 
-function written(value) {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2) ?? "";
+/** Whatever stands where a text should, as one; what is not there is empty. */
+const written = (value, indent = 0) =>
+  typeof value === "string" ? value : JSON.stringify(value, null, indent) ?? "";
+
+function isDeep(value) {
+  let level = [value];
+  for (let depth = 0; level.length; depth += 1) {
+    if (depth > DEEPEST) return true;
+    level = level.filter((one) => one !== null && typeof one === "object").flatMap((one) => Object.values(one));
+  }
+  return false;
 }
