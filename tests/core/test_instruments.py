@@ -189,6 +189,40 @@ async def test_a_fenced_producer_is_told_by_whom(ear: Ear, session_id: str) -> N
     assert (None, 1, stream.generation) == (fenced.by, fenced.chunks, fenced.generation)
 
 
+class _AnswersLate(WrappedStore):
+    """What it has written it says only once it is let."""
+
+    def __init__(self, inner: MemoryStore) -> None:
+        super().__init__(inner)
+        self.wrote, self.let = asyncio.Event(), asyncio.Event()
+
+    async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        answers = await super().write(ops)
+        self.wrote.set()
+        await self.let.wait()
+        return answers
+
+
+async def test_nothing_is_told_of_a_claim_after_its_end(ear: Ear, session_id: str) -> None:
+    """Not even that its first chunk was stored, where the store says so later than the end."""
+    inner = MemoryStore()
+    store = _AnswersLate(inner)
+    config = HubConfig(lease=0.2)
+    async with Hub(store, instruments=[ear], config=config) as hub, Hub(inner) as other:
+        stream, _ = await hub.register(session_id)
+        await stream.publish("one")
+        await within(store.wrote.wait())
+        await other.remove(session_id)
+        await other.register(session_id)
+        await ear.hears(events.Fenced)
+        store.let.set()
+        await ear.hears(events.Stored)
+
+    assert ["Claimed", "Fenced"] == [
+        type(one).__name__ for one in ear.of(events.Claimed, events.Fenced, events.FirstStored)
+    ]
+
+
 async def test_a_store_can_be_asked_whether_it_is_there(ear: Ear) -> None:
     """By an instrument that has heard nothing of it, one question at a time: the answer is told, or
     that none came."""

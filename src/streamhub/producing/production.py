@@ -219,5 +219,7 @@ class Production:
         self._on_done(self)
         if self.producer.observed is not None:
             tell_instruments(self.producer, self.producer.observed)
+            # A round that is under way may be answered yet.
+            self.producer.observed = None
         if self._on_end is not None and (telling := tell(self._on_end, self.producer, self._store)):
             self._spawn_last(telling, f"on_end of {self.producer.claim.session_id}")
