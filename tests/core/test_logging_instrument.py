@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 
@@ -36,6 +37,10 @@ async def test_the_log_says_who_claimed_a_session_and_whom_that_replaced(
     first, second = generations
     opened, *told, closed = [one for one in caplog.records if one.name != "asyncio"]
     assert ("streamhub.hub", "streamhub.hub") == (opened.name, closed.name)
+    # All facts are such as JSON can hold.
+    known = vars(logging.makeLogRecord({}))
+    for one in caplog.records:
+        json.dumps({name: value for name, value in vars(one).items() if name not in known})
     assert {("streamhub.producing", logging.INFO)} == {(one.name, one.levelno) for one in told}
     shown = f"session {session_id!r}: "
     assert [

@@ -15,8 +15,9 @@ from .events import Event
 
 __all__ = ["LoggingInstrument"]
 
-# What is no fact to be logged: metadata may hold whatever an application keeps there.
-_LEFT_OUT = ("metadata", "statistics")
+# What is no fact to be logged: metadata may hold whatever an application keeps there, and functions
+# are for instruments to call.
+_LEFT_OUT = ("metadata", "statistics", "ask")
 _LONGEST_REASON = 500
 
 
