@@ -155,6 +155,16 @@ async def test_one_session_as_it_goes(hub: Hub, open_client: Open) -> None:
 
 
 @in_memory
+async def test_what_no_session_is_called_is_refused(hub: Hub, open_client: Open) -> None:
+    """Before anything is sent: an answer that breaks off would be asked for again."""
+    client = await open_client(application(hub))
+    for path in ("session", "text", "metadata"):
+        for session_id in ("", "a\0"):
+            answer = await client.get(inside(path, id=session_id))
+            assert (path, 400) == (path, answer.status_code)
+
+
+@in_memory
 async def test_large_metadata_is_cut(hub: Hub, open_client: Open) -> None:
     """A page gets no more of it than it can show, and hears how much there is."""
     await hub.register("s", metadata="x" * 500_000)

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from ...board import Query, Sort
 from ...errors import SessionCorrupted
 from ...hub import Hub
+from ...ids import check_session_id
 from ...serving.answers import bad_request
 from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...serving.queries import count_of
@@ -143,7 +144,9 @@ class _Inspector:
     async def session(self, request: Request) -> Response:
         """How one stands, and what has happened to it, as that changes."""
         await self._allow(request, "read")
-        return EventStream(session_news(self._hub.board(), _id(request)))
+        session_id = _id(request)
+        check_session_id(session_id)
+        return EventStream(session_news(self._hub.board(), session_id))
 
     @answers_errors
     async def text(self, request: Request) -> Response:
