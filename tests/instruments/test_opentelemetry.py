@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
 from streamhub import Hub, HubConfig, ProviderFailed, Status
-from streamhub.errors import StreamHubError
+from streamhub.errors import StoreUnavailable, StreamHubError
 from streamhub.instruments.opentelemetry import OpenTelemetryInstrument
 from streamhub.stores.base import Granted
 from streamhub.stores.memory import MemoryStore
@@ -197,6 +197,16 @@ async def test_without_a_request_readers_are_linked_to_the_producer(traced: Trac
     assert second.start_time is not None
     assert refused.end_time is not None
     assert second.start_time >= refused.end_time
+
+
+async def test_a_claim_that_the_store_does_not_answer_is_a_span_that_has_failed(
+    traced: Traced,
+) -> None:
+    """It ends then, and not when somebody collects what was left of it."""
+    async with Hub.from_url("redis://127.0.0.1:1/0", instruments=[traced.instrument]) as hub:
+        with pytest.raises(StoreUnavailable):
+            await hub.register("chat:1")
+        assert "StoreUnavailable" == traced.span("claim session").status.description
 
 
 @pytest.mark.parametrize(

@@ -268,9 +268,10 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreFailed(msgspec.Struct, frozen=True, kw_only=True):
-    """The store could not do something, which is tried again."""
+    """The store could not do something. It is tried again, except for a claim: who asked for that
+    was told."""
 
-    #: ``write``, ``renew``, ``look``, or ``ask`` (see ``Opened.ask``).
+    #: ``write``, ``renew``, ``look``, ``claim``, or ``ask`` (see ``Opened.ask``).
     doing: str
     #: For how many operations, or sessions.
     count: int

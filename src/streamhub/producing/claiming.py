@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -50,23 +50,40 @@ async def claim(
     :param produce: makes of the producer what the caller wants of it.
     :raises SessionCorrupted: what the session holds is not what its record says.
     """
+
+    async def once() -> T | Refused:
+        return await _claim_once(
+            store,
+            config,
+            session_id,
+            produce,
+            takeover=takeover,
+            owner=owner,
+            metadata=metadata,
+            request=request,
+            same_owner=same_owner,
+            replaces=replaces,
+            traceparent=traceparent,
+            tell=tell,
+        )
+
+    try:
+        return await _claim_present(store, session_id, once)
+    except (StoreUnavailable, SessionCorrupted) as error:
+        if tell is not None:
+            away = isinstance(error, StoreUnavailable)
+            tell(events.StoreFailed(doing="claim", count=1, reason=str(error), away=away))
+        raise
+
+
+async def _claim_present(
+    store: Store, session_id: str, once: Callable[[], Awaitable[T | Refused]]
+) -> T | Refused:
+    """Claim until what was claimed is there to be read, or it is hopeless."""
     last: _PastIsMissing | None = None
     for _ in range(_ATTEMPTS):
         try:
-            return await _claim_once(
-                store,
-                config,
-                session_id,
-                produce,
-                takeover=takeover,
-                owner=owner,
-                metadata=metadata,
-                request=request,
-                same_owner=same_owner,
-                replaces=replaces,
-                traceparent=traceparent,
-                tell=tell,
-            )
+            return await once()
         except _PastIsMissing as missing:
             last = missing
     (info,) = await store.look([session_id])

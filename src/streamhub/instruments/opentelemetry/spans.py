@@ -30,9 +30,9 @@ _PRODUCE = "produce session"
 _Done: TypeAlias = events.Ended | events.Released | events.Fenced | events.GivenUp
 
 
-#: The span of a producer that began before its claim was answered, with its ``traceparent``: of the
+#: The ``traceparent`` of the span of a producer that began before its claim was answered: of the
 #: claim that is made in this context.
-_begun: ContextVar[tuple[str, Span] | None] = ContextVar("streamhub_begun", default=None)
+_begun: ContextVar[str | None] = ContextVar("streamhub_begun", default=None)
 
 
 class Spans:
@@ -42,6 +42,8 @@ class Spans:
         self._tracer = tracer
         self._of_model = of_model
         self._hubs: set[int] = set()
+        #: Of claims that are not answered, by what is their ``traceparent`` then.
+        self._claiming: dict[str, Span] = {}
         #: Those that last, by the generation, and by the number of the subscriber.
         self._producing: dict[str, Span] = {}
         self._reading: dict[int, Span] = {}
@@ -52,6 +54,7 @@ class Spans:
             events.Closed: self._closed,
             events.Claimed: self._claimed,
             events.Refused: self._refused,
+            events.StoreFailed: self._store_failed,
             events.TakenOver: self._taken_over,
             events.FirstStored: self._first_stored,
             events.CancelNoticed: self._cancel_noticed,
@@ -75,8 +78,10 @@ class Spans:
         self._hubs.discard(event.hub)
         if not self._hubs:
             # Of a loop that was stopped before its hub could end everything.
-            for span in (*self._producing.values(), *self._reading.values()):
-                span.end()
+            for lasting in (self._claiming, self._producing, self._reading):
+                for span in lasting.values():
+                    span.end()
+            self._claiming.clear()
             self._producing.clear()
             self._reading.clear()
             self._readers.clear()
@@ -91,11 +96,12 @@ class Spans:
         span = self._tracer.start_span(_PRODUCE, kind=SpanKind.PRODUCER, attributes=PRODUCING)
         own = _traceparent_of(set_span_in_context(span, Context()))
         if own is not None:
-            _begun.set((own, span))
+            _begun.set(own)
+            self._claiming[own] = span
         return own
 
     def _claimed(self, event: events.Claimed) -> None:
-        span = _taken(event.own_traceparent) or self._tracer.start_span(
+        span = self._taken(event.own_traceparent) or self._tracer.start_span(
             _PRODUCE,
             kind=SpanKind.PRODUCER,
             links=_links(event.traceparent),
@@ -114,18 +120,37 @@ class Spans:
         self._producing[event.generation] = span
 
     def _refused(self, event: events.Refused) -> None:
-        if (span := _taken(None)) is not None:
-            # It was no producer.
-            span.update_name("claim session")
+        if (span := self._unclaimed()) is not None:
             span.set_attributes(
                 {
-                    "messaging.operation.name": "claim",
                     "messaging.destination.name": event.session_id,
                     "streamhub.generation": event.generation,
                     "streamhub.status": "refused",
                 }
             )
             span.end()
+
+    def _store_failed(self, event: events.StoreFailed) -> None:
+        if event.doing == "claim" and (span := self._unclaimed()) is not None:
+            _fail(span, "StoreUnavailable" if event.away else "SessionCorrupted")
+            span.end()
+
+    def _unclaimed(self) -> Span | None:
+        """The span that was begun for the claim that has just failed, if one was."""
+        if (span := self._taken(None)) is not None:
+            # It was no producer.
+            span.update_name("claim session")
+            span.set_attribute("messaging.operation.name", "claim")
+        return span
+
+    def _taken(self, traceparent: str | None) -> Span | None:
+        """The span that was begun for the claim that is answered in this context, if one was; of
+        one that was granted, if it has this ``traceparent``."""
+        begun = _begun.get()
+        if begun is None or traceparent not in (None, begun):
+            return None
+        _begun.set(None)
+        return self._claiming.pop(begun, None)
 
     def _taken_over(self, event: events.TakenOver) -> None:
         self._say(
@@ -268,16 +293,6 @@ def _traceparent_of(context: Context) -> str | None:
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier, context)
     return carrier.get("traceparent")
-
-
-def _taken(traceparent: str | None) -> Span | None:
-    """The span that was begun for the claim that is answered in this context, if one was; of one
-    that was granted, if it has this ``traceparent``."""
-    begun = _begun.get()
-    if begun is None or traceparent not in (None, begun[0]):
-        return None
-    _begun.set(None)
-    return begun[1]
 
 
 def _links(traceparent: str | None) -> list[Link]:

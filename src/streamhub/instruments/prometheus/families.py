@@ -127,10 +127,9 @@ class Families:
         )
         self.store_failures = counter(
             "store_failures",
-            "What the store could not do, by what it was (write, renew, look, ask); it is tried "
-            "again.",
+            "What the store could not do, by what it was (write, renew, look, claim, ask).",
             "doing",
-            ("write", "renew", "look", "ask"),
+            ("write", "renew", "look", "claim", "ask"),
         )
 
         self.subscriptions = counter("subscriptions", "Subscribers that found their session.")
