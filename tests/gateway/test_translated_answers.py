@@ -204,6 +204,14 @@ def test_a_call_without_an_id_gets_one() -> None:
     assert [one, two] == translated(calls)[-1]["response"]["output"]
 
 
+def test_two_calls_of_one_id_are_two() -> None:
+    """Who answers them names each: the second gets an id of its own."""
+    calls = [call(n, id="c", name="f", arguments="{}") for n in range(3)]
+    output = translated([*calls, usage()])[-1]["response"]["output"]
+
+    assert ["c", "call_01_0a", "call_02_0a"] == [item["call_id"] for item in output]
+
+
 def test_nothing_follows_an_end() -> None:
     """What an upstream still says after its error is not told."""
     answer = ChatAnswer(new_response({"model": "m"}, "resp_0a", 1))

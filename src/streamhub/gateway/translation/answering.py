@@ -45,6 +45,7 @@ class ChatAnswer:
         self._open: Thought | Message | None = None
         #: Of each index: the call that is under way there, and its id if one was told.
         self._calls: dict[object, tuple[Call, object]] = {}
+        self._call_ids: set[object] = set()
         self._choice: object = None
         self._reason: str | None = None
         reasoning = response.get("reasoning")
@@ -195,7 +196,10 @@ class ChatAnswer:
         if call is None or (call_id and known_as and call_id != known_as and name):
             yield from self._close()
             number = len(self._items)
-            call = Call(self._response["id"], number, call_id, name)
+            # Who answers two calls of one id would answer one of them twice.
+            given = None if call_id in self._call_ids else call_id
+            self._call_ids.add(call_id)
+            call = Call(self._response["id"], number, given, name)
             known_as = call_id
             self._items.append(call)
             yield from call.begin()
