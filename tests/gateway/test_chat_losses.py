@@ -125,3 +125,21 @@ async def test_a_redis_that_comes_back_empty(
     assert (200, 2) == (plain.status_code, upstream.count())
     assert again == begun + rest
     assert "[DONE]" == rest[-1].data
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/responses"])
+async def test_who_leaves_while_redis_is_away(
+    make_redis: Callable[..., RedisServer], upstream: OpenAIUpstream, path: str
+) -> None:
+    """Stops the upstream all the same: nobody else pays for an answer that nobody reads."""
+    upstream.answers("one two", STALL)
+    redis = make_redis()
+    async with Hub.from_url(redis.url) as hub, gateway(upstream, hub) as [client]:
+        body = {"model": "m", "input": "hi", "stream": True} if "resp" in path else chat()
+        async with client.stream("POST", path, json=body) as answer:
+            async for line in answer.aiter_lines():
+                if "two" in line:
+                    break
+            redis.kill()
+        assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, patience(20))
+        redis.start()

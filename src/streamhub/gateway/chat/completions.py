@@ -74,7 +74,7 @@ class ChatCompletions:
             leave = partial(self._leave, stream, asking, asked, held)
             try:
                 head = await unless_gone(request.receive, self._head(stream, asking, held))
-            except ClientGone:
+            except (ClientGone, StreamHubError):
                 await leave()
                 raise
             except GatewayError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from collections.abc import Callable
 from hashlib import sha256
 
 import msgspec
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...chunks import Status
-from ...errors import SessionNotFound, short
+from ...errors import SessionNotFound, StreamHubError, short
 from ...serving.disconnects import ClientGone, unless_gone
 from ..context import Gateway
 from ..errors import NO_RETRY, GatewayError, invalid
@@ -62,29 +63,38 @@ class Creating:
         key = _key_of(request) if asked.store else None
         session_id = session_of(caller, _response_id(caller, key))
         answering = await self._begin(caller, asked, raw, session_id, keyed=key is not None)
-        stored = await find(self._hub, session_id)
+        stays = asked.background or key is not None
+        goes_on = stays or (self._gateway.detach and asked.store)
+        stop = _nothing if answering is None or goes_on else answering.stop
+        try:
+            stored = await find(self._hub, session_id)
+        except StreamHubError:
+            stop()
+            raise
         if stored is None:
             raise GatewayError(503, "answer_lost", "the answer did not begin: ask again")
-        stays = asked.background or key is not None
         if answering is None:
             return await self._follow(request, caller, asked, stored)
         try:
             begun = await unless_gone(request.receive, self._begins(answering, stored))
         except ClientGone:
             if not stays:
-                await self._showing.leave(stored)
+                await self._showing.leave(stored, stop)
+            raise
+        except StreamHubError:
+            stop()
             raise
         except GatewayError:
             await self._showing.forget(stored)
             raise
         if asked.stream:
-            return self._showing.stream(stored, caller, stays=stays)
+            return self._showing.stream(stored, caller, stays=stays, stop=stop)
         if asked.background:
             if begun:
                 return await self._showing.whole(stored)
             response = began(stored.response_id, stored.facts, asked, "queued")
             return json_response(telling_of(stored).response(response))
-        return await self._wait(request, caller, answering, stored, stays=stays)
+        return await self._wait(request, caller, answering, stored, stays=stays, stop=stop)
 
     async def _begin(
         self, caller: Caller, asked: Asked, raw: bytes, session_id: str, *, keyed: bool
@@ -183,14 +193,24 @@ class Creating:
         return True
 
     async def _wait(
-        self, request: Request, caller: Caller, answering: Answering, stored: Stored, *, stays: bool
+        self,
+        request: Request,
+        caller: Caller,
+        answering: Answering,
+        stored: Stored,
+        *,
+        stays: bool,
+        stop: Callable[[], object],
     ) -> Response:
         """The answer to a client that waits for all of it."""
         try:
             await self._ended(request, caller, stored)
         except ClientGone:
             if not stays:
-                await self._showing.leave(stored)
+                await self._showing.leave(stored, stop)
+            raise
+        except StreamHubError:
+            stop()
             raise
         try:
             if answering.failure is not None:
@@ -237,6 +257,10 @@ class Creating:
         if not asked.store or len(raw) > config.max_stream_bytes // _PART_OF_LOG:
             return []
         return request_pieces(raw, config.max_chunk_bytes)
+
+
+def _nothing() -> None:
+    """To stop what goes on without its client."""
 
 
 def _key_of(request: Request) -> str | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.responses import Response
 
-from ...errors import StreamHubError
+from ...errors import HubClosed, StreamHubError
 from ..context import Gateway
 from ..events_response import EventsResponse
 from ..keys import Caller
@@ -16,6 +18,8 @@ from .stored import Stored
 from .telling import Telling
 
 __all__ = ["Showing", "json_response", "telling_of"]
+
+logger = logging.getLogger("streamhub")
 
 
 class Showing:
@@ -32,8 +36,10 @@ class Showing:
         after: int | None = None,
         obfuscation: bool = True,
         stays: bool = True,
+        stop: Callable[[], object] = lambda: None,
     ) -> Response:
         """
+        :param stop: closes the upstream's request, where the store is away.
         :param after: the number after which the client goes on.
         :param stays: whether the answer goes on where the client leaves.
         """
@@ -47,7 +53,7 @@ class Showing:
 
         async def left() -> None:
             if not stays and not pieces.over:
-                await self.leave(stored)
+                await self.leave(stored, stop)
 
         telling = telling_of(stored, obfuscation=obfuscation)
         pieces = Following(stored, telling, after=after, recover=recover, on_close=forget)
@@ -58,13 +64,19 @@ class Showing:
         log = await stored.log()
         return json_response(telling_of(log.stored).response(log.response()))
 
-    async def leave(self, stored: Stored) -> None:
+    async def leave(self, stored: Stored, stop: Callable[[], object]) -> None:
         """The client of an answer in the foreground has gone."""
-        if not stored.facts.store:
-            await self.forget(stored)
-        elif not self._detach:
-            with suppress(StreamHubError):
+        try:
+            if not stored.facts.store:
+                await self._hub.remove(stored.stream.session_id)
+            elif not self._detach:
                 await stored.stream.cancel(reason="its client has left")
+        except HubClosed:
+            # Which stops all that is under way.
+            return
+        except StreamHubError as error:
+            logger.warning("an answer without its client is stopped here alone: %s", error)
+            stop()
 
     async def forget(self, stored: Stored) -> None:
         with suppress(StreamHubError):
