@@ -85,9 +85,16 @@ class Answering:
         self.on_done: Callable[[], object] = lambda: None
         #: Why the answer has failed, where the upstream has not said so itself.
         self.failure: GatewayError | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Close the request to the upstream now, whatever becomes of the session."""
+        if self._task is not None:
+            self._task.cancel()
 
     async def produce(self, stream: LiveStream) -> None:
         """What ``hub.run`` takes."""
+        self._task = asyncio.current_task()
         try:
             for piece in self._pieces:
                 await stream.publish(piece, event=REQUEST_EVENT)
@@ -104,7 +111,10 @@ class Answering:
             raise
         finally:
             self.on_done()
-            if self.failure is None:
+            if stream.stopping == "cancelled":
+                # Which is an end like any other, and its events tell it.
+                self._tell_begun(None)
+            elif self.failure is None:
                 self._tell_begun(GatewayError(503, "shutting_down", "the gateway is shutting down"))
         if self.failure is not None:
             await self.fail(stream, self.failure)
@@ -135,7 +145,8 @@ class Answering:
             except GatewayError as error:
                 return error  # it cannot be asked of this upstream
             except (ChunkTooLarge, StreamTooLarge) as error:
-                return GatewayError(502, "answer_too_large", f"the answer is too large: {error}")
+                message = f"the answer is larger than {error.limit:,} bytes, or an event of it"
+                return GatewayError(502, "answer_too_large", message)
             if self._over is not None:
                 break
             if not self._reattaches:

@@ -20,6 +20,9 @@ __all__ = ["REQUEST_EVENT", "Asked", "Facts", "request_of"]
 REQUEST_EVENT = "request"
 #: What the metadata of a session says it is.
 _KIND = "responses"
+# In characters: what is kept of a model's name, and what the id of a response may have.
+_LONGEST_NAME = 200
+_LONGEST_ID = 512
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -52,6 +55,10 @@ class Asked:
             _value(fields, "store", bool, True),
             _value(fields, "previous_response_id", str, None),
         )
+        if len(asked.previous or "") > _LONGEST_ID:
+            message = f"Previous response with id {short(asked.previous)} not found."
+            code = "previous_response_not_found"
+            raise invalid(message, param="previous_response_id", code=code)
         if asked.background and not asked.store:
             raise invalid("background=true needs store=true", param="store")
         return asked
@@ -104,7 +111,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def at_first(cls, asked: Asked, skip: int) -> Facts:
         return cls(
             gateway=_KIND,
-            model=asked.model,
+            model=None if asked.model is None else asked.model[:_LONGEST_NAME],
             background=asked.background,
             store=asked.store,
             previous=asked.previous,
