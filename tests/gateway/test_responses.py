@@ -97,6 +97,19 @@ async def test_a_stream_is_resumed_after_every_event(
     assert {response_id} == {one["response"]["id"] for one in whole if "response" in one}
 
 
+async def test_a_place_beyond_the_end(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
+    """Is told as one once the answer has ended, not as an answer that was lost."""
+    upstream.answers("One two", gate := Gate())
+    answer = await create(client, background=True)
+    stream = await client.responses.retrieve(answer.id, stream=True, starting_after=10**14)
+    reading = asyncio.ensure_future(read(stream))
+    await within(gate.wait_reached())
+    gate.open()
+
+    [error] = await within(reading)
+    assert ("error", "starting_after_beyond_end") == (error["type"], error["code"])
+
+
 async def test_its_helper_follows_an_answer(client: AsyncOpenAI, upstream: OpenAIUpstream) -> None:
     """The client's own, which reads from the start and passes over what its user has."""
     answer = await create(client, background=True)

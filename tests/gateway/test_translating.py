@@ -361,9 +361,15 @@ async def test_a_model_that_is_not_there(hub: Hub) -> None:
         async with gateway(hub, both) as url, client_of(url) as client:
             with pytest.raises(openai.NotFoundError) as refused:
                 await create(client)
+            # Nor does one of a model that speaks chat alone.
+            both.strike(Refused(404, code="model_not_found"), path="/v1/responses")
+            await create(client)
             await create(client)
 
-    assert ("model_not_found", "/v1/responses") == (refused.value.code, both.asked[-1].path)
+    assert "model_not_found" == refused.value.code
+    assert ["/v1/responses", "/v1/chat/completions"] * 2 + ["/v1/responses"] == [
+        one.path for one in both.asked
+    ]
 
 
 async def test_a_response_that_the_upstream_has_lost(hub: Hub) -> None:

@@ -76,6 +76,11 @@ class Following:
             return b""
         except ProducerFailed:
             pass
+        except StreamReplaced:
+            if await self._is_another():
+                raise
+            message = f"this response has ended before the event {self._number}"
+            return self._break_off("starting_after_beyond_end", message)
         return self._tell(chunks) if chunks else await self._end()
 
     async def aclose(self) -> None:
@@ -97,6 +102,12 @@ class Following:
         await self._subscription.aclose()
         self._subscription = self._subscribe(cursor)
         self._lost = False
+
+    async def _is_another(self) -> bool:
+        """Whether the answer was begun anew: of one that was not, the client has asked for what
+        comes after its end."""
+        now = await self._stored.now()
+        return now.info.generation != self._stored.info.generation
 
     def _tell(self, chunks: list[Chunk]) -> bytes:
         said = [chunk for chunk in chunks if chunk.event != REQUEST_EVENT]

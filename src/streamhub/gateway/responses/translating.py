@@ -138,6 +138,7 @@ class EitherApi(ResponsesApi):
         background: bool,
     ) -> AsyncGenerator[AsyncIterator[Event]]:
         asks: dict[str, Any] = {"session_id": session_id, "background": background}
+        settles = previous is None
         if not self._speaks_chat:
             async with AsyncExitStack() as stack:
                 events, knows = await self._begun(stack, asked, headers, previous, asks)
@@ -148,9 +149,10 @@ class EitherApi(ResponsesApi):
                 if events is not None:
                     yield events
                     return
+                settles = settles and knows
         async with self._chat.ask(asked, headers, previous=previous, **asks) as events:
-            if self._speaks_chat is None and previous is None:
-                # Otherwise it may have been the response before that was not there.
+            if self._speaks_chat is None and settles:
+                # Otherwise it may have been the response before that was not there, or the model.
                 self._speaks_chat = True
             yield events
 
@@ -163,7 +165,7 @@ class EitherApi(ResponsesApi):
         asks: dict[str, Any],
     ) -> tuple[AsyncIterator[Event] | None, bool]:
         """The events of an answer, None where the upstream has no Responses API; and whether it
-        knows of the response before."""
+        knows of the response before, or of the model."""
         asking = super().ask(asked, headers, previous=previous, **asks)
         try:
             events = await stack.enter_async_context(asking)
@@ -172,7 +174,7 @@ class EitherApi(ResponsesApi):
                 return _with(None, None), False
             if self._speaks_chat is False or refused.status not in _MISSING:
                 raise
-            return None, True
+            return None, refused.code != "model_not_found"
         if self._speaks_chat is False and previous is None:
             return events, True
         first = await anext(events, None)
