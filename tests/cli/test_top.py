@@ -280,7 +280,15 @@ async def test_stop_and_remove_ask_first(redis_url: str, run_python: RunPython) 
         await seen.press("enter", "s", "y")
         await seen.until(lambda: "cancelled" in seen.said("state"))
         assert Status.CANCELLED == (await stream.info()).status
-        await seen.press("escape", "x", "y")
+        await seen.press("escape", "x")
+        # What begins in its place meanwhile is not what was seen.
+        again, _ = await hub.register("chat:1", takeover="restart")
+        await seen.press("y")
+        await seen.until(lambda: list(seen.app._notifications))
+        assert Status.ACTIVE is (await again.info()).status
+        await again.close()
+        await seen.until(lambda: "finished" in seen.rows[1])
+        await seen.press("x", "y")
         await seen.until(lambda: not seen.names)
         assert await hub.get("chat:1") is None
         await seen.press("q")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import work
@@ -12,8 +13,9 @@ from textual.screen import Screen
 
 from ...board import Query
 from ...chunks import Status
-from ...errors import SessionNotFound, StreamHubError
+from ...errors import SessionCorrupted, SessionNotFound, StreamHubError
 from ...hub import Hub
+from ...stream import LiveStream
 from ..terminal import visible
 from .list_screen import ListScreen
 from .question import Question
@@ -58,23 +60,44 @@ class TopApp(App[None]):
     async def action_stop(self) -> None:
         """Ask, and then have the session's producer stop."""
         name = self._chosen()
-        if name is not None and await self.push_screen_wait(
+        if name is None:
+            return
+        seen = self._stream_of(name)
+        if await self.push_screen_wait(
             Question(f"Stop {visible(name)}?", "ask its producer to stop, wherever it runs")
         ):
-            await self._do(self._stop(name))
+            await self._do(self._stop(name, seen))
 
     @work
     async def action_remove(self) -> None:
         """Ask, and then remove the session."""
         name = self._chosen()
-        if name is not None and await self.push_screen_wait(
+        if name is None:
+            return
+        seen = self._stream_of(name)
+        if await self.push_screen_wait(
             Question(f"Remove {visible(name)} and all that it holds, for good?", "remove it")
         ):
-            await self._do(self._remove(name))
+            await self._do(self._remove(name, seen))
 
     def _chosen(self) -> str | None:
         screen = self.screen
         return screen.chosen if isinstance(screen, ListScreen | SessionScreen) else None
+
+    def _stream_of(self, name: str) -> str | None:
+        """Which stream of the session is seen; None of one that is damaged, or gone."""
+        info = self._hub.board().info(name)
+        return None if info is None else info.stream_id
+
+    async def _found(self, name: str, seen: str | None) -> LiveStream:
+        """The stream that was seen when it was decided what is to become of it."""
+        stream = await self._hub.get(name)
+        if stream is None:
+            raise SessionNotFound(name)
+        if stream.stream_id != seen:
+            detail = "another stream has begun in it since: look at it first"
+            raise StreamHubError(f"session {name!r}: {detail}")
+        return stream
 
     async def _do(self, doing: Awaitable[str]) -> None:
         """Tell what came of it."""
@@ -83,10 +106,8 @@ class TopApp(App[None]):
         except StreamHubError as error:
             self.notify(visible(self._said(str(error))), severity="error", markup=False)
 
-    async def _stop(self, name: str) -> str:
-        stream = await self._hub.get(name)
-        if stream is None:
-            raise SessionNotFound(name)
+    async def _stop(self, name: str, seen: str | None) -> str:
+        stream = await self._found(name, seen)
         before = (await stream.info()).status
         status = await stream.cancel()
         if status is not before:
@@ -95,7 +116,10 @@ class TopApp(App[None]):
             return f"{visible(name)} is asked to stop"
         return f"{visible(name)} had already ended: {status}"
 
-    async def _remove(self, name: str) -> str:
+    async def _remove(self, name: str, seen: str | None) -> str:
+        # One that is damaged cannot be looked at, and may be removed all the same.
+        with suppress(SessionCorrupted):
+            await self._found(name, seen)
         if not await self._hub.remove(name):
             raise SessionNotFound(name)
         return f"removed {visible(name)}"
