@@ -21,7 +21,7 @@ from streamhub.instruments.prometheus.tallies import Tally
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.waiting import patience, unhurried, until, within
 
-from ..conftest import Serve
+from ..conftest import RunPython, Serve
 from ..http.serving import served
 from ..support.cli_process import start_cli
 from ..support.redis_server import RedisServer
@@ -180,6 +180,47 @@ async def test_gauges_say_what_holds_when_they_are_read(registry: CollectorRegis
     seen = scrape(registry)
     assert [0, 0, 0] == [seen.value(name) for name in ("hubs", "active_sessions", "subscribers")]
     assert 1 == seen.value("store_up", store=repr(hub._store))
+
+
+_FORKED = """
+import asyncio, os, warnings
+from prometheus_client import REGISTRY
+from streamhub import Hub, StoreUnavailable
+from streamhub.instruments.prometheus import PrometheusInstrument
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking where threads run
+STORE = "redis://127.0.0.1:1/0"
+hub = Hub.from_url(STORE, instruments=[PrometheusInstrument()])
+
+def show():
+    up = REGISTRY.get_sample_value("streamhub_store_up", {"store": STORE})
+    print(REGISTRY.get_sample_value("streamhub_hubs"), up, flush=True)
+
+async def use():
+    try:
+        await hub.register("chat")
+    except StoreUnavailable:
+        show()
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(use())
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+    show()
+    loop.run_until_complete(hub.aclose())
+else:
+    show()
+    os._exit(0)
+"""
+
+
+async def test_a_forked_child_says_nothing_of_its_parents_hubs(run_python: RunPython) -> None:
+    """It hears nothing of them: a store that was away then would be so for ever."""
+    process = await run_python(_FORKED)
+
+    expected = ["1.0 0.0", "0.0 1.0", "1.0 0.0"]
+    assert expected == [await within(process.line()) for _ in expected]
+    assert 0 == await within(process.wait())
 
 
 async def test_the_event_loop_is_timed(registry: CollectorRegistry) -> None:

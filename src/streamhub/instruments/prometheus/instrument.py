@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -48,7 +49,7 @@ class PrometheusInstrument:
         if count is not None:
             count(event)
         elif isinstance(event, Opened):
-            self._shared.hubs[event.hub] = (event, self._watch)
+            self._shared.open(event, self._watch)
             self._rounds[event.hub] = _Rounds(event, self._watch, self._shared)
         elif isinstance(event, Closed):
             self._shared.close(event)
@@ -70,11 +71,17 @@ class _Shared:
         registry.register(self)
         self.families = Families(registry)
         self.tallies = Tallies(self.families)
-        #: Of the hubs that are open, by their numbers, and what is known of their stores.
-        self.hubs: dict[int, tuple[Opened, StoreWatch]] = {}
+        #: Of the hubs that are open in this process, by their numbers, and what is known of their
+        #: stores.
+        self._hubs: dict[int, tuple[Opened, StoreWatch]] = {}
+        self._process = os.getpid()
+
+    def open(self, opened: Opened, watch: StoreWatch) -> None:
+        self._forget_parent()
+        self._hubs[opened.hub] = (opened, watch)
 
     def close(self, closed: Closed) -> None:
-        self.hubs.pop(closed.hub, None)
+        self._hubs.pop(closed.hub, None)
         # Nobody knows any more.
         self.families.store_up.labels(closed.store).set(1)
         self.refresh()
@@ -88,8 +95,9 @@ class _Shared:
 
     def refresh(self) -> None:
         """May be called in any thread."""
+        self._forget_parent()
         self.tallies.give_on()
-        hubs = [*self.hubs.values()]
+        hubs = [*self._hubs.values()]
         held = [opened.statistics() for opened, _ in hubs]
         of = self.families
         for opened, _ in hubs:
@@ -103,6 +111,14 @@ class _Shared:
         of.connections.set(sum(one.connections for one in held))
         of.sources.set(sum(one.sources for one in held))
         of.tasks.set(sum(one.tasks for one in held))
+
+    def _forget_parent(self) -> None:
+        """Drop the hubs of the process that this one was forked from: nothing is heard of them."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            for opened, _ in self._hubs.values():
+                self.families.store_up.labels(opened.store).set(1)
+            self._hubs.clear()
 
 
 class _Rounds:
