@@ -211,6 +211,17 @@ async def test_a_cancel_ends_what_is_lost(scene: Scene) -> None:
 
 
 @redis_only
+async def test_a_delete_ends_what_is_lost(scene: Scene) -> None:
+    """Upstream, too, where it would go on for nobody."""
+    await scene.begin(background=True)
+    await scene.process.kill()
+    await within(scene.here.responses.delete(scene.response_id))
+
+    assert 1 == scene.upstream.count("POST", "/v1/responses/")
+    assert 1 == scene.upstream.count("DELETE", "/v1/responses/")
+
+
+@redis_only
 @pytest.mark.parametrize("scene", [{"retry_lost": True}], indirect=True)
 async def test_an_answer_that_is_asked_for_again_is_never_glued(scene: Scene) -> None:
     """It begins anew, with numbers of its own: who has read some of the one before is told, and

@@ -93,19 +93,24 @@ class ResponsesRoutes:
     async def cancel(self, request: Request) -> Response:
         caller = self._gateway.keys.caller(request)
         stored = await self._find(request, caller)
-        going_on = stored.info.status in (Status.ACTIVE, Status.LOST)
-        if going_on and not (await stored.log()).is_over:
-            # One whose gateway was killed is active for as long as its lease.
-            patience = self._hub.config.lease + _CANCELLING
-            await stored.stream.cancel(wait=patience, reason="cancelled by its client")
-        log = await stored.log()
-        if stored.info.status is not Status.CANCELLED:
-            await self._cancel_upstream(log, caller)
+        log = await self._stop(stored, caller, "cancelled by its client")
         response = log.response()
         if response.get("status") in ("completed", "failed", "incomplete"):
             message = f"Cannot cancel a {response['status']} response."
             raise invalid(message, code="response_not_cancellable")
         return json_response(telling_of(log.stored).response(response))
+
+    async def _stop(self, stored: Stored, caller: Caller, reason: str) -> Log:
+        """Cancel what goes on, here and upstream; how it stands then."""
+        going_on = stored.info.status in (Status.ACTIVE, Status.LOST)
+        if going_on and not (await stored.log()).is_over:
+            # One whose gateway was killed is active for as long as its lease.
+            patience = self._hub.config.lease + _CANCELLING
+            await stored.stream.cancel(wait=patience, reason=reason)
+        log = await stored.log()
+        if stored.info.status is not Status.CANCELLED:
+            await self._cancel_upstream(log, caller)
+        return log
 
     async def _cancel_upstream(self, log: Log, caller: Caller) -> None:
         """Where nobody draws the answer, nobody else does."""
@@ -119,9 +124,7 @@ class ResponsesRoutes:
     async def _delete(self, request: Request) -> Response:
         caller = self._gateway.keys.caller(request)
         stored = await self._find(request, caller)
-        if stored.info.status is Status.ACTIVE:
-            await stored.stream.cancel(wait=_CANCELLING, reason="deleted by its client")
-        log = await stored.log()
+        log = await self._stop(stored, caller, "deleted by its client")
         if log.upstream_keeps_it and isinstance(self._speaks, ResponsesApi):
             assert log.upstream is not None
             try:
