@@ -10,7 +10,6 @@ from typing import Protocol
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..asgi import BrokenOff
 from ..errors import HubClosed
 from ..formats.sse import HEARTBEAT
 from ..serving.disconnects import ClientGone, unless_gone
@@ -74,8 +73,9 @@ class EventsResponse(Response):
         try:
             await send({"type": "http.response.start", **start})
             await unless_gone(receive, self._send_all(send))
-        except BrokenOff:
-            raise
+        except HubClosed:
+            # Without its last piece, the server breaks the connection off.
+            return
         except (ClientGone, OSError):
             # A server may say by an OSError, too, that the client has gone.
             if self._on_left is not None:
@@ -88,8 +88,6 @@ class EventsResponse(Response):
             while (piece := await self._next(heartbeat)) is not None:
                 if piece:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except HubClosed:
-            raise BrokenOff from None
         finally:
             heartbeat.close()
             await self._pieces.aclose()
