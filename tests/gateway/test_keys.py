@@ -25,7 +25,14 @@ def test_a_key_is_known_by_its_hash() -> None:
             {"authorization": "Bearer mine", "openai_project": "p"},
         )
     ]
+    # Where some servers take it.
+    named = ("api_key", "x_api_key", "x_litellm_api_key", "x_goog_api_key")
+    elsewhere = [keys.caller(asked(**{name: key})) for name in named for key in ("mine", "yours")]
 
+    assert 2 * len(named) == len({(one.key_hash, one.headers) for one in elsewhere})
+    assert {2} == {
+        len({a.key_hash, b.key_hash}) for a, b in zip(elsewhere[::2], elsewhere[1::2], strict=True)
+    }
     assert 3 == len({session_of(one, "resp_1") for one in (mine, yours, project)})
     assert keys.caller(asked(authorization="Bearer mine", x_other="1")).key_hash == mine.key_hash
     assert "mine" not in repr(mine) + session_of(mine, "resp_1")

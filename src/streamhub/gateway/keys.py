@@ -25,7 +25,10 @@ _NOT_SENT_ON = frozenset(
     }
 )  # fmt: skip
 # Where clients of some providers put their key, and what else tells whose a request is.
-_KEYS = ("authorization", "api-key", "x-api-key")
+_KEYS = (
+    "authorization", "api-key", "x-api-key", "x-goog-api-key", "x-litellm-api-key",
+    "ocp-apim-subscription-key",
+)  # fmt: skip
 _ACCOUNTS = ("openai-organization", "openai-project")
 
 
