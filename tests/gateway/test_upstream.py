@@ -109,6 +109,19 @@ async def test_an_error_of_its_own_is_passed_on() -> None:
     assert (body.encode(), {"retry-after": "7"}) == (error.body, error.headers)
 
 
+async def test_more_than_a_model_says_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read as a whole has an end, whether its length is stated or not."""
+    monkeypatch.setattr("streamhub.gateway.upstream._MOST_OF_WHOLE", 100)
+    async with wire() as (server, upstream):
+        server.say = ["HTTP/1.1 200 OK\r\n\r\n", "x" * 200]
+        server.stays = True
+        with pytest.raises(UpstreamFailed) as raised:
+            await within(upstream.json("GET", "/responses/a", []))
+        await within(server.left.wait())
+
+    assert "answer_too_large" == raised.value.code
+
+
 async def test_one_that_is_away_or_slow_is_told_of() -> None:
     """There is an end to waiting."""
     async with wire(upstream_timeout=0.2) as (server, upstream):

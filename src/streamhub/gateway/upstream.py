@@ -18,7 +18,8 @@ from .pools import Pools
 
 __all__ = ["Upstream", "UpstreamAnswer", "decoded", "storable"]
 
-# Of an error, how much is read.
+# Of an answer that is read as a whole, how much it may be; and of an error, how much is read.
+_MOST_OF_WHOLE = 32 * 1024 * 1024
 _MOST_OF_ERROR = 1024 * 1024
 # Of the headers of an answer, what does not belong to the answer.
 _NOT_PASSED_ON = frozenset(
@@ -221,13 +222,19 @@ class UpstreamAnswer:
                     yield event
 
     async def read(self, most: int | None = None) -> bytes:
-        """The whole body, or the first so many bytes of it."""
+        """The first so many bytes of the body, or all of it.
+
+        :raises UpstreamFailed: all of it is more than a model says.
+        """
         body = bytearray()
         async with aclosing(self._response.aiter_bytes()) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
                 body += piece
                 if most is not None and len(body) >= most:
                     break
+                if most is None and len(body) > _MOST_OF_WHOLE:
+                    message = f"the upstream's answer is larger than {_MOST_OF_WHOLE:,} bytes"
+                    raise UpstreamFailed(502, "answer_too_large", message)
         return bytes(body)
 
     async def check(self) -> None:
