@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from importlib.resources import files
 from typing import Any
@@ -263,16 +264,26 @@ async def test_pages_of_other_sites_do_nothing(hub: Hub, open_client: Open) -> N
 
 @in_memory
 async def test_what_the_server_is(hub: Hub, open_client: Open) -> None:
-    """What was found is asked for once in a while, what the process holds each time."""
-    asked = []
+    """What was found is asked for once in a while, for all who look, what the process holds each
+    time."""
+    asked, looking = [], []
+    all_look = asyncio.Event()
+
+    async def operator(request: Request, action: str) -> bool:
+        looking.append(1)
+        if len(looking) == 3:
+            all_look.set()
+        return True
 
     async def findings() -> list[dict[str, str]]:
         asked.append(1)
+        await within(all_look.wait())
         return [{"level": "ok", "subject": "reach", "found": "it answers"}]
 
-    client = await open_client(application(hub, findings=findings))
-    for _ in range(2):
-        answer = (await client.get("/inspector/server")).json()
+    client = await open_client(application(hub, findings=findings, authorize=operator))
+    first = await asyncio.gather(*(client.get("/inspector/server") for _ in range(3)))
+    for got in (*first, await client.get("/inspector/server")):
+        answer = got.json()
         assert "it answers" == answer["findings"][0]["found"]
         assert 0 == answer["statistics"]["producers"]
     assert [1] == asked

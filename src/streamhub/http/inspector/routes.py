@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import time
@@ -125,6 +126,7 @@ class _Inspector:
         self._authorize = authorize
         self._origins = origins
         self._findings = findings
+        self._finding = asyncio.Lock()
         #: What was found last, and when.
         self._found: tuple[float, Sequence[Any]] | None = None
 
@@ -169,17 +171,21 @@ class _Inspector:
     async def server(self, request: Request) -> Response:
         """What the server is: its store, what that means, and what this process holds."""
         await self._allow(request, "read")
-        if self._findings is not None and (
-            self._found is None or time.monotonic() - self._found[0] > _FRESH
-        ):
-            self._found = (time.monotonic(), await self._findings())
+        findings = None if self._findings is None else await self._fresh(self._findings)
         return _json(
             {
                 "hub": repr(self._hub).strip("<>").removeprefix("Hub "),
                 "statistics": self._hub.statistics(),
-                "findings": None if self._found is None else self._found[1],
+                "findings": findings,
             }
         )
+
+    async def _fresh(self, findings: Findings) -> Sequence[Any]:
+        """What was found, asked for once for all who want it."""
+        async with self._finding:
+            if self._found is None or time.monotonic() - self._found[0] > _FRESH:
+                self._found = (time.monotonic(), await findings())
+            return self._found[1]
 
     @answers_errors
     async def stop(self, request: Request) -> Response:
