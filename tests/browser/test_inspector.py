@@ -229,10 +229,13 @@ async def test_what_sessions_hold_is_shown_as_text(site: Site, hub: Hub, pages: 
     metadata = {"model": HOSTILE, "more": HOSTILE * 5_000}
     await begun(hub, HOSTILE, HOSTILE, "x" * 1_000_000, "end", owner=HOSTILE, metadata=metadata)
     await begun(hub, "bad")
+    await begun(hub, "un\u202e\u061c\u00ad\U000e0041seen")
     async with redis.asyncio.Redis.from_url(site.redis) as client:
         await client.hset(meta("bad"), "terms", HOSTILE)
     page = await opened(pages, site)
     assert HOSTILE == await page.get_by_role("link", name="<img").text_content()
+    spelled = page.get_by_role("link", name="un")
+    assert "un\\u202e\\u061c\\u00ad\\ue0041seen" == await spelled.text_content()
     await page.get_by_role("link", name="<img").click()
     output = page.locator("#session .output")
     await expect(output).to_contain_text("980,000 characters more in this chunk)end")

@@ -71,8 +71,8 @@ export function when(at) {
 export const cut = (text, most) =>
   text.length <= most ? text : `${text.slice(0, most)}… (${count(text.length - most)} characters more)`;
 
-// What could make one line look like another is shown as what it is.
-const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+// What could make one line look like another is shown as what it is: whatever controls or formats.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 export const visible = (text) =>
   text.replace(UNSEEN, (sign) => `\\u${sign.codePointAt(0).toString(16).padStart(4, "0")}`);
 
