@@ -10,11 +10,12 @@ import pytest
 import redis.asyncio
 
 from streamhub import Hub, HubConfig, Status, StreamHubError
+from streamhub.board import Query
 from streamhub.stores.base import Finish, Granted, Renew
 from streamhub.stores.feeds import Due
 from streamhub.stores.redis import RedisStore
 from streamhub.stores.redis.layout.index import Entry, KnownFeeds
-from streamhub.testing.waiting import until
+from streamhub.testing.waiting import until, within
 
 from ..support.feed_use import use_feeds
 
@@ -249,3 +250,16 @@ async def test_who_claims_what_is_being_removed_is_listed(redis_url: str, sessio
             await asyncio.gather(hub.remove(name), claim())
             if await hub.get(name) is not None:
                 assert name in [info.session_id async for info in hub.sessions()]
+
+
+async def test_an_entry_that_names_nothing_hides_no_session(redis_url: str) -> None:
+    """Nobody here writes one; whoever did would take away every list there is."""
+    async with Hub.from_url(redis_url) as hub, redis.asyncio.Redis.from_url(redis_url) as client:
+        await hub.register("s")
+        await client.zadd(SESSIONS, {b"": 1, b"no\0name": 1, b"\xff": 1})
+
+        assert ["s"] == [info.session_id async for info in hub.sessions()]
+        async with hub.board().look() as look:
+            while not (page := look.page(Query())).complete:
+                await within(look.wait_news())
+        assert (["s"], None) == ([row.session_id for row in page.rows], page.away)

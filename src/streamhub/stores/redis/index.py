@@ -247,7 +247,8 @@ class Index:
                 request = (b"ZSCAN", keys.of_owner(owner), position, b"COUNT", _SCAN_COUNT)
                 [(position, found)] = await self.ask([request])
                 for member in found[::2]:
-                    if member not in seen:
+                    # No session is called nothing: somebody else has written that.
+                    if member and member not in seen:
                         seen.add(member)
                         yield member.decode(errors="replace")
                 if position == b"0":
