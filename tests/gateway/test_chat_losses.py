@@ -143,3 +143,24 @@ async def test_who_leaves_while_redis_is_away(
             redis.kill()
         assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, patience(20))
         redis.start()
+
+
+async def test_a_redis_that_comes_back_empty_before_the_first_event(
+    make_redis: Callable[..., RedisServer], upstream: OpenAIUpstream
+) -> None:
+    """Gets the answer back from who draws it, and it is told from its start."""
+    gate = Gate()
+    upstream.strike(SlowHeaders(gate))
+    redis = make_redis()
+    async with Hub.from_url(redis.url) as hub, gateway(upstream, hub) as [client]:
+        body = {"model": "m", "input": "hi", "stream": True}
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(client.post("/v1/responses", json=body))
+            await within(gate.wait_reached())
+            redis.kill()
+            gate.open()
+            assert await asyncio.to_thread(upstream.asked[0].over.wait, patience(20))
+            redis.start()
+
+    assert "response.completed" in asking.result().text
+    assert 1 == upstream.count()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from ...chunks import Chunk, Cursor
+from ...chunks import Chunk, Cursor, Status
 from ...errors import (
     CursorExpired,
     ProducerFailed,
@@ -22,6 +23,10 @@ from .stored import Stored
 from .telling import Telling
 
 __all__ = ["Following"]
+
+# How often, and after how many seconds each, an answer is looked for that is not there.
+_MOST_LOOKS = 40
+_LOOK = 0.25
 
 
 class Following:
@@ -49,6 +54,7 @@ class Following:
         self._on_close = on_close
         self._subscription = self._subscribe(_cursor(stored, after))
         self._lost = False
+        self._looks = 0
         #: Whether the last event was told.
         self.over = False
 
@@ -76,6 +82,9 @@ class Following:
             return b""
         except ProducerFailed:
             pass
+        except SessionNotFound:
+            await self._look_again()
+            return b""
         except StreamReplaced:
             if await self._is_another():
                 raise
@@ -98,10 +107,24 @@ class Following:
         :raises: as ``recover``.
         """
         await self._recover(self._stored)
+        await self._subscribe_again()
+        self._lost = False
+
+    async def _look_again(self) -> None:
+        """A store that has come back empty gets an answer back from who draws it.
+
+        :raises SessionNotFound: it has ended, or was not put back for long.
+        """
+        if self._looks >= _MOST_LOOKS or self._stored.info.status is not Status.ACTIVE:
+            raise SessionNotFound(self._stored.stream.session_id)
+        self._looks += 1
+        await asyncio.sleep(_LOOK)
+        await self._subscribe_again()
+
+    async def _subscribe_again(self) -> None:
         cursor = self._subscription.cursor
         await self._subscription.aclose()
         self._subscription = self._subscribe(cursor)
-        self._lost = False
 
     async def _is_another(self) -> bool:
         """Whether the answer was begun anew: of one that was not, the client has asked for what
