@@ -11,6 +11,10 @@ import httpx
 import pytest
 
 from streamhub import Hub
+from streamhub.gateway.responses.asked import Facts
+from streamhub.gateway.responses.following import Following
+from streamhub.gateway.responses.showing import telling_of
+from streamhub.gateway.responses.stored import Stored, find
 from streamhub.testing.waiting import patience, unhurried, within
 
 from ..conftest import Serve
@@ -145,22 +149,30 @@ async def test_who_leaves_while_redis_is_away(
         redis.start()
 
 
-async def test_a_redis_that_comes_back_empty_before_the_first_event(
-    make_redis: Callable[..., RedisServer], upstream: OpenAIUpstream
+async def test_a_reader_of_a_redis_that_comes_back_empty(
+    make_redis: Callable[..., RedisServer],
 ) -> None:
-    """Gets the answer back from who draws it, and it is told from its start."""
-    gate = Gate()
-    upstream.strike(SlowHeaders(gate))
+    """Is told the answer from its start, once who draws it has put it back."""
     redis = make_redis()
-    async with Hub.from_url(redis.url) as hub, gateway(upstream, hub) as [client]:
-        body = {"model": "m", "input": "hi", "stream": True}
-        async with asyncio.TaskGroup() as group:
-            asking = group.create_task(client.post("/v1/responses", json=body))
-            await within(gate.wait_reached())
-            redis.kill()
-            gate.open()
-            assert await asyncio.to_thread(upstream.asked[0].over.wait, patience(20))
-            redis.start()
+    said = json.dumps({"type": "response.completed", "response": {"id": "a"}})
+    async with Hub.from_url(redis.url) as hub:
+        session_id = f"gateway:h:resp_{'0' * 32}"
+        stream, _ = await hub.register(session_id, metadata=Facts(gateway="responses"))
+        stored = await find(hub, session_id)
+        assert stored is not None
+        redis.kill()
+        redis.start()
 
-    assert "response.completed" in asking.result().text
-    assert 1 == upstream.count()
+        async def never(stored: Stored) -> None:
+            raise AssertionError
+
+        following = Following(stored, telling_of(stored), after=None, recover=never)
+        told = await within(following.next())
+        await stream.publish(said, event="response.completed")
+        await stream.close()
+        while (piece := await within(following.next())) is not None:
+            told = (told or b"") + piece
+        await following.aclose()
+
+    assert told is not None
+    assert told.startswith(b"event: response.completed")

@@ -72,6 +72,7 @@ class Creating:
             stop()
             raise
         if stored is None:
+            stop()
             raise GatewayError(503, "answer_lost", "the answer did not begin: ask again")
         if answering is None:
             return await self._follow(request, caller, asked, stored)
