@@ -34,7 +34,11 @@ CHAT = {"model": "a-model", "messages": [{"role": "user", "content": "hi"}]}
 async def asking() -> AsyncIterator[tuple[OpenAIUpstream, httpx.AsyncClient]]:
     with openai_upstream() as upstream:
         headers = {"Authorization": "Bearer key"}
-        async with httpx.AsyncClient(base_url=upstream.url, headers=headers) as client:
+        # Each request on a connection of its own: what a fault leaves on one is not the next one's.
+        alone = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(
+            base_url=upstream.url, headers=headers, limits=alone
+        ) as client:
             yield upstream, client
 
 
