@@ -470,8 +470,10 @@ async def test_the_workers_of_a_server_answer_as_one(
 
             async def said() -> bool:
                 found.append(Scrape((await client.get(f"{one.url}/metrics")).text))
-                names = ("active_sessions", "stored_chunks_total")
-                return [active, 3] == [found[-1].value(name) for name in names]
+                # A process writes one after the other, and may be asked about in between.
+                counted = ("stored_chunks_total", "round_chunks_count", "write_seconds_count")
+                names = ("active_sessions", *counted)
+                return [active, 3, 3, 3] == [found[-1].value(name) for name in names]
 
             await until(said)
             return found[-1]
