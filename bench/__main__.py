@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _say("warming up")
             warm = {group.name for group in chosen if group.rounds > 1}
             tiny = [one for one in groups(server.url, Sizes.tiny(), 1) if one.name in warm]
-            _measure(workers, server.url, warm_up(tiny))
+            if tiny:
+                _measure(workers, server.url, warm_up(tiny))
         results = _measure(workers, server.url, chosen)
     _say(f"measured in {perf_counter() - started:.0f} s")
     _write(options.out, measured_on, results)
