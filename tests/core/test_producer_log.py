@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from streamhub import Hub, HubConfig, LiveStream, ProducerFenced, SessionCorrupted, Status
+from streamhub.instruments import events
 from streamhub.instruments.logging import LoggingInstrument
+from streamhub.stores.memory import MemoryStore
+from streamhub.testing.faults import Fails
 from streamhub.testing.waiting import bounded, patience, unhurried, until, within
 
 from ..conftest import MakeHub
@@ -154,3 +157,29 @@ async def test_giving_up_is_told_with_its_reason(stage: Stage, told: Told) -> No
         await _publish(stream)
     (line,) = await told(1)
     assert line.startswith("given up, 1 chunks: session 'chat'")
+
+
+async def test_renewals_that_fail_are_told_once_and_not_at_every_try(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In one line for all that begin to fail together."""
+
+    def said() -> list[str]:
+        told = [one.getMessage() for one in caplog.records if one.name == "streamhub"]
+        return [line for line in told if line.startswith("renewing")]
+
+    heard: list[events.Event] = []
+
+    async def are_tried() -> bool:
+        return len([one for one in heard if isinstance(one, events.StoreFailed)]) >= 8
+
+    store = Fails(MemoryStore())
+    config = HubConfig(lease=unhurried(60.0))  # renewals are tried four times a second nevertheless
+    async with bounded(BOUND), Hub(store, config=config, instruments=[heard.append]) as hub:
+        streams = [(await hub.register(name))[0] for name in ("a", "b")]
+        store.failing = True
+        for stream in streams:
+            await stream.cancel()  # which makes its producer look at once
+        await until(are_tried)
+        assert 1 <= len(said()) <= 2  # both cancels may be seen in one round, or in two
+        store.failing = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 
 from ..errors import SessionCorrupted
@@ -29,9 +30,13 @@ class Leases:
         self._tell = tell
         #: Whether the last renewal has failed, of any.
         self.failing = False
+        self._lease = lease
         self._interval = lease / _RENEWALS_PER_LEASE
         self._producers: dict[Producer, None] = {}
         self._nudged: dict[Producer, None] = {}
+        # Whose failing renewal stands in the log, and from when on it is news again.
+        self._logged: set[Producer] = set()
+        self._news_at = 0.0
         self._wake = asyncio.Event()
 
     def add(self, producer: Producer) -> None:
@@ -40,6 +45,7 @@ class Leases:
     def discard(self, producer: Producer) -> None:
         self._producers.pop(producer, None)
         self._nudged.pop(producer, None)
+        self._logged.discard(producer)
 
     def nudge(self, producer: Producer) -> None:
         """Renew this one now: there may be news of it."""
@@ -68,28 +74,44 @@ class Leases:
         if not producers:
             return True
         ops = [producer.next_renewal() for producer in producers]
-        answers: list[WriteResult | Exception]
+        answers: Sequence[WriteResult | Exception]
         try:
             answers = await self._store.renew(ops)
         except Exception as error:  # renewing goes on whatever the store does
-            logger.warning("renewing %d leases failed: %s", len(ops), error)
+            answers = [error] * len(ops)
             self._say_failed(len(ops), error)
-            return False
-        ok = True
+        else:
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    self._say_failed(1, answer)
+        failed: dict[Producer, Exception] = {}
         for producer, op, answer in zip(producers, ops, answers, strict=True):
             if isinstance(answer, Exception):
-                ok = False
-                logger.warning("renewing %r failed: %s", producer.claim.session_id, answer)
-                self._say_failed(1, answer)
+                failed[producer] = answer
                 continue
             producer.apply(op, answer)
             if producer.has_work:
                 producer.on_work(producer)
-        self.failing = not ok
-        return ok
+        self._logged.difference_update(producer for producer in producers if producer not in failed)
+        if failed:
+            self._log(failed)
+        self.failing = bool(failed)
+        return not failed
+
+    def _log(self, failed: dict[Producer, Exception]) -> None:
+        """In one line, when another one fails and then once a lease, however often it is tried."""
+        now = asyncio.get_running_loop().time()
+        new = failed.keys() - self._logged
+        self._logged |= new & self._producers.keys()
+        if not new and now < self._news_at:
+            return
+        self._news_at = now + self._lease
+        producer = next(one for one in failed if not new or one in new)
+        more = f", and {len(failed) - 1} others" if len(failed) > 1 else ""
+        name = producer.claim.session_id
+        logger.warning("renewing the lease of %r%s failed: %s", name, more, failed[producer])
 
     def _say_failed(self, count: int, error: Exception) -> None:
-        self.failing = True
         if self._tell is not None:
             away = not isinstance(error, SessionCorrupted)
             self._tell(events.StoreFailed(doing="renew", count=count, reason=str(error), away=away))
