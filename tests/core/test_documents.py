@@ -22,7 +22,12 @@ from streamhub.testing.waiting import bounded, patience, until, within
 from ..http.serving import served
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "examples" / "README.md",
+    *sorted((ROOT / "examples").glob("*/README.md")),
+]
 ANSWER = ["The ", "lamp ", "turns."]
 
 
