@@ -29,6 +29,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 REDIS = "redis://localhost:6379/0"
 PORT = 8000
 
+#: In a folder in which somebody has run it.
+_LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "*.db*", "node_modules", "dist")
 #: Of ours, not of somebody who follows a README.
 _NOT_THEIRS = re.compile(r"STREAMHUB_|OPENAI_|MODEL$|PYTEST_")
 
@@ -58,9 +60,7 @@ class Example:
         self.folder = directory / name
         self.port = free_port()
         self._redis_url = redis_url
-        shutil.copytree(
-            EXAMPLES / name, self.folder, ignore=shutil.ignore_patterns("__pycache__", "*.db*", "node_modules", "dist")
-        )
+        shutil.copytree(EXAMPLES / name, self.folder, ignore=_LEFT_BY_RUNS)
         app = self.folder / program
         source = app.read_text()
         for text, other in changes.items():
