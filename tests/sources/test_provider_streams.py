@@ -18,8 +18,6 @@ from streamhub.sources import ProviderStream
 from streamhub.sync import Hub as SyncHub
 from streamhub.testing.waiting import within
 
-from ..support.page_source import names_of
-
 
 class Upper:
     """Events are text; the end is a part."""
@@ -286,15 +284,3 @@ def test_a_kind_is_one_of_the_known() -> None:
     """Others would not be found by a reader."""
     with pytest.raises(ValueError, match="kind must be one of authentication, connection"):
         ProviderFailed("broken", "no")  # type: ignore[arg-type]
-
-
-async def test_a_translator_of_ones_own(session_id: str) -> None:
-    """As the page on sources has it: what ends without its end has broken off."""
-    with_words = names_of("sources.md")["with_words"]
-    async with Hub() as hub:
-        stream = await with_words(hub, words("a", "b", ""))
-        assert Status.FINISHED is await stream.wait(20)
-        assert "ab" == await stream.text()
-        stream = await with_words(hub, ["a"])
-        assert Status.FAILED is await stream.wait(20)
-        assert "connection: the words broke off" == (await stream.info()).error

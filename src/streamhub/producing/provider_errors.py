@@ -152,10 +152,11 @@ def _message_of(error: Exception) -> str:
 
 
 def _status_of(error: Exception) -> int | None:
-    for name in ("status_code", "code"):
-        status = getattr(error, name, None)
-        if isinstance(status, int) and status >= 400:
-            return status
+    for one in (error, getattr(error, "response", None)):
+        for name in ("status_code", "code", "status"):
+            status = getattr(one, name, None)
+            if isinstance(status, int) and status >= 400:
+                return status
     return None
 
 
