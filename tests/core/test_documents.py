@@ -44,21 +44,15 @@ class _Model:
             yield "…"
 
 
-def _run(page: str) -> dict[str, Any]:
-    """The names that the page's Python defines, on a hub in memory."""
+def _run(page: str, without: str = "") -> dict[str, Any]:
+    """The names that the page's Python defines, on a hub in memory; a line may be left out."""
     names: dict[str, Any] = {"model": _Model()}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     code = "\n".join(blocks).replace("redis://localhost:6379/0", "memory://")
+    assert without in code
+    code = code.replace(without, "")
     exec(compile(code, page, "exec"), names)
     return names
-
-
-@pytest.fixture
-async def example() -> AsyncIterator[dict[str, Any]]:
-    """What the README's Python defines."""
-    names = _run("README.md")
-    yield names
-    await names["hub"].aclose()
 
 
 @pytest.fixture
@@ -70,49 +64,72 @@ async def web() -> AsyncIterator[httpx.AsyncClient]:
     await names["hub"].aclose()
 
 
-async def test_a_reader_gets_the_answer(example: dict[str, Any]) -> None:
-    """What ``ask`` produces, ``read`` yields."""
-    await example["ask"]("1", "Why?")
+async def test_the_readme_serves_an_answer_twice() -> None:
+    """Its application begins an answer, and who reads it again has it from the start."""
+    names = _run("README.md", without="await asyncio.sleep(0.25)")
+    async with (
+        served(names["app"], lifespan="on") as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        asked = await client.post("/chats/1", params={"question": "Why?"})
+        read = [await client.get("/chats/1/answer") for _ in range(2)]
 
-    assert ANSWER == [data async for _, data in example["read"]("1")]
-
-
-async def test_a_reader_resumes_at_its_cursor(example: dict[str, Any]) -> None:
-    """``read`` goes on after the cursor that it yielded."""
-    await example["ask"]("1", "Why?")
-    cursors = [cursor async for cursor, _ in example["read"]("1")]
-
-    assert ANSWER[1:] == [data async for _, data in example["read"]("1", cursors[0])]
-
-
-async def test_the_long_form_sets_metadata_and_event(example: dict[str, Any]) -> None:
-    """``ask_with_sources`` leaves the prompt in the metadata, and the sources out of the text."""
-    await example["ask_with_sources"]("1", "Why?")
-    stream = await example["hub"].get("chat:1")
-
-    assert {"prompt": "Why?"} == await stream.metadata()
-    assert "".join(ANSWER) == await stream.text()
-    assert "sources" == [chunk.event async for chunk in stream.subscribe()][-1]
+    assert 200 == asked.status_code
+    for response in read:
+        assert [f"{n}. Why? " for n in range(60)] == re.findall(r"data: (?!{)(.*)\n", response.text)
+        assert "event: end" in response.text
 
 
-async def test_anyone_stops_an_answer(example: dict[str, Any]) -> None:
-    """``stop`` ends an answer that has no end of its own."""
-    example["model"].endless = True
-    await example["ask"]("1", "Why?")
-    await example["stop"]("1")
-    stream = await example["hub"].get("chat:1")
+def test_the_readme_says_what_was_measured() -> None:
+    """Its ratios are those of the bench, as docs/speed.json has them."""
+    readme = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
+    times = re.search(r"publishing is (\d+) times as fast", readme)
+    rows = json.loads((ROOT / "docs" / "speed.json").read_text())["rows"]
 
-    assert Status.CANCELLED == (await stream.info()).status
+    def ratio(what: str, baseline: str) -> float:
+        [found] = [
+            one["ratio"] for one in rows if one["what"] == what and one["baseline"] == baseline
+        ]
+        return float(found)
+
+    assert times is not None
+    assert "in a thirtieth of the time, and 1,000 streams take a quarter of the proc" in readme
+    published = ratio("publish on 1 stream, 6-byte chunks, flushed", "round trip")
+    reached = ratio("publish to delivery, 1,000 subscribers of 1 stream, p50", "reader each")
+    cpu = "1,000 streams with 1 subscriber each in one process, 10 chunks/s: CPU of it and of Redis"
+    assert published == pytest.approx(int(times[1]), rel=0.1)
+    assert reached == pytest.approx(1 / 30, rel=0.2)
+    taken = ratio(f"{cpu} per 10,000 chunks", "round trip + reader each")
+    assert taken == pytest.approx(1 / 4, rel=0.2)
 
 
-async def test_the_readme_serves_a_chat(example: dict[str, Any]) -> None:
-    """The few lines for useChat stream an answer, and the route below them follows it."""
-    async with served(example["app"]) as url, httpx.AsyncClient(base_url=url) as client:
-        posted = await client.post("/api/chat", json={"id": "1", "messages": []})
-        followed = await client.get("/chats/1/events")
+@pytest.fixture
+async def producing() -> AsyncIterator[dict[str, Any]]:
+    """What the Python of the page on producing defines."""
+    names = _run("docs/producing.md")
+    yield names
+    await names["hub"].aclose()
 
-    assert ["finish"] == re.findall(r'{"type":"(finish)"}', posted.text)
-    assert ANSWER == re.findall(r"data: (?!{)(.*)\n", followed.text)
+
+async def test_the_page_on_producing_asks_and_tells_its_sources(producing: dict[str, Any]) -> None:
+    """What ``ask`` produces is read; ``ask_with_sources`` sets the metadata, and leaves its sources
+    out of the text."""
+    await producing["ask"]("1", "Why?")
+    await producing["ask_with_sources"]("2", "Why?")
+    asked, long = [await producing["hub"].get(f"chat:{chat}") for chat in (1, 2)]
+
+    assert ANSWER == [chunk.data async for chunk in asked.subscribe()]
+    assert {"prompt": "Why?"} == await long.metadata()
+    assert "".join(ANSWER) == await long.text()
+    assert "sources" == [chunk.event async for chunk in long.subscribe()][-1]
+
+
+async def test_the_page_on_producing_asks_in_a_thread(producing: dict[str, Any]) -> None:
+    """A hub of ``streamhub.sync`` does the same."""
+    with streamhub.sync.Hub() as threads:
+        told = await asyncio.to_thread(producing["ask_in_a_thread"], threads, "1", "Why?")
+
+    assert "You have asked: Why?" == told
 
 
 async def test_the_page_on_agui_runs_an_agent() -> None:
@@ -157,6 +174,17 @@ async def test_the_page_on_http_serves_a_chat(web: httpx.AsyncClient) -> None:
     assert ANSWER == re.findall(r'"delta":"(.*?)"', posted.text)
 
 
+async def test_the_page_on_reading_resumes_at_its_cursor() -> None:
+    """``read`` goes on after the cursor that it yielded."""
+    names = _run("docs/reading.md")
+    await names["hub"].run("chat:1", ANSWER)
+    read = [one async for one in names["read"]("1")]
+    rest = [data async for _, data in names["read"]("1", read[0][0])]
+    await names["hub"].aclose()
+
+    assert (ANSWER, ANSWER[1:]) == ([data for _, data in read], rest)
+
+
 async def test_the_page_on_reading_begins_near_the_end() -> None:
     """Its readers get the newest status, and the end of the text."""
     names = _run("docs/reading.md")
@@ -178,6 +206,15 @@ async def inbox() -> AsyncIterator[dict[str, Any]]:
     names["deleted"] = []
     yield names
     await names["hub"].aclose()
+
+
+async def test_anyone_stops_an_answer(inbox: dict[str, Any]) -> None:
+    """``stop`` ends an answer that has no end of its own."""
+    inbox["model"].endless = True
+    stream = await inbox["hub"].run("chat:1", inbox["model"].stream("Why?"))
+    await inbox["stop"]("1")
+
+    assert Status.CANCELLED == (await stream.info()).status
 
 
 @pytest.mark.parametrize(("answer", "deleted"), [("yes", ["report.txt"]), ("no", [])])
@@ -261,12 +298,23 @@ async def test_the_agent_of_the_page_on_deploys_stops_at_a_good_place() -> None:
     await elsewhere.aclose()
 
 
+def _anchors(page: Path) -> set[str]:
+    """What its headings are called in links, by a site as by a view of the repository."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    kept = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {heading.replace(" ", "-") for heading in kept}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link and picture of a page names a file that is there."""
-    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    """Every relative link and picture of a page names a file that is there, and a heading of it."""
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text())
+    places = [((page.parent / link) if link else page, anchor) for link, anchor in links]
+    lost = [place for place, _ in places if not place.exists()]
 
-    assert [] == [link for link in links if not (page.parent / link).exists()]
+    assert [] == lost
+    assert [] == [one for one in places if one[1] and one[1] not in _anchors(one[0])]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
