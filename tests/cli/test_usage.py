@@ -13,6 +13,7 @@ import pytest
 
 from streamhub import Hub
 from streamhub.cli.terminal import Warnings
+from streamhub.stores.redis.topology.url import SCHEMES as REDIS_SCHEMES
 
 from ..support.cli_process import cli
 from ..support.redis_server import RedisServer
@@ -174,3 +175,18 @@ def test_a_warning_that_repeats_itself_is_said_once(capsys: pytest.CaptureFixtur
         "cannot connect: refused\ncannot connect: timed out at ***@host\n"
         == capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("command", [(), ("ls",), ("tail",), ("doctor",), ("gateway",), ("demo",)])
+async def test_help_names_every_scheme(command: tuple[str, ...]) -> None:
+    """Where a URL is asked for, all that it may begin with stand beside it."""
+    ended = await cli(*command, "--help")
+    said = "".join(ended.out.split())
+    assert [] == [scheme for scheme in REDIS_SCHEMES if f"{scheme}://" not in said]
+
+
+async def test_a_wrong_scheme_is_told_which_there_are() -> None:
+    """In one line, and none of the URL is shown but its scheme."""
+    ended = await cli("ls", "--redis", f"http://user:{PASSWORD}@127.0.0.1/")
+    assert (2, "") == (ended.code, ended.out)
+    assert [] == [scheme for scheme in REDIS_SCHEMES if f"{scheme}://" not in ended.err]

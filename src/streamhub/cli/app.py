@@ -12,6 +12,7 @@ from .commands.gateway import gateway
 from .commands.services import doctor, ends, serve
 from .commands.sessions import cancel, list_sessions, remove, send, show, top
 from .commands.streams import run, tail
+from .options import REDIS_SCHEMES
 
 __all__ = ["app"]
 
@@ -41,7 +42,8 @@ def streamhub(
             "--redis",
             metavar="URL",
             envvar="STREAMHUB_URL",
-            help="Where the sessions are: redis://, rediss://, valkey:// or unix://. "
+            help="Where the sessions are, as redis://localhost:6379/0. "
+            f"Schemes: {REDIS_SCHEMES}. "
             "Other users can see a command line: a URL with a password belongs in the variable.",
             show_default=False,
         ),

@@ -7,16 +7,20 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from ..stores.open_store import SCHEMES
 from .exits import refuse
 
-__all__ = ["JsonOption", "RedisOption", "SessionArgument", "json_value", "url_of"]
+__all__ = ["REDIS_SCHEMES", "JsonOption", "RedisOption", "SessionArgument", "json_value", "url_of"]
+
+#: What a URL may begin with: a memory store ends with the command.
+REDIS_SCHEMES = ", ".join(f"{scheme}://" for scheme in SCHEMES if scheme != "memory")
 
 RedisOption = Annotated[
     str | None,
     typer.Option(
         "--redis",
         metavar="URL",
-        help="Where the sessions are: redis://, rediss://, valkey:// or unix://.",
+        help=f"Where the sessions are, as redis://localhost:6379/0. Schemes: {REDIS_SCHEMES}.",
         show_default=False,
     ),
 ]

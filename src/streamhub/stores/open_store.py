@@ -12,7 +12,7 @@ from .base import Store, missing_methods
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "open_store"]
+__all__ = ["GROUP", "SCHEMES", "open_store"]
 
 #: Where other packages register their stores. The name of an entry point is a scheme, its object is
 #: called with the whole URL and answers a store: ``postgres = "a_package:AStore.from_url"``.
@@ -69,6 +69,8 @@ _BUILT_IN = {
         _Store(_redis, extra="redis"),
     ),
 }
+#: Those that need no other package's store.
+SCHEMES = tuple(_BUILT_IN)
 
 
 def _open_ours(scheme: str, store: _Store, url: str) -> Store:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..exits import finish, refuse
+from ..options import REDIS_SCHEMES
 
 __all__ = ["demo"]
 
@@ -29,7 +30,8 @@ def demo(
         typer.Option(
             "--redis",
             metavar="URL",
-            help="Keep the sessions there. STREAMHUB_URL is not looked at.",
+            help="Keep the sessions there; STREAMHUB_URL is not looked at. "
+            f"Schemes: {REDIS_SCHEMES}.",
             show_default="a Redis of the demo's own, if redis-server is on the PATH",
         ),
     ] = None,
