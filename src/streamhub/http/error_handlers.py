@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,10 +34,11 @@ _ANSWERED: tuple[type[StreamHubError], ...] = (
     StoreUnavailable,
 )
 
-Handler = Callable[[Request, Exception], Awaitable[Response]]
+# As FastAPI wants them.
+_Handler: TypeAlias = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 
-def error_handlers() -> dict[type[Exception], Handler]:
+def error_handlers() -> dict[int | type[Exception], _Handler]:
     """For ``FastAPI(exception_handlers=…)`` and Starlette's: a route that meets one of streamhub's
     errors then answers as ours do, with a JSON problem.
 
@@ -51,6 +53,6 @@ def error_handlers() -> dict[type[Exception], Handler]:
     return dict.fromkeys(_ANSWERED, _answer)
 
 
-async def _answer(request: Request, error: Exception) -> Response:
+async def _answer(request: Request, error: Any) -> Response:
     assert isinstance(error, StreamHubError)
     return problem_of(error)
