@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from .chunks import Cursor, Status
-
-# What is kept of an error's message, in characters.
-_LONGEST_REASON = 4096
+from .wording import short
 
 __all__ = [
     "ChunkTooLarge",
@@ -43,10 +41,7 @@ __all__ = [
     "StreamHubError",
     "StreamReplaced",
     "StreamTooLarge",
-    "describe",
     "failure_kind",
-    "short",
-    "storable",
 ]
 
 #: What went wrong at a model's provider.
@@ -405,25 +400,10 @@ class SessionCorrupted(StreamHubError):
         super().__init__(f"session {session_id!r}: its stored data is damaged: {reason}")
 
 
-def describe(error: BaseException | str) -> str:
-    """What subscribers are told of an error: its type and message, or its kind and message."""
-    if isinstance(error, str):
-        return storable(error)
-    message = str(error)
-    if isinstance(error, ProviderFailed):
-        return storable(message)
-    return storable(f"{type(error).__name__}: {message}" if message else type(error).__name__)
-
-
 def failure_kind(reason: str | None) -> FailureKind | None:
     """What went wrong at a model's provider, by the reason of an end; None of any other reason."""
     kind, parted, _ = (reason or "").partition(": ")
     return kind if parted and kind in _KINDS else None  # type: ignore[return-value]
-
-
-def storable(text: str) -> str:
-    """``text`` as it can be stored: UTF-8, and of a bounded length."""
-    return text[:_LONGEST_REASON].encode(errors="backslashreplace").decode()
 
 
 def _rebuild(
@@ -433,9 +413,3 @@ def _rebuild(
     error.args = args
     error.__dict__.update(facts)
     return error
-
-
-def short(value: object) -> str:
-    """What somebody gave, on no more than a line."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"

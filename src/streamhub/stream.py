@@ -21,7 +21,6 @@ from .errors import (
     SessionCorrupted,
     SessionNotFound,
     StoreUnavailable,
-    storable,
 )
 from .ids import message_token
 from .instruments import events
@@ -37,6 +36,7 @@ from .reading.replay import parse_start
 from .reading.session_view import SessionView
 from .reading.stored import stored
 from .reading.subscription import PickedSubscription, Subscription
+from .reasons import storable
 from .stores.base import Claim, InboxMessage, Release
 from .stores.feeds import is_supervisor, suits
 

@@ -13,7 +13,7 @@ from ..support.package_source import imports, modules
 VALUES = {
     "chunks": set[str](),
     "config": set[str](),
-    "errors": {"chunks"},
+    "errors": {"chunks", "wording"},
     "ids": {"errors"},
     "instruments": {"instruments.dispatch", "instruments.events"},
     "instruments.dispatch": {"instruments.events"},
@@ -22,7 +22,7 @@ VALUES = {
     "metadata_json": set[str](),
     "end": {"chunks", "parts.message", "parts.spoken"},
     "parts": {"parts.coding", "parts.folding", "parts.kinds", "parts.message", "parts.ui_stream"},
-    "parts.coding": {"chunks", "errors", "parts", "parts.kinds"},
+    "parts.coding": {"chunks", "errors", "parts", "parts.kinds", "wording"},
     "parts.folding": {"chunks", "parts.message", "parts.ui_stream"},
     "parts.kinds": set[str](),
     "parts.calls": set[str](),
@@ -30,8 +30,10 @@ VALUES = {
     "parts.partial_json": set[str](),
     "parts.spoken": {"chunks"},
     "parts.ui_stream": {"chunks", "errors", "parts.coding", "parts.kinds"},
+    "reasons": {"errors"},
     "signals": set[str](),
     "statistics": set[str](),
+    "wording": set[str](),
 }
 #: What a store promises.
 PROMISES = (

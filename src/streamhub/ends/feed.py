@@ -11,15 +11,10 @@ from types import TracebackType
 from ..chunks import Item
 from ..config import HubConfig
 from ..engine import Engine
-from ..errors import (
-    HubClosed,
-    SessionCorrupted,
-    StoreUnavailable,
-    StoreUnsupported,
-    describe,
-)
+from ..errors import HubClosed, SessionCorrupted, StoreUnavailable, StoreUnsupported
 from ..ids import new_generation
 from ..reading.stored import whole_log
+from ..reasons import describe
 from ..stores.base import Store, Watch
 from ..stores.feeds import Due, Feeds, Taken, check_feed
 from .dead import DeadEnd, dead_ends

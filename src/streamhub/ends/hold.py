@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from ..errors import EndFenced, HubClosed, StoreUnavailable, storable
+from ..errors import EndFenced, HubClosed, StoreUnavailable
 from ..instruments import events
 from ..instruments.events import Tell
+from ..reasons import storable
 from ..stores.feeds import Due, Feeds, Later, Outcome, Taken
 
 __all__ = ["Conditions", "Hold", "backoff"]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from ..errors import short
+from ..wording import short
 from .problems import BadRequest, Problem
 
 __all__ = ["json_object", "raw_body"]

@@ -8,7 +8,8 @@ from typing import Any, TypeGuard
 import msgspec
 
 from ..chunks import PART_EVENT
-from ..errors import InvalidPart, short
+from ..errors import InvalidPart
+from ..wording import short
 from . import kinds
 from .kinds import Data, MessageMetadata, Other, Part
 

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from ..chunks import Status
-from ..errors import HubClosed, StreamClosed, StreamHubError, describe
+from ..errors import HubClosed, StreamClosed, StreamHubError
 from ..instruments.events import Tell
+from ..reasons import describe
 from ..signals import is_cancelled
 from ..stores.base import CancelRequested, LiveEvent, Store, Synced
 from .closing import comes_of_closing

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ...errors import short
+from ...wording import short
 from ..errors import invalid
 from ..keys import OWNER
 

@@ -13,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...chunks import Status
-from ...errors import SessionNotFound, StreamHubError, short
+from ...errors import SessionNotFound, StreamHubError
 from ...serving.disconnects import ClientGone, unless_gone
+from ...wording import short
 from ..context import Gateway
 from ..errors import NO_RETRY, GatewayError, invalid
 from ..keys import Caller, session_of

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...chunks import Status
-from ...errors import SessionNotFound, short
+from ...errors import SessionNotFound
+from ...wording import short
 from ..context import Gateway
 from ..errors import NO_RETRY, GatewayError, UpstreamFailed, UpstreamRefused, invalid
 from ..keys import Caller, session_of

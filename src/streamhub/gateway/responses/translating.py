@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from ...errors import SessionNotFound, short
+from ...errors import SessionNotFound
 from ...formats.sse import Event
 from ...hub import Hub
+from ...wording import short
 from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, invalid
 from ..keys import session_below
 from ..translation import (

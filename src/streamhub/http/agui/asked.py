@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from ...errors import short
 from ...formats.agui import EventId
+from ...wording import short
 from ..json_bodies import json_object, raw_body
 from ..problems import BadRequest, Problem
 

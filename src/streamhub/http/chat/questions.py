@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.types import Message
 
-from ...errors import short
+from ...wording import short
 from ..json_bodies import json_object, raw_body
 from ..problems import BadRequest, Problem
 

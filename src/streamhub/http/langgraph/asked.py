@@ -8,7 +8,7 @@ from typing import Any, Literal, NoReturn
 import msgspec
 from starlette.requests import Request
 
-from ...errors import short
+from ...wording import short
 from ..json_bodies import json_object, raw_body
 from ..problems import BadRequest, Problem
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import short
+from ...wording import short
 from ..problems import BadRequest, Problem
 from .asked import checkpoint_of, object_of
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
-from ...errors import HubClosed, short
+from ...errors import HubClosed
 from ...formats.langgraph import RunEvents
 from ...ids import check_session_id, new_generation
 from ...producing.ending import OnEnd
@@ -22,6 +22,7 @@ from ...serving.faces import Face
 from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...serving.queries import count_of, cursor_of, flag_of, held_cursor
 from ...stream import LiveStream
+from ...wording import short
 from ..authorization import Action, Authorize, UserOf
 from ..json_bodies import json_object, raw_body
 from ..late_hub import HubOf, hub_of
