@@ -30,7 +30,7 @@ REDIS = "redis://localhost:6379/0"
 PORT = 8000
 
 #: In a folder in which somebody has run it.
-_LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "*.db*", "node_modules", "dist")
+_LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "*.db*", "node_modules", "dist", "place*")
 #: Of ours, not of somebody who follows a README.
 _NOT_THEIRS = re.compile(r"STREAMHUB_|OPENAI_|MODEL$|PYTEST_")
 
