@@ -27,7 +27,8 @@ __all__ = ["EXAMPLES", "REDIS", "Example", "Running", "commands_of", "loaded"]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 #: Where examples expect a Redis, and serve.
 REDIS = "redis://localhost:6379/0"
-PORT = 8000
+PORT = "8000"
+_PORTS = re.compile(r"\b80\d\d\b")
 
 #: In a folder in which somebody has run it.
 _LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "*.db*", "node_modules", "dist", "place*")
@@ -38,12 +39,15 @@ _NOT_THEIRS = re.compile(r"STREAMHUB_|OPENAI_|MODEL$|PYTEST_")
 def commands_of(folder: Path) -> list[str]:
     """What the README of an example has one run, line by line, but for what installs packages."""
     blocks = re.findall(r"```sh\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line.strip()]
-    return [line for line in lines if not line.startswith(("pip install ", "npm install "))]
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [
+        line for line in lines if line and not line.startswith(("pip install ", "npm install "))
+    ]
 
 
 class Example:
-    """A copy of an example. It serves on a free port, always the same one.
+    """A copy of an example. It serves on a free port, always the same one; where its README names
+    others that begin with 80, each of these is a free one, too.
 
     :param changes: text of its ``program`` and what stands there instead, as a shorter pause.
     """
@@ -58,7 +62,7 @@ class Example:
         program: str = "app.py",
     ) -> None:
         self.folder = directory / name
-        self.port = free_port()
+        self._ports: dict[str, int] = {}
         self._redis_url = redis_url
         shutil.copytree(EXAMPLES / name, self.folder, ignore=_LEFT_BY_RUNS)
         app = self.folder / program
@@ -73,6 +77,15 @@ class Example:
         """Where it serves."""
         return f"http://{HOST}:{self.port}"
 
+    @property
+    def port(self) -> int:
+        """Where it serves."""
+        return self.port_of(PORT)
+
+    def port_of(self, named: str) -> int:
+        """The port that stands for one of its README."""
+        return self._ports.setdefault(named, free_port())
+
     async def run(self, command: str, **variables: str) -> Running:
         """Start a command of its README in its folder, with the port and the Redis of this test in
         the place of those that stand there.
@@ -80,7 +93,8 @@ class Example:
         :param variables: of the environment, beside what stands in front of the command.
         """
         assert command in commands_of(self.folder), f"the README does not have {command!r}"
-        words = command.replace(REDIS, self._redis_url).replace(str(PORT), str(self.port))
+        words = command.replace(REDIS, self._redis_url)
+        words = _PORTS.sub(lambda found: str(self.port_of(found[0])), words)
         return await Running.start(words, self.folder, variables)
 
     async def done(self, command: str, **variables: str) -> None:
@@ -92,12 +106,14 @@ class Example:
     @contextlib.asynccontextmanager
     async def served(self, command: str, **variables: str) -> AsyncIterator[Running]:
         """The same, from when it answers requests until the end of the block."""
+        named = _PORTS.findall(command) or [PORT]
+        url = f"http://{HOST}:{self.port_of(named[-1])}"
         async with await self.run(command, **variables) as running, httpx.AsyncClient() as client:
 
             async def answers() -> bool:
                 assert running.is_running, running.said
                 with contextlib.suppress(httpx.TransportError):
-                    await client.get(self.url)
+                    await client.get(url)
                     return True
                 return False
 

@@ -71,8 +71,14 @@ def test_the_requirements_of_an_example_are_those_it_is_tested_with(folder: Path
         except PackageNotFoundError:
             pytest.skip(f"{one.name} is not in this environment")
     extras = [Requirement(line) for extra in _with_theirs(ours.extras) for line in EXTRAS[extra]]
-    names = {one.name.replace("-", "_") for one in [*asked, *extras]} | {"streamhub"}
-    known = names | sys.stdlib_module_names | {path.stem for path in folder.glob("*.py")}
+    # What is called slim is imported as the whole of it.
+    names = {one.name.replace("-", "_").removesuffix("_slim") for one in [*asked, *extras]}
+    known = (
+        names
+        | {"streamhub"}
+        | sys.stdlib_module_names
+        | {path.stem for path in folder.glob("*.py")}
+    )
 
     assert set() == _imported(folder) - known
 
