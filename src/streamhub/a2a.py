@@ -22,8 +22,8 @@ try:
     from a2a.types.a2a_pb2 import Message, StreamResponse, Task, TaskStatusUpdateEvent
     from a2a.utils.proto_utils import parse_lenient, to_stream_response
     from google.protobuf.json_format import MessageToDict
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "a2a":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "a2a":
         raise
     raise ModuleNotFoundError(
         'streamhub.a2a needs a2a: pip install "streamhub-llm[a2a]"', name="a2a"
@@ -36,7 +36,7 @@ from .stream import LiveStream
 
 __all__ = ["EVENT", "HubTaskEventStream"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 #: The event type of a task's chunks.
 EVENT = "a2a"

@@ -17,8 +17,8 @@ from typing import Any, Unpack
 
 try:
     from aiohttp import web
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "aiohttp":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "aiohttp":
         raise
     raise ModuleNotFoundError(
         'streamhub.aiohttp needs aiohttp: pip install "streamhub-llm[aiohttp]"', name="aiohttp"

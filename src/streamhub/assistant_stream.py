@@ -18,8 +18,8 @@ try:
         ResumableStreamStatus,
         validate_stream_id,
     )
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "assistant_stream":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "assistant_stream":
         raise
     raise ModuleNotFoundError(
         "streamhub.assistant_stream needs assistant_stream: "

@@ -25,8 +25,8 @@ try:
     from django.db import connections
     from django.http import HttpResponse, StreamingHttpResponse
     from django.http.request import HttpRequest
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "django":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "django":
         raise
     raise ModuleNotFoundError(
         'streamhub.django needs django: pip install "streamhub-llm[django]"', name="django"

@@ -15,6 +15,7 @@ from weakref import WeakSet
 from .config import HubConfig
 from .errors import HubClosed, HubInOtherLoop, HubInOtherProcess
 from .instruments.dispatch import Dispatcher
+from .instruments.events import Tell
 from .instruments.observation import Observation
 from .producing.claiming import claim
 from .producing.ending import OnEnd
@@ -31,7 +32,7 @@ from .stores.base import Refused, Store, StoreTakeover
 
 __all__ = ["Engine"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # How long closing waits, in seconds: for claims under way and for sources to clean up, and then
 # for what is pending to be stored.
@@ -55,16 +56,17 @@ class Engine:
     def __init__(self, store: Store, config: HubConfig, dispatcher: Dispatcher) -> None:
         self.store = store
         self.config = config
-        self.closed = False
+        self.closed: bool = False
         self._dispatcher = dispatcher
         #: Tells the hub's instruments; None where it has none.
-        self.tell = tell = dispatcher.tell if dispatcher else None
-        self.writer = Writer(store, config.linger, tell=tell)
-        self.leases = Leases(store, config.lease, tell=tell)
+        self.tell: Tell | None = dispatcher.tell if dispatcher else None
+        tell = self.tell
+        self.writer: Writer = Writer(store, config.linger, tell=tell)
+        self.leases: Leases = Leases(store, config.lease, tell=tell)
         view: Callable[..., SessionView] = SessionView
         if tell is not None:
             view = partial(ObservedView, tell=tell, lost={})
-        self.watcher = Watcher(store, config, self.check_place, tell=tell, view=view)
+        self.watcher: Watcher = Watcher(store, config, self.check_place, tell=tell, view=view)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.current_thread()
         #: The process that this one was forked from, where the hub belongs.

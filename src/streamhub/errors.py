@@ -122,7 +122,8 @@ class InvalidSessionId(StreamHubError, ValueError):
     """A session id is 1 to 512 bytes of UTF-8 without control characters."""
 
     def __init__(self, session_id: object, reason: str) -> None:
-        self.session_id, self.reason = session_id, reason
+        self.session_id: object = session_id
+        self.reason: str = reason
         super().__init__(
             f"session id {short(session_id)} {reason}; "
             "allowed are 1 to 512 bytes of UTF-8 without control characters"
@@ -133,7 +134,9 @@ class InvalidCursor(StreamHubError, ValueError):
     """What was given is no cursor."""
 
     def __init__(self, cursor: object, reason: str, session_id: str | None = None) -> None:
-        self.cursor, self.reason, self.session_id = cursor, reason, session_id
+        self.cursor: object = cursor
+        self.reason: str = reason
+        self.session_id: str | None = session_id
         where = "" if session_id is None else f" of session {session_id!r}"
         shown = str(cursor) if isinstance(cursor, Cursor) else short(cursor)
         super().__init__(f"cursor {shown}{where} {reason}")
@@ -143,7 +146,8 @@ class InvalidChunk(StreamHubError, ValueError):
     """A chunk, or its event type, is not text that can be stored as UTF-8."""
 
     def __init__(self, session_id: str, reason: str) -> None:
-        self.session_id, self.reason = session_id, reason
+        self.session_id: str = session_id
+        self.reason: str = reason
         super().__init__(f"session {session_id!r}: {reason}")
 
 
@@ -151,7 +155,8 @@ class InvalidMessage(StreamHubError, ValueError):
     """A message, its event type or its key is not text that can be stored as UTF-8."""
 
     def __init__(self, session_id: str, reason: str) -> None:
-        self.session_id, self.reason = session_id, reason
+        self.session_id: str = session_id
+        self.reason: str = reason
         super().__init__(f"session {session_id!r}: {reason}")
 
 
@@ -163,7 +168,8 @@ class InvalidMetadata(StreamHubError, ValueError):
     """The metadata is not JSON, is too large, or does not fit the type asked for."""
 
     def __init__(self, session_id: str, reason: str) -> None:
-        self.session_id, self.reason = session_id, reason
+        self.session_id: str = session_id
+        self.reason: str = reason
         super().__init__(f"session {session_id!r}: {reason}")
 
 
@@ -171,7 +177,8 @@ class InvalidStoreUrl(StreamHubError, ValueError):
     """The URL names no store that streamhub knows. Never shows the URL's password."""
 
     def __init__(self, url: str, reason: str) -> None:
-        self.url, self.reason = url, reason
+        self.url: str = url
+        self.reason: str = reason
         super().__init__(f"store URL {url!r}: {reason}")
 
 
@@ -179,7 +186,9 @@ class ChunkTooLarge(StreamHubError, ValueError):
     """The chunk is over ``max_chunk_bytes``. It was not stored; the stream goes on."""
 
     def __init__(self, session_id: str, size: int, limit: int) -> None:
-        self.session_id, self.size, self.limit = session_id, size, limit
+        self.session_id: str = session_id
+        self.size: int = size
+        self.limit: int = limit
         super().__init__(
             f"session {session_id!r}: a chunk of {size:,} bytes is over max_chunk_bytes ({limit:,})"
         )
@@ -189,7 +198,9 @@ class StreamTooLarge(StreamHubError):
     """The chunk would take the stream over ``max_stream_bytes``. What was stored stays."""
 
     def __init__(self, session_id: str, size: int, limit: int) -> None:
-        self.session_id, self.size, self.limit = session_id, size, limit
+        self.session_id: str = session_id
+        self.size: int = size
+        self.limit: int = limit
         super().__init__(
             f"session {session_id!r}: the stream would grow to {size:,} bytes, "
             f"over max_stream_bytes ({limit:,})"
@@ -203,7 +214,9 @@ class MessageTooLarge(StreamHubError, ValueError):
     """
 
     def __init__(self, session_id: str, size: int, limit: int) -> None:
-        self.session_id, self.size, self.limit = session_id, size, limit
+        self.session_id: str = session_id
+        self.size: int = size
+        self.limit: int = limit
         super().__init__(
             f"session {session_id!r}: a message of {size:,} bytes is over {limit:,}, the smaller "
             "of max_chunk_bytes and max_inbox_bytes"
@@ -219,8 +232,11 @@ class InboxFull(StreamHubError):
     def __init__(
         self, session_id: str, messages: int, size: int, *, max_messages: int, max_bytes: int
     ) -> None:
-        self.session_id, self.messages, self.bytes = session_id, messages, size
-        self.max_messages, self.max_bytes = max_messages, max_bytes
+        self.session_id: str = session_id
+        self.messages: int = messages
+        self.bytes: int = size
+        self.max_messages: int = max_messages
+        self.max_bytes: int = max_bytes
         super().__init__(
             f"session {session_id!r}: its inbox is full: {messages:,} of {max_messages:,} messages "
             f"(max_inbox_messages) and {size:,} of {max_bytes:,} bytes (max_inbox_bytes) wait"
@@ -231,7 +247,8 @@ class NoInbox(StreamHubError):
     """Nothing can be sent to the session's producer."""
 
     def __init__(self, session_id: str, reason: str) -> None:
-        self.session_id, self.reason = session_id, reason
+        self.session_id: str = session_id
+        self.reason: str = reason
         super().__init__(f"session {session_id!r} has no inbox: {reason}")
 
 
@@ -239,7 +256,8 @@ class NotSupervised(StreamHubError):
     """Nobody would go on with the session, were it taken from its producer."""
 
     def __init__(self, session_id: str, reason: str) -> None:
-        self.session_id, self.reason = session_id, reason
+        self.session_id: str = session_id
+        self.reason: str = reason
         super().__init__(f"session {session_id!r} cannot be handed over: {reason}")
 
 
@@ -247,7 +265,8 @@ class NotProducer(StreamHubError):
     """Something that only the producer may do was tried on a reader's handle."""
 
     def __init__(self, session_id: str, action: str) -> None:
-        self.session_id, self.action = session_id, action
+        self.session_id: str = session_id
+        self.action: str = action
         super().__init__(
             f"session {session_id!r}: only its producer may {action}; this handle is a reader's "
             "(register() answered created=False, or it came from get())"
@@ -261,7 +280,9 @@ class ProducerFenced(StreamHubError):
     """
 
     def __init__(self, session_id: str, generation: str, current: str | None) -> None:
-        self.session_id, self.generation, self.current = session_id, generation, current
+        self.session_id: str = session_id
+        self.generation: str = generation
+        self.current: str | None = current
         why = "the session was removed" if current is None else f"it now belongs to {current}"
         super().__init__(f"session {session_id!r}: generation {generation} is fenced, {why}")
 
@@ -274,7 +295,8 @@ class StreamClosed(StreamHubError):
     """
 
     def __init__(self, session_id: str, status: Status) -> None:
-        self.session_id, self.status = session_id, status
+        self.session_id: str = session_id
+        self.status: Status = status
         why = (
             ": its producer gave no sign of life for longer than its lease and the grace of a feed "
             "of ends; takeover='continue' goes on with it"
@@ -299,7 +321,8 @@ class ProducerFailed(StreamHubError):
     """
 
     def __init__(self, session_id: str, error: str) -> None:
-        self.session_id, self.error = session_id, error
+        self.session_id: str = session_id
+        self.error: str = error
         self.kind = failure_kind(error)
         super().__init__(f"session {session_id!r}: the producer failed: {error}")
 
@@ -318,7 +341,9 @@ class ProviderFailed(StreamHubError):
     ) -> None:
         if kind not in _KINDS:
             raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {kind!r}")
-        self.kind, self.message, self.retry_after = kind, message, retry_after
+        self.kind = kind
+        self.message: str = message
+        self.retry_after: float | None = retry_after
         super().__init__(f"{kind}: {message}")
 
 
@@ -329,7 +354,9 @@ class ProducerLost(StreamHubError):
     """
 
     def __init__(self, session_id: str, generation: str, cursor: Cursor | None) -> None:
-        self.session_id, self.generation, self.cursor = session_id, generation, cursor
+        self.session_id: str = session_id
+        self.generation: str = generation
+        self.cursor: Cursor | None = cursor
         super().__init__(
             f"session {session_id!r}: producer {generation} is lost: its lease lapsed after "
             f"cursor {cursor}"
@@ -344,7 +371,9 @@ class StreamReplaced(StreamHubError):
     """
 
     def __init__(self, session_id: str, cursor: Cursor, epoch: int | None) -> None:
-        self.session_id, self.cursor, self.epoch = session_id, cursor, epoch
+        self.session_id: str = session_id
+        self.cursor: Cursor = cursor
+        self.epoch: int | None = epoch
         now = "" if epoch is None else f" (its epoch is {epoch} now)"
         super().__init__(
             f"session {session_id!r}: the stream was replaced; it has no chunk {cursor}{now}"
@@ -355,7 +384,8 @@ class CursorExpired(StreamHubError):
     """The chunks after ``cursor`` are no longer in the store."""
 
     def __init__(self, session_id: str, cursor: Cursor) -> None:
-        self.session_id, self.cursor = session_id, cursor
+        self.session_id: str = session_id
+        self.cursor: Cursor = cursor
         super().__init__(f"session {session_id!r}: the chunks after cursor {cursor} are gone")
 
 
@@ -363,7 +393,8 @@ class StoreUnavailable(StreamHubError):
     """The store cannot be used right now; ``store`` names it, without any password."""
 
     def __init__(self, store: str, reason: str) -> None:
-        self.store, self.reason = store, reason
+        self.store: str = store
+        self.reason: str = reason
         super().__init__(f"{store}: {reason}")
 
 
@@ -386,7 +417,10 @@ class EndFenced(StreamHubError):
     """
 
     def __init__(self, session_id: str, key: str, feed: str, reason: str) -> None:
-        self.session_id, self.key, self.feed, self.reason = session_id, key, feed, reason
+        self.session_id: str = session_id
+        self.key: str = key
+        self.feed: str = feed
+        self.reason: str = reason
         super().__init__(
             f"session {session_id!r}: its end {key} in feed {feed!r} is not this worker's: {reason}"
         )
@@ -396,7 +430,8 @@ class SessionCorrupted(StreamHubError):
     """The keys of the session hold something that streamhub did not write."""
 
     def __init__(self, session_id: str, reason: str) -> None:
-        self.session_id, self.reason = session_id, reason
+        self.session_id: str = session_id
+        self.reason: str = reason
         super().__init__(f"session {session_id!r}: its stored data is damaged: {reason}")
 
 

@@ -19,8 +19,8 @@ from typing import Unpack
 
 try:
     from flask import Response, request
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "flask":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "flask":
         raise
     raise ModuleNotFoundError(
         'streamhub.flask needs flask: pip install "streamhub-llm[flask]"', name="flask"

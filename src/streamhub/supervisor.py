@@ -32,7 +32,7 @@ from .stream import LiveStream
 
 __all__ = ["LostSession", "Resume", "Supervisor"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 #: What ``supervise`` takes.
 Resume: TypeAlias = "Callable[[LostSession], Awaitable[sources.Source[LiveStream] | None]]"
@@ -64,7 +64,7 @@ class LostSession:
 
     def __init__(self, info: SessionInfo, items: Sequence[Item]) -> None:
         #: How it stands, with its metadata; its status is ``LOST``.
-        self.info = info
+        self.info: SessionInfo = info
         self._items = items
 
     def __repr__(self) -> str:

@@ -14,8 +14,8 @@ from typing import Any, get_args
 try:
     from taskiq import AsyncBroker, TaskiqEvents, TaskiqMessage, TaskiqMiddleware, TaskiqResult
     from taskiq.exceptions import NoResultError
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "taskiq":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "taskiq":
         raise
     raise ModuleNotFoundError(
         'streamhub.taskiq needs taskiq: pip install "streamhub-llm[taskiq]"', name="taskiq"
@@ -32,7 +32,7 @@ from .stream import LiveStream
 
 __all__ = ["current_stream", "task"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # How long the end of a worker waits for its tasks to leave their sessions to others: less than
 # taskiq gives all of it.

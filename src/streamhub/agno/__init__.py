@@ -2,8 +2,8 @@
 
 try:
     from .event_stream import EVENT, HubEventStream
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "agno":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "agno":
         raise
     raise ModuleNotFoundError(
         'streamhub.agno needs agno: pip install "streamhub-llm[agno]"', name="agno"

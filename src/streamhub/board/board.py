@@ -21,7 +21,7 @@ from .row import Row, Seen, damaged, drawn, model_of
 
 __all__ = ["Board", "Look"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # In seconds: how often sessions are looked at. A pass that takes long makes the next one later, by
 # so many times what it has had of the processor, so that it never takes more than a part of that.

@@ -2,8 +2,8 @@
 
 try:
     from .task import StreamTask, task
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "celery":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "celery":
         raise
     raise ModuleNotFoundError(
         'streamhub.celery needs celery: pip install "streamhub-llm[celery]"', name="celery"

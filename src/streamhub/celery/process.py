@@ -19,7 +19,7 @@ from ..sync.background import Background
 
 __all__ = ["HubSource", "ProcessHub", "check_hub", "process_hub", "shutdown"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 #: What a hub is opened from: a URL, or a function that opens one.
 HubSource: TypeAlias = "str | Callable[[], Hub]"
@@ -36,8 +36,7 @@ class ProcessHub:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.background = Background(hub)
-        self.call = self.background.call
+        self.background: Background = Background(hub)
         self._later: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Event | None = None
 
@@ -52,7 +51,7 @@ class ProcessHub:
             self._later.add(task)
             task.add_done_callback(self._later.discard)
 
-        self.call(begin)
+        self.background.call(begin)
 
     async def wait_leaving(self) -> None:
         """Wait until the worker is told to shut down."""
@@ -63,7 +62,7 @@ class ProcessHub:
 
     def close(self) -> None:
         with suppress(HubClosed):
-            self.call(self._end_later)
+            self.background.call(self._end_later)
         self.background.close()
 
     async def _end_later(self) -> None:
@@ -113,7 +112,7 @@ class _Shutdown:
         loop.add_reader(end, told)
 
 
-shutdown = _Shutdown()
+shutdown: _Shutdown = _Shutdown()
 _hubs: dict[HubSource, ProcessHub] = {}
 _lock = threading.RLock()
 

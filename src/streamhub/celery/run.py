@@ -38,7 +38,7 @@ class Run:
     def __init__(
         self, hub: ProcessHub, drain: float | None, *, handed_over: Callable[[], None]
     ) -> None:
-        self.is_handed_over = False
+        self.is_handed_over: bool = False
         self._hub = hub
         self._drain = drain
         self._send_again = handed_over
@@ -65,13 +65,13 @@ class Run:
         """The session is claimed."""
         self._stream = stream
         if self._drain is not None:
-            self._hub.call(self._watch)
+            self._hub.background.call(self._watch)
 
     def end(self) -> None:
         """Nothing more is drawn."""
         if self._watching is not None:
             with suppress(HubClosed):
-                self._hub.call(self._unwatch)
+                self._hub.background.call(self._unwatch)
 
     async def on_cancel(self) -> None:
         """Stop what runs in the event loop. A thread may need a moment, or learn it from what it
@@ -96,7 +96,7 @@ class Run:
                 return
             sources.check(source)
             if isinstance(source, AsyncIterable):
-                self._hub.call(self._feed, source)
+                self._hub.background.call(self._feed, source)
             elif isinstance(source, Iterable):
                 self._draw(source)
             else:
@@ -118,11 +118,11 @@ class Run:
             self._hand_over()
             return
         with suppress(ProducerFenced):
-            self._hub.call(self._claimed.close)
+            self._hub.background.call(self._claimed.close)
 
     def fail(self, error: BaseException) -> None:
         try:
-            self._hub.call(self._claimed.fail, error)
+            self._hub.background.call(self._claimed.fail, error)
         except StreamHubError as failure:
             if type(failure) is not type(error):
                 error.add_note(f"streamhub: the stream could not be ended as failed: {failure}")
@@ -130,7 +130,7 @@ class Run:
     def release(self) -> None:
         """Leave the session to whoever runs the task next."""
         with suppress(StreamHubError):
-            self._hub.call(self._claimed.release)
+            self._hub.background.call(self._claimed.release)
 
     def _draw(self, source: Iterable[Any]) -> None:
         items = sources.Items(source, self._claimed)
@@ -141,7 +141,7 @@ class Run:
                     item = next(drawn, _END)
                 if item is _END:
                     return
-                self._hub.call(items.publish, item)
+                self._hub.background.call(items.publish, item)
                 if self._leaves:
                     raise Stopped("its worker shuts down")
         finally:

@@ -100,7 +100,7 @@ class StreamTask(Task):  # type: ignore[misc]
         hub = process_hub(streaming.hub)
         run = Run(hub, streaming.drain, handed_over=self._send_again)
         delivery = streaming.delivery(request.id, args, kwargs)
-        begun = hub.call(begin, hub.hub, delivery, run.on_cancel)
+        begun = hub.background.call(begin, hub.hub, delivery, run.on_cancel)
         if isinstance(begun, SessionInfo):
             logger.info(
                 "task %s: session %r is %s, and nothing of it is to be produced here",

@@ -16,7 +16,7 @@ from .options import REDIS_SCHEMES
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     # Panels are for people; a file or a program gets plain text.
     rich_markup_mode="rich" if sys.stdout.isatty() and sys.stderr.isatty() else None,

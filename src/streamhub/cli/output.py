@@ -34,7 +34,7 @@ class Output:
     """
 
     def __init__(self, fd: int, *, limit: int = 1 << 18) -> None:
-        self.gone = asyncio.Event()
+        self.gone: asyncio.Event = asyncio.Event()
         self.error: OSError | None = None
         #: The cursor of the last chunk that was written whole.
         self.cursor: Cursor | None = None

@@ -68,7 +68,7 @@ class Site:
         *,
         model_api: ASGIApp | None = None,
     ) -> None:
-        self.connections = Connections()
+        self.connections: Connections = Connections()
         self._hub = hub
         self._producers = producers
         self._about = about
@@ -88,7 +88,7 @@ class Site:
         ]
         if model_api is not None:
             routes.append(Mount("/", model_api))
-        self.app = Starlette(
+        self.app: Starlette = Starlette(
             routes=routes,
             # Another site's name that points here would be a way in for its scripts.
             middleware=[Middleware(TrustedHostMiddleware, ["127.0.0.1", "localhost"])],

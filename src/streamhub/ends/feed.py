@@ -23,7 +23,7 @@ from .taken import TakenEnd, check_seconds
 
 __all__ = ["Ends", "feeds_of"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # How often a feed is made known again, in seconds: a store that has lost its data has lost that.
 _OPEN_EVERY = 60.0

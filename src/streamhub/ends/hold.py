@@ -18,7 +18,7 @@ from ..stores.feeds import Due, Feeds, Later, Outcome, Taken
 
 __all__ = ["Conditions", "Hold", "backoff"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # Seconds until an end comes again, doubled with each attempt, up to the longest.
 _FIRST_RETRY = 1.0

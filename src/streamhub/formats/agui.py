@@ -99,7 +99,7 @@ class AGUI:
         #: Under which id what is open is opened again, until that is done.
         self._reopens = None if after is None else str(after)
         #: Whether nothing more is to be sent: the client has seen another stream than this one.
-        self.over = False
+        self.over: bool = False
 
     def begin(self, info: SessionInfo) -> bytes:
         thread = self._thread or (info.request or "").partition(":")[2] or self._run

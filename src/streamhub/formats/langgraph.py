@@ -40,7 +40,7 @@ class RunEvents:
     """
 
     name = "langgraph"
-    media_type = SSE.media_type
+    media_type: str = SSE.media_type
     heartbeat = HEARTBEAT
     explicit = True
     over = False
@@ -48,7 +48,7 @@ class RunEvents:
     def __init__(self, run_id: str, modes: Collection[str] | None = None) -> None:
         self._run_id = run_id
         self._events = None if modes is None else {METADATA_EVENT, *map(event_of, modes)}
-        self.stateless = modes is None
+        self.stateless: bool = modes is None
 
     def begin(self, info: SessionInfo) -> bytes:
         return b""

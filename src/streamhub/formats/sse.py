@@ -163,7 +163,7 @@ class EventParser:
         self._data: list[str] = []
         self._event = ""
         #: What a client sends as ``Last-Event-ID`` when it connects again.
-        self.last_event_id = ""
+        self.last_event_id: str = ""
         self._id = ""
         #: The delay in seconds before it does, once the server has named one.
         self.retry: float | None = None

@@ -48,9 +48,9 @@ class TextFormat:
 
     def __init__(self, shown: Collection[str] = ()) -> None:
         self._shown = frozenset(shown)
-        self.name = "+".join(["text", *sorted(self._shown)])
+        self.name: str = "+".join(["text", *sorted(self._shown)])
         #: Where a line begins depends on what was written before.
-        self.stateless = not self._shown
+        self.stateless: bool = not self._shown
         #: What the line holds that was begun, if one was.
         self._line: Literal["text", "reasoning"] | None = None
         self._tools: dict[str, str] = {}

@@ -73,7 +73,7 @@ class UIMessages:
         self._newest = 0
         #: The call of each approval that is waited for.
         self._approvals: dict[str, str] = {}
-        self.over = False
+        self.over: bool = False
         self._finishing = finishing
         self._error_text = error_text
         self._stream = UIStream(message_id or "")

@@ -4,8 +4,8 @@
 try:
     from .app import create_gateway
     from .limits import Limits
-except ModuleNotFoundError as missing:
-    _library = (missing.name or "").partition(".")[0]
+except ModuleNotFoundError as _missing:
+    _library = (_missing.name or "").partition(".")[0]
     if _library not in ("starlette", "httpx"):
         raise
     raise ModuleNotFoundError(

@@ -53,8 +53,11 @@ class GatewayError(Exception):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.status, self.code, self.message, self.param = status, code, message, param
-        self.headers = dict(headers or {})
+        self.status: int = status
+        self.code: str = code
+        self.message: str = message
+        self.param: str | None = param
+        self.headers: dict[str, str] = dict(headers or {})
         super().__init__(message)
 
     @property

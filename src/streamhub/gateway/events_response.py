@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -55,7 +56,7 @@ class EventsResponse(Response):
         keep_alive: float = _KEEP_ALIVE,
     ) -> None:
         self.status_code = 200
-        self.background = None
+        self.background: BackgroundTask | None = None
         self._pieces = pieces
         self._on_left = on_left
         self._keep_alive = keep_alive

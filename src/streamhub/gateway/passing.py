@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -43,7 +44,7 @@ class PassedOn(Response):
 
     def __init__(self, gateway: Gateway, request: Request) -> None:
         """:raises GatewayError: it is not passed on."""
-        self.background = None
+        self.background: BackgroundTask | None = None
         self._gateway = gateway
         self._method = request.method
         self._path, self._query = path_of(request), request.url.query

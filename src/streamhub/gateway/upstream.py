@@ -181,7 +181,7 @@ class UpstreamAnswer:
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
-        self.status = response.status_code
+        self.status: int = response.status_code
 
     @property
     def media_type(self) -> str:

@@ -13,8 +13,8 @@ try:
     from .langgraph import langgraph_routes
     from .responses import StreamResponse
     from .single_face import SSEResponse, UIMessageStreamResponse
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "starlette":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "starlette":
         raise
     raise ModuleNotFoundError(
         'streamhub.http needs starlette: pip install "streamhub-llm[http]"', name="starlette"

@@ -95,7 +95,7 @@ class Access:
     def __init__(self, hub: HubOf, user: UserOf | None, authorize: Authorize | None) -> None:
         self._user = user
         #: Others are kept out by the claim itself, too: it leaves no moment between the two.
-        self.own_alone = authorize is None and user is not None
+        self.own_alone: bool = authorize is None and user is not None
         if authorize is None and user is not None:
             authorize = owned_by(hub, user)
         self._authorize = authorize

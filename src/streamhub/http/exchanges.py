@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 
 __all__ = ["LONGEST_DETAIL", "Exchange", "ask", "detail_of"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 #: How much is to be read of an answer that is an error, in bytes.
 LONGEST_DETAIL = 64 * 1024
@@ -39,13 +39,15 @@ class Exchange:
     def __init__(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> None:
-        self.method, self.path, self.body = method, path, body
-        self.headers = headers or {}
+        self.method: str = method
+        self.path: str = path
+        self.body: bytes = body
+        self.headers: dict[str, str] = headers or {}
         #: In the place of the handshake's, if it is not None.
         self.query: bytes | None = None
         #: Set where nobody waits for the answer any more.
-        self.gone = asyncio.Event()
-        self.status = 0
+        self.gone: asyncio.Event = asyncio.Event()
+        self.status: int = 0
         self._asked = False
 
     async def receive(self) -> Message:

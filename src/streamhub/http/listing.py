@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -15,7 +16,7 @@ from .problems import NOT_STORED
 
 __all__ = ["ListingResponse"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # Small ones are sent together.
 _SENT_AT_ONCE = 64 * 1024
@@ -37,7 +38,7 @@ class ListingResponse(Response):
             one is the caller's to answer.
         """
         self.status_code = 200
-        self.background = None
+        self.background: BackgroundTask | None = None
         self.body = b""
         self._found = found
         self._first = first

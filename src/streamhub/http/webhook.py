@@ -25,7 +25,7 @@ from ..hub import Hub
 
 __all__ = ["WebhookTarget"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # How many POSTs may be under way: one that is slow does not hold up the others.
 _WORKERS = 4

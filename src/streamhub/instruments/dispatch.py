@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Protocol, runtime_checkable
 
@@ -12,12 +12,12 @@ from .events import Event
 
 __all__ = ["Dispatcher", "Instrument", "Tracer", "new_number"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # W3C Trace Context, 3.2: a version that is not ff, and ids that are not all zero.
 _TRACEPARENT = r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 #: Numbers hubs and subscribers.
-new_number = count(1).__next__
+new_number: Callable[[], int] = count(1).__next__
 
 
 class Instrument(Protocol):

@@ -74,7 +74,7 @@ class UIStream:
     """
 
     def __init__(self, message_id: str) -> None:
-        self.message_id = message_id
+        self.message_id: str = message_id
         #: The message that the answer goes on in, if there is one; known after its chunk.
         self.continued: Value | None = None
         #: Whether plain chunks are frames already; the first one decides.

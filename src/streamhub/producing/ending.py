@@ -25,7 +25,7 @@ from .producer import Producer
 
 __all__ = ["OnEnd", "tell", "tell_instruments"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 OnEnd = Callable[[End], object] | Callable[[End], Awaitable[object]]
 

@@ -33,9 +33,9 @@ class HeldMessages:
     )  # fmt: skip
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self.wake = wake
+        self.wake: Callable[[], None] = wake
         #: How many wait for room to publish: marks wait for these chunks.
-        self.publishing = 0
+        self.publishing: int = 0
         #: What is received and not handled, by its id, in order; the ids by their tokens.
         self._held: dict[str, InboxMessage] = {}
         self._ids: dict[str, str] = {}

@@ -15,7 +15,7 @@ from .producer import Producer
 
 __all__ = ["Leases"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # Four renewals a lease: one may fail and the claim still holds, and a cancel whose message was
 # lost is noticed within a third of the lease, delays included.
@@ -29,7 +29,7 @@ class Leases:
         self._store = store
         self._tell = tell
         #: Whether the last renewal has failed, of any.
-        self.failing = False
+        self.failing: bool = False
         self._lease = lease
         self._interval = lease / _RENEWALS_PER_LEASE
         self._producers: dict[Producer, None] = {}

@@ -20,7 +20,7 @@ class Observed:
 
     def __init__(self, claim: Claim, tell: Tell) -> None:
         self._claim = claim
-        self.tell = tell
+        self.tell: Tell = tell
         self._now = asyncio.get_running_loop().time
         self._began = self._now()
         self._first: float | None = None

@@ -42,13 +42,14 @@ class Outbox:
         self._max_stream = config.max_stream_bytes
         self.items: list[Item] = list(past)
         #: ``sizes[n]`` is what the first ``n`` chunks take together.
-        self.sizes = array("Q", [0])
+        self.sizes: array[int] = array("Q", [0])
         for item in past:
             self.sizes.append(self.sizes[-1] + size_of(item))
         #: How many chunks are stored, and how many are stored or on their way to the store.
-        self.stored = self.sent = len(self.items)
+        self.stored: int = len(self.items)
+        self.sent: int = self.stored
         #: Up to this size of the stream a chunk may be added; beyond it, ``has_room`` knows.
-        self.full_at = 0
+        self.full_at: int = 0
 
     @property
     def last(self) -> int:

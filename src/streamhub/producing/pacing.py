@@ -61,13 +61,13 @@ class Pacing:
         #: How many rounds are under way, and whether one of them is of a stream that goes alone.
         self._rounds, self._alone = 0, False
         #: When the oldest of what is ready came at the earliest.
-        self.since = 0.0
+        self.since: float = 0.0
         #: When a round began, and how many seconds after that the next one may.
         self._began, self._distance = -inf, _SHORTEST
         #: How long the next failure is left alone, and whether one is.
         self._pause, self._pausing = _FIRST_PAUSE, False
         #: Whether anything has failed since all was well.
-        self.strained = False
+        self.strained: bool = False
 
     def due(self, *, alone: bool = False) -> float:
         """When the next round may begin: at once, if that is in the past; ``inf``, if not before

@@ -96,17 +96,17 @@ class ProducerState:
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
-        self.phase = Phase.OPEN
+        self.phase: Phase = Phase.OPEN
         #: Whether the store has lost the claim, and is to get it back before anything else.
-        self.restoring = False
+        self.restoring: bool = False
         #: How the stream ends or has ended, and its error.
-        self.outcome = (Status.FINISHED, "")
+        self.outcome: tuple[Status, str] = (Status.FINISHED, "")
         #: Whether the end was asked for here, by ``finish``.
-        self.asked_to_end = False
+        self.asked_to_end: bool = False
         #: Whether the session is released because it could not be resumed.
-        self.in_vain = False
+        self.in_vain: bool = False
         #: Whether the session is left to its lease, and the store told nothing.
-        self.abandoned = False
+        self.abandoned: bool = False
         #: Of one that is fenced: who has the session; None: it was removed.
         self.current: str | None = None
         self._reason: StreamHubError | None = None

@@ -18,6 +18,7 @@ from ..signals import Signal
 from ..stores.base import (
     Append,
     Behind,
+    Claim,
     Fenced,
     Finish,
     Granted,
@@ -57,19 +58,20 @@ class Producer:
     )  # fmt: skip
 
     def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
-        self.claim = claim = granted.claim
+        self.claim: Claim = granted.claim
+        claim = self.claim
         self._term = claim.terms.current
         self._max_chunk = config.max_chunk_bytes
-        self.outbox = Outbox(claim, config, past)
-        self.metadata = MetadataBox(granted.metadata)
-        self.state = ProducerState(claim)
+        self.outbox: Outbox = Outbox(claim, config, past)
+        self.metadata: MetadataBox = MetadataBox(granted.metadata)
+        self.state: ProducerState = ProducerState(claim)
         self._repair = Repair(claim, config.give_up_after)
         #: Operations that are under way.
         self._under_way = 0
         #: How many wait for chunks to be stored.
         self._waiting = 0
         #: Whether nothing can be written any more.
-        self.done = False
+        self.done: bool = False
         #: Whether chunks, if any, are all that there is to write; not of one that is done.
         self._only_chunks = True
         self._changed = Signal[None]()

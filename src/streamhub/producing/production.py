@@ -25,7 +25,7 @@ from .provider_errors import as_provider_failed
 
 __all__ = ["OnCancel", "Production"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 OnCancel = Callable[[], object] | Callable[[], Awaitable[object]]
 
@@ -68,7 +68,7 @@ class Production:
     ) -> None:
         self.producer = producer
         #: Whether a cancel was noticed.
-        self.cancelling = False
+        self.cancelling: bool = False
         #: Whether the hub runs the body, and may stop it when there is nobody to produce for.
         self.owned = False
         self._on_cancel = on_cancel

@@ -57,9 +57,9 @@ class Repair:
         self._failing_since: float | None = None
         self._in_vain = 0
         #: Whether anything below is other than at the beginning.
-        self.trouble = False
+        self.trouble: bool = False
         #: Whether the store took a renewal since it began to fail to take anything else.
-        self.renewed = False
+        self.renewed: bool = False
 
     def begin(self) -> StreamHubError | None:
         """The store has lost data, and is to get it back; the error if that was in vain too

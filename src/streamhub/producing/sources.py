@@ -18,7 +18,7 @@ from .threads import drawn_in_thread
 
 __all__ = ["Items", "Published", "Source", "check", "close_unused", "feed", "produce"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 
 class Published(Protocol):

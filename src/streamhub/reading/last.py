@@ -59,7 +59,7 @@ class Search:
         #: Since which chunk the beginning of a row is looked for.
         self._row: int | None = None
         #: With how many of the newest chunks to begin, once that is known.
-        self.taken = 0
+        self.taken: int = 0
 
     def take(self, chunk: Chunk) -> bool:
         """The chunk that stands before those that were shown; whether that was enough."""

@@ -11,7 +11,7 @@ from ..stores.base import Store
 
 __all__ = ["listed", "listed_with_metadata"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 _LOOKS_AT_ONCE = 256
 # How much metadata is read at once; what is larger is read by itself. Decoded, it may take many

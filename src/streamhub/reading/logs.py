@@ -71,7 +71,7 @@ class CountedLog:
     """
 
     def __init__(self, read: Read, read_joined: Read, config: HubConfig, spawn: Spawn) -> None:
-        self.terms = Terms.first(0)
+        self.terms: Terms = Terms.first(0)
         #: How many read it.
         self.readers = 0
         self._bytes_per_chunk = 1.0

@@ -19,7 +19,7 @@ class RecentChunks:
     __slots__ = ("_base", "_bytes", "_chunks", "_max_bytes", "max_chunks", "term")
 
     def __init__(self, max_chunks: int, max_bytes: int) -> None:
-        self.max_chunks = max_chunks
+        self.max_chunks: int = max_chunks
         self._max_bytes = max_bytes
         self.clear()
 
@@ -79,6 +79,7 @@ class RecentChunks:
         self._bytes = size
 
     def _start(self, term: int, base: int) -> None:
-        self.term, self._base = term, base
+        self.term: int = term
+        self._base = base
         self._chunks: list[Chunk] = []
         self._bytes = 0

@@ -63,11 +63,11 @@ class Replay:
         self._generation = ""
         #: What this reader waits for now, if it does.
         self.waiter: asyncio.Future[list[Chunk] | None] | None = None
-        self.closed = False
+        self.closed: bool = False
         #: Whether what it has answered last was read from the log.
-        self.read_log = False
+        self.read_log: bool = False
         #: How the stream has ended, once all of it was read.
-        self.status = Status.ACTIVE
+        self.status: Status = Status.ACTIVE
 
     async def begin(self) -> tuple[Cursor, SessionInfo]:
         """Where to begin, once the session is known.

@@ -45,16 +45,16 @@ class SessionView:
         schedule: Callable[[SessionView], None],
         is_closing: Callable[[], bool],
     ) -> None:
-        self.session_id = session_id
+        self.session_id: str = session_id
         #: Whether the hub is closing: what it gives up itself is no loss to its own readers.
-        self.is_closing = is_closing
+        self.is_closing: Callable[[], bool] = is_closing
         self._time = asyncio.get_running_loop().time
-        self.standing = Standing(config.lease, self._time())
-        self.recent = RecentChunks(1, config.max_pending_bytes)
+        self.standing: Standing = Standing(config.lease, self._time())
+        self.recent: RecentChunks = RecentChunks(1, config.max_pending_bytes)
         #: What its subscribers keep for each other, by a key of theirs.
         self.shared: dict[Hashable, Any] = {}
         #: Gives readers that are up to date the next chunks; None has each look around by itself.
-        self.news = Signal[list[Chunk]]()
+        self.news: Signal[list[Chunk]] = Signal[list[Chunk]]()
         self._store = store
         self._config = config
         self._spawn = spawn

@@ -93,18 +93,19 @@ class Standing:
     )  # fmt: skip
 
     def __init__(self, lease: float, now: float) -> None:
-        self.state = State.UNKNOWN
+        self.state: State = State.UNKNOWN
         self.failure: StreamHubError | None = None
         #: Whether what is known is complete: no events were missed since the last look.
-        self.trusted = False
+        self.trusted: bool = False
         #: What the last look found, if it found the session at all.
         self.known: SessionInfo | None = None
         #: Goes on with all news but chunks: who was up to date in this turn need not look further.
-        self.turn = 0
+        self.turn: int = 0
         #: The offset of the newest chunk that is known of.
-        self.end = 0
+        self.end: int = 0
         #: How many looks have begun, and the newest whose answer was taken in.
-        self.begun = self.answered = 0
+        self.begun: int = 0
+        self.answered: int = 0
         self._info: SessionInfo | None = None
         self._term: int | None = None
         #: Whether chunks have come since, of which ``end`` knows already.

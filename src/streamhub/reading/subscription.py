@@ -304,7 +304,7 @@ class PickedSubscription(Subscription):
     ) -> None:
         super().__init__(watcher, session_id, after=after, batch_replay=batch_replay, buffer=buffer)
         #: Which these are.
-        self.only = only
+        self.only: Only = only
 
     async def __anext__(self) -> Chunk:
         while not self.only.allows(chunk := await super().__anext__()):

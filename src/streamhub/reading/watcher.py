@@ -26,7 +26,7 @@ from .session_view import SessionView
 
 __all__ = ["Watcher"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 _LOOKS_PER_ROUND = 512
 # Looks that fall due within this time go together.
@@ -79,7 +79,7 @@ class Watcher:
         #: Whether the hub is closing; its subscriptions end with it, and not before.
         self.closing = False
         #: Whether this process was forked from the one that the hub belongs to.
-        self.left = False
+        self.left: bool = False
         # What all views share is made once: the garbage collector goes through what each has.
         self._view = partial(
             view,

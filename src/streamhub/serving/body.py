@@ -81,11 +81,11 @@ class Body:
         # By what was read so far, until the client knows.
         self._replaced: StreamReplaced | None = None
         #: Whether nothing more is to be sent.
-        self.over = False
+        self.over: bool = False
         #: Whether the end could not be said, so that the response is to break off.
-        self.broken = False
+        self.broken: bool = False
         #: Whether the end was that the producer is lost: the client may come again.
-        self.lost = False
+        self.lost: bool = False
 
     async def open(self) -> bytes | None:
         """What there is to send at once, maybe nothing yet; None for a client that has all of an

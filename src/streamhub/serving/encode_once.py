@@ -25,7 +25,7 @@ class Encoding:
     def __init__(self, format_: Format) -> None:
         self._format = format_
         #: How many responses share this.
-        self.users = 0
+        self.users: int = 0
         self._forget()
 
     def leave(self) -> None:

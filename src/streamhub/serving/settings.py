@@ -81,7 +81,9 @@ class Settings:
         self.follow_next = follow_next
         self.show_errors = show_errors
         #: Of every answer.
-        self.headers = {name.lower(): value for name, value in (headers or {}).items()}
+        self.headers: dict[str, str] = {
+            name.lower(): value for name, value in (headers or {}).items()
+        }
 
     @property
     def stream_headers(self) -> dict[str, str]:

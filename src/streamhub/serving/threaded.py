@@ -33,9 +33,9 @@ class ThreadReply(Iterator[bytes]):
     def __init__(
         self, background: Background, reply: Reply, stays: Callable[[], bool] | None = None
     ) -> None:
-        self.status_code = reply.status_code
-        self.headers = reply.headers
-        self.body = reply.body
+        self.status_code: int = reply.status_code
+        self.headers: list[tuple[str, str]] = reply.headers
+        self.body: bytes | None = reply.body
         self.background = background
         self.reply = reply
         self._stays = stays

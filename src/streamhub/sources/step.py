@@ -34,7 +34,7 @@ class Step:
         self._call_ids: set[str] = set()
         self._sources: set[str] = set()
         #: Whether the model asks for a tool that it does not run itself.
-        self.calls_tools = False
+        self.calls_tools: bool = False
 
     def begin(self) -> Iterator[AnyPart]:
         """Before anything else; to be called as often as one likes."""

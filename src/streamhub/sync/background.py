@@ -22,7 +22,7 @@ from ..hub import Hub
 
 __all__ = ["Background", "in_thread"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -87,7 +87,7 @@ class Hub:
     def _set_up(self, opened: hub.Hub) -> None:
         #: For our own modules: the hub of the event loop, and what runs that.
         self.hub = opened
-        self.background = Background(opened)
+        self.background: Background = Background(opened)
         self._call = self.background.call
 
     def __repr__(self) -> str:

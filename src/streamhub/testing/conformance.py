@@ -7,10 +7,10 @@ from __future__ import annotations
 
 try:
     import pytest
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         'streamhub.testing.conformance needs pytest: pip install "streamhub-llm[testing]"',
-        name=missing.name,
+        name=_missing.name,
     ) from None
 
 # Before they are imported: a failed assertion is to show its values wherever the suite is run.

@@ -31,7 +31,7 @@ class Fails(WrappedStore):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.failing = False
-        self.failed = asyncio.Event()
+        self.failed: asyncio.Event = asyncio.Event()
 
     async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
         return [self._fail() for _ in ops] if self.failing else await super().write(ops)
@@ -111,8 +111,8 @@ class Stalls(WrappedStore):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self.stalled = asyncio.Event()
-        self.resume = asyncio.Event()
+        self.stalled: asyncio.Event = asyncio.Event()
+        self.resume: asyncio.Event = asyncio.Event()
 
     async def write(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
         self.stalled.set()

@@ -20,10 +20,10 @@ from .private_redis import PrivateRedis
 
 try:
     import pytest
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         'streamhub.testing.fixtures needs pytest: pip install "streamhub-llm[testing]"',
-        name=missing.name,
+        name=_missing.name,
     ) from None
 
 __all__ = ["memory_hub", "private_redis", "redis_hub", "store_clock", "streamhub_config"]

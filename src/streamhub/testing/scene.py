@@ -22,7 +22,7 @@ def new_generation() -> str:
 class Scene:
     """A session that nobody else uses, and two stores on the data of one backend."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     @pytest.fixture
     def anyio_backend(self) -> str:

@@ -32,7 +32,7 @@ class TopApp(App[None]):
     :param said: takes out of an error what a screen must not show.
     """
 
-    ENABLE_COMMAND_PALETTE = False
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True),
     ]

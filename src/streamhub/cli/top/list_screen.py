@@ -33,7 +33,7 @@ _SECOND = 1.0
 class ListScreen(Screen[None]):
     """The rows that a query finds, kept up to date."""
 
-    DEFAULT_CSS = """
+    DEFAULT_CSS: ClassVar[str] = """
     ListScreen #head { height: 2; }
     ListScreen #asked { height: auto; }
     ListScreen #why { height: auto; max-height: 2; }

@@ -17,7 +17,7 @@ __all__ = ["Question"]
 class Question(ModalScreen[bool]):
     """Yes or no; what is typed by mistake means no."""
 
-    DEFAULT_CSS = """
+    DEFAULT_CSS: ClassVar[str] = """
     Question { align: center middle; }
     Question Vertical { width: 64; max-width: 90%; height: auto; border: round ansi_yellow;
                         padding: 0 1; }

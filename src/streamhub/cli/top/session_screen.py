@@ -53,7 +53,7 @@ _LONGEST_EVENT = 300
 class SessionScreen(Screen[None]):
     """Follows a session until it is left; one that begins anew is followed from there."""
 
-    DEFAULT_CSS = """
+    DEFAULT_CSS: ClassVar[str] = """
     SessionScreen #facts { height: auto; max-height: 45%; }
     SessionScreen #state { height: 1; }
     """
@@ -71,7 +71,7 @@ class SessionScreen(Screen[None]):
         self._hub = hub
         self._row = row
         self._said = said
-        self.text = _Following()
+        self.text: _Following = _Following()
         self._state = ""
         self._metadata = ""
         self._cursor: Cursor | None = None
@@ -193,7 +193,7 @@ class SessionScreen(Screen[None]):
 class _Following(ScrollView, can_focus=True):
     """A text that grows; at its end it stays there."""
 
-    DEFAULT_CSS = """
+    DEFAULT_CSS: ClassVar[str] = """
     _Following { height: 1fr; border-top: solid ansi_bright_black; overflow-x: hidden;
                  scrollbar-size-vertical: 1; }
     """
@@ -234,7 +234,7 @@ class _Following(ScrollView, can_focus=True):
         self._tail.add("".join(self._pieces))
         self._pieces.clear()
         end = len(self._lines())
-        self.virtual_size = Size(self.size.width, end)
+        self.virtual_size: Size = Size(self.size.width, end)
         if follows:
             self.scroll_to(y=end - height, animate=False, immediate=True, force=True)
         self.refresh()

@@ -33,7 +33,7 @@ class SessionTable(ScrollView, can_focus=True):
     and on the first row, it stays with the place: so the newest is in sight.
     """
 
-    DEFAULT_CSS = """
+    DEFAULT_CSS: ClassVar[str] = """
     SessionTable { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -89,7 +89,7 @@ class SessionTable(ScrollView, can_focus=True):
             self._index = next(places, self._index)
         self._index = max(0, min(self._index, len(rows) - 1))
         # The titles stand above the rows, wherever these are scrolled to.
-        self.virtual_size = Size(self.size.width, len(rows) + 1)
+        self.virtual_size: Size = Size(self.size.width, len(rows) + 1)
         self._reveal()
         self.redraw()
 

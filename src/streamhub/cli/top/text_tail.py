@@ -31,7 +31,7 @@ class TextTail:
         #: The text by its line breaks, each line with what it looks like.
         self._lines: deque[tuple[str, list[str]]] = deque()
         #: Whether there was text before what is kept.
-        self.is_cut = False
+        self.is_cut: bool = False
         self._joined: list[str] | None = None
 
     def add(self, text: str) -> None:

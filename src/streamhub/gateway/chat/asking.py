@@ -53,7 +53,7 @@ class Asking:
         #: The head of an answer whose events are on their way; None once it is known that there are
         #: none, and the session says why.
         self.begun: asyncio.Future[Head | None] = asyncio.get_running_loop().create_future()
-        self.over = False
+        self.over: bool = False
 
     async def __call__(self, stream: LiveStream) -> None:
         self._task = asyncio.current_task()

@@ -31,7 +31,7 @@ from .response import CompletionResponse
 
 __all__ = ["ChatCompletions"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 #: The owner of their sessions: not that of answers that a gateway takes over when they are lost,
 #: since no upstream goes on with a chat completion.

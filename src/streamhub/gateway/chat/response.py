@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -37,8 +38,8 @@ class CompletionResponse(Response):
         # What is no reason for clients, the face keeps to itself.
         self._settings = Settings(face=ANSWER_WITH_IDS if ids else ANSWER, show_errors=True)
         self._on_over = on_over
-        self.background = None
-        self.status_code = head.status
+        self.background: BackgroundTask | None = None
+        self.status_code: int = head.status
         said = {name: value for name, value in head.headers if name != "content-type"}
         self.init_headers({**UNBUFFERED, **said, COMPLETION_ID: completion_id})
 

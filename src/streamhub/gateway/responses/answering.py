@@ -24,7 +24,7 @@ from .stored import Log, find
 
 __all__ = ["Answering"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # How often an upstream is asked to go on without having said anything more, and how long it is left
 # alone before, in seconds.
@@ -80,7 +80,7 @@ class Answering:
         #: Done with the first event, and raises where there is none.
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: Whether somebody waits for that, who is told of a failure in another way.
-        self.awaited = log is None
+        self.awaited: bool = log is None
         #: Called when all of it is drawn, or no more of it is.
         self.on_done: Callable[[], object] = lambda: None
         #: Why the answer has failed, where the upstream has not said so itself.

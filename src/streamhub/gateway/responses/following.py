@@ -56,7 +56,7 @@ class Following:
         self._lost = False
         self._looks = 0
         #: Whether the last event was told.
-        self.over = False
+        self.over: bool = False
 
     async def next(self) -> bytes | None:
         if self.over:

@@ -3,7 +3,7 @@ the upstream did not tell. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -40,7 +40,7 @@ class Told(msgspec.Struct):
         return self.type in TERMINAL
 
 
-told = msgspec.json.Decoder(Told).decode
+told: Callable[[bytes | str], Told] = msgspec.json.Decoder(Told).decode
 
 
 def began(response_id: str, facts: Facts, asked: Asked | None, status: str) -> dict[str, Any]:

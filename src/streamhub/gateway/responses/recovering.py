@@ -26,7 +26,7 @@ from .stored import Log, Stored, find
 
 __all__ = ["Recovery", "previous_of"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # How often an answer is begun anew.
 _MOST_RETRIES = 3

@@ -19,7 +19,7 @@ from .telling import Telling
 
 __all__ = ["Showing", "json_response", "telling_of"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 
 class Showing:

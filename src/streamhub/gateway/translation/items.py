@@ -20,7 +20,8 @@ class Untranslatable(ValueError):
     """
 
     def __init__(self, message: str, param: str, code: str = "unsupported_value") -> None:
-        self.param, self.code = param, code
+        self.param: str = param
+        self.code: str = code
         super().__init__(message)
 
 

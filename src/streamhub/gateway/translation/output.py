@@ -18,8 +18,9 @@ class OutputItem:
     kind = ""
 
     def __init__(self, response_id: str, index: int) -> None:
-        self.id, self.index = item_id(response_id, self.kind, index), index
-        self.status = "in_progress"
+        self.id: str = item_id(response_id, self.kind, index)
+        self.index: int = index
+        self.status: str = "in_progress"
 
     def whole(self) -> dict[str, Any]:
         return {"id": self.id, "type": self.kind, "status": self.status}

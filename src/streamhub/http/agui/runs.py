@@ -46,7 +46,7 @@ class Runs:
         on_end: OnEnd | None,
     ) -> None:
         self._hub_of = hub_of(hub)
-        self.call = Call(agent, "agent")
+        self.call: Call = Call(agent, "agent")
         self._access = Access(hub, user, authorize)
         self._session_id = session_id
         self._error_text = error_text

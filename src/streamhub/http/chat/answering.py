@@ -20,7 +20,7 @@ from ...stream import LiveStream
 
 __all__ = ["Answer", "Answering", "Call"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 #: Makes what ``hub.run`` draws the answer from; of the body that ``useChat`` posts (``id``,
 #: ``messages``, ``trigger``, ``messageId``, and what else the page adds to it), and, if it takes
@@ -49,7 +49,7 @@ class Call:
         rest = [one for one in rest if one.kind not in (_REST, inspect.Parameter.VAR_KEYWORD)]
         self._request_by_name = any(one.name == "request" for one in rest)
         #: What only somebody else can give it.
-        self.wants = [one for one in rest if one.name != "request"]
+        self.wants: list[inspect.Parameter] = [one for one in rest if one.name != "request"]
 
     def __call__(self, body: dict[str, Any], request: Request, given: dict[str, Any]) -> Any:
         if self._request_by_name:

@@ -61,7 +61,7 @@ class Chats:
         resume: Resume | None,
     ) -> None:
         self._hub_of = hub_of(hub)
-        self.call = Call(answer)
+        self.call: Call = Call(answer)
         self._access = Access(hub, user, authorize)
         self._session_id = session_id
         self._takeover_wait = takeover_wait

@@ -34,7 +34,7 @@ from .runs import RUN_HEADER
 
 __all__ = ["ChatSocket"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # How many requests of one socket may be under way.
 _MOST_REQUESTS = 64

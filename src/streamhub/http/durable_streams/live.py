@@ -6,6 +6,7 @@ import asyncio
 import random
 from contextlib import suppress
 
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -34,7 +35,7 @@ class LiveResponse(Response):
     def __init__(self, reader: Reader, first: Page, asked: Asked, heartbeat: float) -> None:
         """:param first: what is said at once."""
         self.status_code = 200
-        self.background = None
+        self.background: BackgroundTask | None = None
         self.body = b""
         self._reader = reader
         self._first = first

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 import msgspec
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -28,7 +29,7 @@ class EventStream(Response):
 
     def __init__(self, events: AsyncGenerator[bytes]) -> None:
         self.status_code = 200
-        self.background = None
+        self.background: BackgroundTask | None = None
         self.body = b""
         self._events = events
         # A proxy that gathers before it passes on would hold events back.

@@ -12,7 +12,7 @@ from .asked import checkpoint_of, object_of
 
 __all__ = ["history_of", "metadata_of", "state_of"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 
 async def metadata_of(graph: Any, thread_id: str) -> Mapping[str, Any] | None:

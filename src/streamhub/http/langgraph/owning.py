@@ -23,7 +23,7 @@ class Owning:
         self._user = user
         self._authorize = authorize
         #: Whether a thread is its owner's alone, and nobody else says otherwise.
-        self.alone = user is not None and authorize is None
+        self.alone: bool = user is not None and authorize is None
 
     async def owner(self, request: Request, session_id: str, action: Action) -> str | None:
         """Who asks, if that may be.

@@ -9,8 +9,8 @@ It needs the API alone: which SDK there is, and where that sends what it gets, i
 
 try:
     from .instrument import OpenTelemetryInstrument
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "opentelemetry":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "opentelemetry":
         raise
     raise ModuleNotFoundError(
         "streamhub.instruments.opentelemetry needs opentelemetry: "

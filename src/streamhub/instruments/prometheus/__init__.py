@@ -11,8 +11,8 @@ Beside this module lie ``dashboard.json``, for Grafana, and ``alerts.yml``, rule
 try:
     from .instrument import PrometheusInstrument
     from .scraping import metrics_app
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "prometheus_client":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "prometheus_client":
         raise
     raise ModuleNotFoundError(
         "streamhub.instruments.prometheus needs prometheus_client: "

@@ -59,147 +59,169 @@ class Families:
             name = f"streamhub_{name}"
             return Gauge(name, told, labels, unit=unit, multiprocess_mode=mode, registry=registry)
 
-        self.claims = counter(
+        self.claims: Counter = counter(
             "claims",
             "Sessions that were claimed here, by takeover (restart, continue, resume).",
             "takeover",
             _TAKEOVERS,
         )
-        self.claims_refused = counter("claims_refused", "Claims that were refused.")
-        self.claim_seconds = seconds("claim", "How long claims took, those that were refused too.")
-        self.takeovers = counter(
+        self.claims_refused: Counter = counter("claims_refused", "Claims that were refused.")
+        self.claim_seconds: Histogram = seconds(
+            "claim", "How long claims took, those that were refused too."
+        )
+        self.takeovers: Counter = counter(
             "takeovers",
             "Claims that replaced another generation, by takeover (restart, continue, resume).",
             "takeover",
             _TAKEOVERS,
         )
-        self.first_chunk_seconds = seconds(
+        self.first_chunk_seconds: Histogram = seconds(
             "first_chunk", "From a claim until its first chunk was stored.", _SLOW
         )
-        self.session_seconds = seconds("session", "How long claims lasted.", _SLOW)
-        self.ended = counter(
+        self.session_seconds: Histogram = seconds("session", "How long claims lasted.", _SLOW)
+        self.ended: Counter = counter(
             "sessions_ended",
             "Ends that were stored here, by status (finished, failed, cancelled).",
             "status",
             ("finished", "failed", "cancelled"),
         )
-        self.releases = counter(
+        self.releases: Counter = counter(
             "releases",
             "Sessions that were let go for others, by kind: handed_over, in_vain (a resume failed) "
             "or abandoned (the store does not know).",
             "kind",
             ("handed_over", "in_vain", "abandoned"),
         )
-        self.fences = counter("fences", "Producers whose session had become another's.")
-        self.given_up = counter(
+        self.fences: Counter = counter("fences", "Producers whose session had become another's.")
+        self.given_up: Counter = counter(
             "sessions_given_up", "Producers that could not write to the store any more."
         )
-        self.losses = counter(
+        self.losses: Counter = counter(
             "losses",
             "Sessions that were found lost here; each process that reads one counts it once.",
         )
-        self.store_losses = counter(
+        self.store_losses: Counter = counter(
             "store_losses", "How often the store had lost something of a session produced here."
         )
-        self.repairs = counter("repairs", "Sessions that were put back into the store.")
-        self.cancels_requested = counter("cancels_requested", "Cancels that were asked for here.")
-        self.cancels_noticed = counter("cancels_noticed", "Producers here that noticed a cancel.")
+        self.repairs: Counter = counter("repairs", "Sessions that were put back into the store.")
+        self.cancels_requested: Counter = counter(
+            "cancels_requested", "Cancels that were asked for here."
+        )
+        self.cancels_noticed: Counter = counter(
+            "cancels_noticed", "Producers here that noticed a cancel."
+        )
 
-        self.rounds = counter("rounds", "Round trips with chunks that set out to the store.")
-        self.round_chunks = Histogram(
+        self.rounds: Counter = counter(
+            "rounds", "Round trips with chunks that set out to the store."
+        )
+        self.round_chunks: Histogram = Histogram(
             "streamhub_round_chunks",
             "How many chunks a round trip stored.",
             buckets=_COUNTS,
             registry=registry,
         )
-        self.stored_chunks = counter("stored_chunks", "Chunks that were stored.")
-        self.stored_bytes = counter(
+        self.stored_chunks: Counter = counter("stored_chunks", "Chunks that were stored.")
+        self.stored_bytes: Counter = counter(
             "stored", "UTF-8 bytes of the chunks that were stored.", unit="bytes"
         )
-        self.write_seconds = seconds("write", "How long round trips with chunks took.")
-        self.publish_to_store_seconds = seconds(
+        self.write_seconds: Histogram = seconds("write", "How long round trips with chunks took.")
+        self.publish_to_store_seconds: Histogram = seconds(
             "publish_to_store", "From publishing until stored, of the oldest chunk of a round trip."
         )
-        self.publish_to_delivery_seconds = seconds(
+        self.publish_to_delivery_seconds: Histogram = seconds(
             "publish_to_delivery",
             "From publishing until it had come back from the store to those who read it, of one "
             "chunk of a round trip, where producer and readers are in one process.",
         )
-        self.store_failures = counter(
+        self.store_failures: Counter = counter(
             "store_failures",
             "What the store could not do, by what it was (write, renew, look, claim, ask).",
             "doing",
             ("write", "renew", "look", "claim", "ask"),
         )
 
-        self.subscriptions = counter("subscriptions", "Subscribers that found their session.")
-        self.subscriptions_ended = counter(
+        self.subscriptions: Counter = counter(
+            "subscriptions", "Subscribers that found their session."
+        )
+        self.subscriptions_ended: Counter = counter(
             "subscriptions_ended",
             "Subscribers that left or came to the end, by the status of the stream then (active "
             "where they left before its end).",
             "status",
             ("active", "finished", "failed", "cancelled", "lost"),
         )
-        self.read_chunks = counter(
+        self.read_chunks: Counter = counter(
             "read_chunks", "Chunks that subscribers read on by; counted when they leave."
         )
-        self.replays = counter(
+        self.replays: Counter = counter(
             "replays", "Subscribers that were given all that was stored when they came."
         )
-        self.replayed_chunks = counter(
+        self.replayed_chunks: Counter = counter(
             "replayed_chunks", "Chunks of replays, and of catching up afterwards."
         )
-        self.replay_seconds = seconds(
+        self.replay_seconds: Histogram = seconds(
             "replay", "How long replays took, pauses of readers included."
         )
-        self.fell_behind = counter(
+        self.fell_behind: Counter = counter(
             "fell_behind", "How often a subscriber was too slow for the chunks that are held."
         )
-        self.caught_up = counter("caught_up", "How often one of these was up to date again.")
+        self.caught_up: Counter = counter(
+            "caught_up", "How often one of these was up to date again."
+        )
 
-        self.connects = counter("store_connects", "Connections to the store that were opened.")
-        self.reconnects = counter(
+        self.connects: Counter = counter(
+            "store_connects", "Connections to the store that were opened."
+        )
+        self.reconnects: Counter = counter(
             "store_reconnects", "Those of them that replaced one that was gone."
         )
-        self.disconnects = counter("store_disconnects", "Connections to the store that broke off.")
+        self.disconnects: Counter = counter(
+            "store_disconnects", "Connections to the store that broke off."
+        )
 
-        self.ends_handed_out = counter("ends_handed_out", "Ends that workers of feeds got.")
-        self.ends_done = counter("ends_done", "Ends that workers of feeds were done with.")
-        self.ends_returned = counter(
+        self.ends_handed_out: Counter = counter(
+            "ends_handed_out", "Ends that workers of feeds got."
+        )
+        self.ends_done: Counter = counter("ends_done", "Ends that workers of feeds were done with.")
+        self.ends_returned: Counter = counter(
             "ends_returned",
             "Ends that were given back or up, by outcome: again (after a while), back (at once), "
             "dead (never), fenced (another worker has it).",
             "outcome",
             ("again", "back", "dead", "fenced"),
         )
-        self.end_age_seconds = seconds(
+        self.end_age_seconds: Histogram = seconds(
             "end_age", "How old ends were when a worker first got them.", _SLOW
         )
 
-        self.messages_sent = counter("messages_sent", "Messages that were put into an inbox here.")
-        self.messages_received = counter(
+        self.messages_sent: Counter = counter(
+            "messages_sent", "Messages that were put into an inbox here."
+        )
+        self.messages_received: Counter = counter(
             "messages_received", "Messages that producers here took out of their inboxes."
         )
 
         # With a label, so that a process in which no hub is used says nothing of any store.
-        self.store_up = gauge(
+        self.store_up: Gauge = gauge(
             "store_up",
             "0 where the store did not answer when it was last asked, by its address.",
             "livemin",
             "store",
         )
-        self.hubs = gauge("hubs", "Hubs that are in use.")
-        self.active_sessions = gauge("active_sessions", "Sessions that are produced now.")
-        self.followed_sessions = gauge(
+        self.hubs: Gauge = gauge("hubs", "Hubs that are in use.")
+        self.active_sessions: Gauge = gauge("active_sessions", "Sessions that are produced now.")
+        self.followed_sessions: Gauge = gauge(
             "followed_sessions", "Sessions that are read or waited for; once in each process."
         )
-        self.subscribers = gauge("subscribers", "Who reads sessions, or waits for them.")
-        self.pending_bytes = gauge(
+        self.subscribers: Gauge = gauge("subscribers", "Who reads sessions, or waits for them.")
+        self.pending_bytes: Gauge = gauge(
             "pending", "UTF-8 bytes that were published and are not stored yet.", unit="bytes"
         )
-        self.connections = gauge("store_connections", "Connections to the store that are open.")
-        self.sources = gauge("sources", "Sources of hub.run that have not ended.")
-        self.tasks = gauge("tasks", "Tasks for single sessions.")
-        self.loop_lag_seconds = seconds(
+        self.connections: Gauge = gauge(
+            "store_connections", "Connections to the store that are open."
+        )
+        self.sources: Gauge = gauge("sources", "Sources of hub.run that have not ended.")
+        self.tasks: Gauge = gauge("tasks", "Tasks for single sessions.")
+        self.loop_lag_seconds: Histogram = seconds(
             "event_loop_lag", "How late a timer was called; twice a second."
         )

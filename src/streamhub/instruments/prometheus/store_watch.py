@@ -25,7 +25,7 @@ class StoreWatch:
 
     def __init__(self) -> None:
         #: As long as nothing was heard, nothing is wrong.
-        self.up = True
+        self.up: bool = True
         self._news = False
         self._heard = -inf
         self._asked: float | None = None

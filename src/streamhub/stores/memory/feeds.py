@@ -41,7 +41,8 @@ class _Feed:
 
 class _Watch:
     def __init__(self, sinks: dict[_Watch, None], sink: Callable[[], None]) -> None:
-        self._sinks, self.sink = sinks, sink
+        self._sinks = sinks
+        self.sink: Callable[[], None] = sink
         sinks[self] = None
 
     def tell(self) -> None:

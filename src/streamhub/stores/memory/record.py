@@ -22,12 +22,12 @@ class EndState:
     __slots__ = ("attempts", "error", "generation", "state", "until", "worker")
 
     def __init__(self, generation: str) -> None:
-        self.generation = generation
+        self.generation: str = generation
         self.state: Literal["new", "held", "again", "back", "done", "dead"] = "new"
-        self.worker = ""
-        self.until = 0.0
-        self.attempts = 0
-        self.error = ""
+        self.worker: str = ""
+        self.until: float = 0.0
+        self.attempts: int = 0
+        self.error: str = ""
 
 
 class Record:
@@ -56,23 +56,23 @@ class Record:
     )
 
     def __init__(self, claim: Claim, metadata: str | None) -> None:
-        self.claim = claim
-        self.metadata = metadata
-        self.status = Status.ACTIVE
+        self.claim: Claim = claim
+        self.metadata: str | None = metadata
+        self.status: Status = Status.ACTIVE
         self.error: str | None = None
-        self.cancelling = False
+        self.cancelling: bool = False
         self.reason: str | None = None
         self.log: list[Chunk] = []
-        self.inbox = MessageBox()
-        self.bytes = 0
-        self.lease_until = 0.0
-        self.handed_over = False
-        self.renewals = 0
-        self.expires = 0.0
-        self.host = ""
-        self.updated = 0.0
+        self.inbox: MessageBox = MessageBox()
+        self.bytes: int = 0
+        self.lease_until: float = 0.0
+        self.handed_over: bool = False
+        self.renewals: int = 0
+        self.expires: float = 0.0
+        self.host: str = ""
+        self.updated: float = 0.0
         #: When the lease lapses, or was given up.
-        self.lapsed = 0.0
+        self.lapsed: float = 0.0
         self.ended: float | None = None
         #: How many follow it in each hub, and until when that holds.
         self.followers: dict[str, tuple[int, float]] = {}

@@ -2,12 +2,13 @@
 
 try:
     from .store import RedisStore
-except ModuleNotFoundError as missing:
-    library = (missing.name or "").partition(".")[0]
-    if library not in ("redis", "hiredis"):
+except ModuleNotFoundError as _missing:
+    _library = (_missing.name or "").partition(".")[0]
+    if _library not in ("redis", "hiredis"):
         raise
     raise ModuleNotFoundError(
-        f'streamhub.stores.redis needs {library}: pip install "streamhub-llm[redis]"', name=library
+        f'streamhub.stores.redis needs {_library}: pip install "streamhub-llm[redis]"',
+        name=_library,
     ) from None
 
 __all__ = ["RedisStore"]

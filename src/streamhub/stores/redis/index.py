@@ -34,7 +34,7 @@ from .topology.topology import Commands, Topology
 
 __all__ = ["Index", "entry_of"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 _SHARDS_OF_A_CLUSTER = 16
 _SCAN_COUNT = 500
@@ -63,7 +63,7 @@ class Index:
         self.prefix = ""
         self.shards = 1 if topology.single else _SHARDS_OF_A_CLUSTER
         #: Whether a script may use its keys together with those of a session.
-        self.at_hand = topology.single
+        self.at_hand: bool = topology.single
         #: What each shard was last heard to know.
         self._known: dict[int, KnownFeeds] = {}
         #: When each session that is produced here is to be put into the index again.

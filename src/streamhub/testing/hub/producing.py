@@ -50,7 +50,7 @@ WRITES: dict[str, Callable[[LiveStream], Awaitable[object]]] = {
     "fail": lambda stream: stream.fail("stale"),
     "block": _enter,
 }
-every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+every_write: pytest.MarkDecorator = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 
 
 class ProducingTests(Stage):

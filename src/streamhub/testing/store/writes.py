@@ -41,7 +41,7 @@ OPS: dict[str, Callable[[Claim], WriteOp]] = {
     "release": lambda claim: Release(claim, last=1),
     "end": lambda claim: Finish(claim, last=1, status=Status.FAILED, error="stale"),
 }
-every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+every_op: pytest.MarkDecorator = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 
 
 class WriteTests(Scene):

@@ -85,7 +85,7 @@ class Server:
 
     def __init__(self, name: str, dialer: Dialer, **address: Any) -> None:
         self.name = name
-        self.timeout = dialer.timeout
+        self.timeout: float = dialer.timeout
         self._dialer = dialer
         self.address = address
         self._on_move: dict[Callable[[], None], None] = {}

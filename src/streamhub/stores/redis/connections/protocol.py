@@ -92,7 +92,7 @@ class RawConnection(asyncio.BufferedProtocol):
             notEnoughData=_INCOMPLETE,
         )
         #: Whether the server has said, be it within an answer, that it is good for no more.
-        self.unfit = False
+        self.unfit: bool = False
         self._buffer = memoryview(bytearray(_BUFFER))
         self._on_replies: Callable[[list[Any]], None] | None = None
         #: Who has asked for each reply that is due, in the order in which they will come.
@@ -103,7 +103,7 @@ class RawConnection(asyncio.BufferedProtocol):
         self._outgoing: list[bytes] = []
         self._timeout = timeout
         #: When the server was last heard of, by the loop's clock, or was expected to be.
-        self.heard = self._loop.time()
+        self.heard: float = self._loop.time()
         #: One timer for all that is under way.
         self._watch: asyncio.TimerHandle | None = None
         self._ended: Exception | None = None

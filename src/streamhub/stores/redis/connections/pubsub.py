@@ -20,7 +20,7 @@ from .protocol import RawConnection
 
 __all__ = ["Channel", "Decode", "PubSub"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 _PURPOSE = "live"
 
@@ -52,17 +52,17 @@ class Channel:
     )  # fmt: skip
 
     def __init__(self, name: bytes, slot: int, decode: Decode) -> None:
-        self.name = name
-        self.slot = slot
-        self.decode = decode
+        self.name: bytes = name
+        self.slot: int = slot
+        self.decode: Decode = decode
         #: Built anew where it changes, for it may while it is gone through.
         self.watches: tuple[Watching, ...] = ()
-        self.synced = False
+        self.synced: bool = False
         #: Where it is listened to; None until that is known.
         self.pubsub: PubSub | None = None
         #: The server that gave it away last, and when that was.
         self.left: Server | None = None
-        self.left_at = -inf
+        self.left_at: float = -inf
 
     def send(self, event: LiveEvent) -> None:
         for watch in self.watches:
@@ -104,7 +104,7 @@ class PubSub:
         self._unwanted: dict[bytes, None] = {}
         self._changed = asyncio.Event()
         #: Whether this connection has answered anything yet.
-        self.hearing = False
+        self.hearing: bool = False
         self._connection: RawConnection | None = None
         server.on_move(self._leave_server)
         self._task = asyncio.create_task(self._run(), name="streamhub pubsub")

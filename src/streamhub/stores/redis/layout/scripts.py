@@ -29,9 +29,9 @@ class Call:
     __slots__ = ("arguments", "keys", "script")
 
     def __init__(self, script: Script, keys: Iterable[str], *arguments: Argument) -> None:
-        self.script = script
-        self.keys = [*keys]
-        self.arguments = [*arguments]
+        self.script: Script = script
+        self.keys: list[str] = [*keys]
+        self.arguments: list[Argument] = [*arguments]
 
     @property
     def by_sha(self) -> Command:

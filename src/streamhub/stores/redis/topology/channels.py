@@ -17,7 +17,7 @@ from .topology import Topology
 
 __all__ = ["ChannelMap"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 # For so long a server that gave a slot away is not believed to have it, though others that have not
 # heard of it name it still: as a replica of the new one it would take the subscription.
@@ -34,7 +34,7 @@ class _Watch:
     ) -> None:
         self._map = channels
         self._channel = channel
-        self.sink = sink
+        self.sink: Callable[[LiveEvent], None] = sink
         channel.watches = (*channel.watches, self)
 
     def close(self) -> None:

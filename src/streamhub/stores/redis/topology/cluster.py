@@ -21,7 +21,7 @@ from .router import Router
 
 __all__ = ["Address", "Cluster"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 Address = tuple[str, int]
 
@@ -62,7 +62,7 @@ class Cluster:
         node_scheme: str = "redis",
     ) -> None:
         self.name = name
-        self.timeout = dialer.timeout
+        self.timeout: float = dialer.timeout
         self._dialer = dialer
         self._seeds = seeds
         self._reachable = reachable
@@ -75,10 +75,10 @@ class Cluster:
         self._doubted = True
         self._moved = False
         #: Grows with every refresh.
-        self.version = 0
+        self.version: int = 0
         #: How often the seeds were found to be of another cluster. What its own nodes do not have
         #: any more they say themselves.
-        self.moves = 0
+        self.moves: int = 0
         self._nodes: frozenset[bytes] = frozenset()
         self._confirming = Confirming(self._confirm)
 

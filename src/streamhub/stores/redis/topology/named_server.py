@@ -15,7 +15,7 @@ from ..connections.dialer import MOVED_AWAY, Dialer, Server, disconnect
 
 __all__ = ["NamedServer"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
@@ -30,9 +30,9 @@ class NamedServer(Server):
     def __init__(self, name: str, dialer: Dialer, **address: Any) -> None:
         super().__init__(name, dialer, **address)
         #: How often it was found to be another server.
-        self.moves = 0
+        self.moves: int = 0
         #: When the newest connection that was made was begun, by the loop's clock.
-        self.met_at = -inf
+        self.met_at: float = -inf
         self._run_id: bytes | None = None
         self._connects = 0
         #: Which connect was the last to find that server.

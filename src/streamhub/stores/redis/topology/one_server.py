@@ -18,7 +18,7 @@ from .named_server import NamedServer
 
 __all__ = ["OneServer"]
 
-logger = logging.getLogger("streamhub")
+logger: logging.Logger = logging.getLogger("streamhub")
 
 
 class OneServer:
@@ -27,8 +27,8 @@ class OneServer:
     single = True
 
     def __init__(self, server: NamedServer) -> None:
-        self.name = server.name
-        self.timeout = server.timeout
+        self.name: str = server.name
+        self.timeout: float = server.timeout
         self._server = server
         self._confirming = Confirming(self._confirm)
 
