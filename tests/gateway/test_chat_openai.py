@@ -165,22 +165,33 @@ async def test_everything_else_is_there(client: openai.AsyncOpenAI) -> None:
 
 async def test_the_page_of_the_documentation(upstream: OpenAIUpstream) -> None:
     """Its application is mounted, with all that is passed on; its question follows one answer,
-    however often it is asked."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (question,) = [block for block in blocks if "def ask(" in block]
+    however often it is asked; a Response is resumed, and a conversation goes on."""
+    application, *blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     names: dict[str, Any] = {}
-    code = blocks[0].replace("redis://localhost:6379/0", "memory://")
+    code = application.replace("redis://localhost:6379/0", "memory://")
     exec(code.replace("http://localhost:11434/v1", upstream.base_url), names)
     async with served(names["app"], lifespan="on") as url:
-        asking = question.replace('"http://localhost:8080/v1"', f'"{url}/llm/v1", api_key="k"')
-        exec(asking, names)
+        for block in blocks:
+            exec(block.replace('"http://localhost:8080/v1"', f'"{url}/llm/v1", api_key="k"'), names)
+        client = names["client"]
 
         def ask() -> list[Any]:
             return [chunk.to_dict() for chunk in names["ask"]("Why?", "key")]
 
+        def resume() -> list[int]:
+            whole = list(client.responses.create(model="llama3.2", input="Why?", stream=True))
+            followed = names["resume"](whole[0].response.id, whole[2].sequence_number)
+            assert [one.type for one in whole[3:]] == [one.type for one in followed]
+            return [one.sequence_number for one in whole]
+
         first, second = [await within(asyncio.to_thread(ask)) for _ in range(2)]
-        model = await within(asyncio.to_thread(names["client"].models.retrieve, "team/b"))
-        names["client"].close()
+        asked = upstream.count()
+        numbers = await within(asyncio.to_thread(resume))
+        told = await within(asyncio.to_thread(lambda: list(names["converse"]("Why?", "And how?"))))
+        model = await within(asyncio.to_thread(client.models.retrieve, "team/b"))
+        client.close()
 
     assert first == second
-    assert (1, "team%2Fb") == (upstream.count(), model.id)
+    assert (1, "team%2Fb") == (asked, model.id)
+    assert sorted(numbers) == numbers
+    assert ["Hé 世界"] * 2 == told

@@ -14,6 +14,7 @@ import pytest
 from streamhub import Hub, Status, parts, sources
 from streamhub.errors import FailureKind
 
+from ..support.page_source import names_of
 from ..support.provider_server import CUT, STALL, ProviderServer, event
 from ..support.provider_use import drawn, failure, hung_up, stalled
 
@@ -77,6 +78,19 @@ def chunk(delta: dict[str, Any] | None, reason: str | None = None, **more: Any) 
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 DONE = [chunk(None, usage=USAGE), event("[DONE]")]
+
+
+async def test_the_page_on_sources(
+    litellm: Any, provider: ProviderServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its example asks the provider that the environment names."""
+    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    provider.answers(chunk({"content": "Hi"}), chunk({}, "stop"), event("[DONE]"))
+    async with Hub() as hub:
+        stream = await names_of("sources.md")["with_litellm"](hub, litellm, "Why?")
+        assert Status.FINISHED is await stream.wait(20)
+        assert "Hi" == await stream.text()
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -10,6 +10,8 @@ import pytest
 from streamhub import Hub, Status, parts, sources
 from streamhub.testing.waiting import within
 
+from ..support.page_source import names_of
+
 pytest.importorskip("mcp")
 
 from mcp.client.client import Client
@@ -52,6 +54,18 @@ class Tools:
 
 async def drawn(source: Any) -> list[Any]:
     return [item async for item in source]
+
+
+async def test_the_page_on_agents_calls_a_tool() -> None:
+    """What a call of it says is published into the stream."""
+    call_search = names_of("agents.md")["call_search"]
+    async with Client(Tools().server) as client, Hub() as hub:
+        stream, _ = await hub.register("chat:1")
+        async with stream:
+            await call_search(stream, client.session, "c1", "lamp")
+        message = await stream.message()
+
+    assert "found lamp" in str(message.parts[-1]["output"])
 
 
 async def test_a_call_tells_how_far_it_is() -> None:
