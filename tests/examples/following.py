@@ -121,9 +121,9 @@ class Example:
             yield running
 
 
-def loaded(name: str, program: str = "app.py") -> ModuleType:
+def loaded(folder: Path, program: str = "app.py") -> ModuleType:
     """The program of an example, imported as it stands."""
-    spec = spec_from_file_location(f"{name}_app", EXAMPLES / name / program)
+    spec = spec_from_file_location(f"{folder.name}_app", folder / program)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

@@ -15,7 +15,7 @@ from streamhub.testing.waiting import unhurried
 from ..http.serving import Followed
 from ..support.chromium import Pages
 from ..support.openai_upstream import openai_upstream
-from .following import Example, loaded
+from .following import EXAMPLES, Example, loaded
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ async def test_two_workers_serve_one_chat(tmp_path: Path, redis_url: str) -> Non
 
 async def test_a_real_model_is_asked_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that speaks as OpenAI's does, where the environment names it."""
-    program = loaded("fastapi_eventsource")
+    program = loaded(EXAMPLES / "fastapi_eventsource")
     with openai_upstream(says=["It ", "turns."]) as upstream:
         monkeypatch.setenv("MODEL", "a-model")
         monkeypatch.setenv("OPENAI_API_KEY", "a key")
