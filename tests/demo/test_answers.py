@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streamhub.demo.model_server import text_for
+from streamhub.formats.sse import TOLD_OF_LOSS
 
 from .running_demo import Demo, gone
 
@@ -69,6 +70,9 @@ async def test_a_crashed_producer_is_continued_by_another(demo: Demo) -> None:
     first = (await demo.turn(session))["producers"][0]
     dead = await demo.post("/producer/crash")
     assert first["name"] == dead["name"]
+    turn = await demo.turn(session)
+    # Its lease runs on for a while, and says what is not so.
+    assert turn["dead"] or turn["status"] != "active" or len(turn["producers"]) > 1
 
     rest = await demo.read_on(session, early.cursors[-1])
     assert TEXT == early.text + rest.text
@@ -78,7 +82,11 @@ async def test_a_crashed_producer_is_continued_by_another(demo: Demo) -> None:
     late = await demo.read(session)
     assert (TEXT, offsets) == (late.text, late.offsets)
 
-    turn = await demo.turn(session)
+    # The id of an event that told of the loss begins with a cursor.
+    await demo.read(session, tab="told", after=early.cursors[-1] + TOLD_OF_LOSS)
+    turn = await demo.turn(session, tab="told")
+    assert 20 == turn["resumed"]["after"]
+    assert not turn["dead"]
     second = turn["producers"][1]
     assert 2 == len(turn["producers"])
     assert turn["generation"] == second["generation"] != first["generation"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from streamhub.demo.model_server import text_for
+from streamhub.demo import essence
+from streamhub.demo.model_server import text_for, tokens
 from streamhub.testing.waiting import bounded, patience
 
 from ..support.chromium import Pages
@@ -34,6 +36,29 @@ RENDER = """async text => {
   const root = document.createElement("div");
   root.append(...blocks(text).map(block => render(block, ink)));
   return root.innerHTML;
+}"""
+# What a text looks like after each of its tokens, while it is written.
+WRITTEN = """async tokens => {
+  const { blocks, render, settled } = await import("/markdown.js");
+  const ink = { text: text => document.createTextNode(text), mark: () => [] };
+  let text = "";
+  return tokens.map(token => {
+    text += token;
+    const root = document.createElement("div");
+    root.append(...blocks(settled(text)).map(block => render(block, ink)));
+    return root.textContent;
+  });
+}"""
+#: Keeps all that the page says of how an answer stands, and all signs that were seen in its text.
+WATCH = """() => {
+  window.seen = { states: [], signs: [] };
+  new MutationObserver(() => {
+    for (const turn of document.querySelectorAll(".turn")) {
+      const goesOn = turn.querySelector(".seam.crash") !== null;
+      seen.states.push([turn.querySelector(".state").textContent, goesOn]);
+      seen.signs.push(...turn.querySelector(".text").textContent.match(/[*#`]+/g) ?? []);
+    }
+  }).observe(document.body, { childList: true, characterData: true, subtree: true });
 }"""
 
 
@@ -119,10 +144,17 @@ async def test_an_answer_survives_all_that_one_does_to_it(demo: Demo, pages: Pag
     await _becomes(other, "finished")
     session = (await demo.get(f"/chats/{page.url.partition('chat=')[2]}?tab=look"))["turns"][0]
     assert 2 == len(session["producers"])
+    first, then = (producer["name"] for producer in session["producers"])
     for each in (turn, other):
         await _assert_whole(each, session["chunks"])
-        first, then = (producer["name"] for producer in session["producers"])
         await expect(each.locator(".seam.crash")).to_have_text(f"{first} died here, {then} goes on")
+    for tab in (page, second):
+        await expect(tab.locator("#writers span")).to_have_text([first, f"{then} went on"])
+        await expect(tab.locator("#writers i")).to_have_class(["by-0", "by-1"])
+        await expect(tab.locator("#log .strip i")).to_have_class(["by-0", "by-1"])
+    # Its own connection was not cut: that another producer went on is no reconnect of the tab.
+    for fact in ("reconnects", "missed-made-up-for"):
+        await expect(second.locator(f"#tab [data-fact={fact}] dd")).to_have_text("0")
 
 
 async def test_stop_is_seen_in_every_tab(demo: Demo, pages: Pages) -> None:
@@ -211,19 +243,59 @@ async def test_the_page_survives_its_server(pages: Pages, redis_url: str) -> Non
 
 @pytest.mark.parametrize("demo", ["memory"], indirect=True)
 async def test_it_fits_on_every_screen(demo: Demo, pages: Pages) -> None:
-    """Nothing is wider than the window, and what one can do is in view."""
+    """Nothing is wider than the window, what one can do is in view, and on a phone the log shows
+    that it opens. Nowhere is an answer live whose producer is known to be dead."""
     page = await pages.open(demo.url)
-    await _has(await _ask(page), 60)
+    turn = await _ask(page)
+    await _has(turn, 60)
+    await page.evaluate(WATCH)
     await page.get_by_role("button", name="Crash producer").click()
+    await expect(turn).to_have_attribute("data-live", "false")
     await expect(page.locator(".seam.crash")).to_be_visible(timeout=patience(BOUND) * 1000)
-    await page.set_viewport_size({"width": 320, "height": 720})
-    await page.get_by_text("What is happening").click()
-    for width in (320, 768):
+    states = [state for state, goes_on in await page.evaluate("seen.states") if not goes_on]
+    dead = states.index("producer crashed, its lease still runs")
+    assert "live" not in states[dead:]
+
+    await page.set_viewport_size({"width": 390, "height": 844})
+    fold = page.locator("summary", has_text="What is happening")
+    for expanded, says in (("false", "Show"), ("true", "Hide")):
+        await expect(fold).to_have_attribute("aria-expanded", expanded)
+        await expect(fold.get_by_text(says, exact=True)).to_be_in_viewport(ratio=1)
+        await expect(page.locator("#producer")).to_be_visible(visible=expanded == "true")
+        if expanded == "false":
+            await fold.click()
+    for width in (320, 390, 768):
         await page.set_viewport_size({"width": width, "height": 720})
         assert width >= await page.evaluate("document.documentElement.scrollWidth")
         for name in ("Reload", "Second tab", "Cut connection", "Crash producer", "Stop"):
             await expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
         await expect(page.locator("#producer")).to_be_in_viewport()
+
+
+async def test_it_ends_with_a_way_on(pages: Pages, plain_demo: Demo) -> None:
+    """After an answer, of which no sign of Markdown was seen, come the code that was at work, to
+    be copied, and the documentation."""
+    page = await pages.open(plain_demo.url)
+    await page.evaluate(WATCH)
+    onward = page.get_by_role("region", name="Now in your own application")
+    await expect(onward).to_be_hidden()
+    await _becomes(await _ask(page), "finished")
+    await expect(onward.get_by_text("Show the code")).to_be_in_viewport(ratio=1)
+    assert [] == await page.evaluate("seen.signs")
+
+    await onward.get_by_text("Show the code").click()
+    await onward.get_by_role("button", name="Copy").click()
+    await expect(onward.get_by_role("button", name="Copied")).to_be_visible()
+    await page.get_by_label("Your question").press("Control+v")
+    await expect(page.get_by_label("Your question")).to_have_value(inspect.getsource(essence))
+    assert inspect.getsource(essence) == await onward.locator("pre").inner_text()
+
+    async with page.context.expect_page() as opened:
+        await onward.get_by_role("link", name="Start").click()
+    start = await opened.value
+    await expect(start.get_by_role("heading", level=1)).to_have_text("Start")
+    await start.get_by_role("link", name="All pages").click()
+    await expect(start.get_by_role("heading", level=1)).to_have_text("streamhub")
 
 
 async def test_nothing_comes_from_elsewhere(pages: Pages, plain_demo: Demo) -> None:
@@ -262,3 +334,14 @@ async def test_text_is_never_html(pages: Pages, plain_demo: Demo) -> None:
     page = await pages.open(plain_demo.url)
 
     assert MARKDOWN == [(text, await page.evaluate(RENDER, text)) for text, _ in MARKDOWN]
+
+
+@pytest.mark.parametrize("question", ["alive", "lighthouses", "bread"])
+async def test_signs_of_markdown_are_not_seen_while_it_is_written(
+    question: str, pages: Pages, plain_demo: Demo
+) -> None:
+    """Those at the end of what is there so far are held back, until they mean something."""
+    page = await pages.open(plain_demo.url)
+    written = await page.evaluate(WRITTEN, tokens(text_for(question)))
+
+    assert [] == [text for text in written if re.search(r"[*#`]|(^|\n)(-|\d\.)$", text)]

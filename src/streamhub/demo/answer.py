@@ -1,7 +1,6 @@
-"""What a producer does: it asks the model, and publishes what the model says.
+"""What a producer does around ``essence.answer``: it says who it is, and what went wrong.
 
-The model is any server with the chat completions of the OpenAI API. A producer that takes over
-from a dead one reads what is stored, and asks for the rest.
+The model is any server with the chat completions of the OpenAI API.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from streamhub import Hub, LiveStream, StreamHubError
 
+from . import essence
 from .conversation import Message, Turn, conversation
 
 __all__ = ["Model", "answer", "earlier_turns", "session_of"]
@@ -61,14 +61,17 @@ async def answer(stream: LiveStream, hub: Hub, model: Model, producer: str) -> N
     await stream.set_metadata(
         {**about, "producers": [*about["producers"], {**who, "after": info.base}]}
     )
-    messages = conversation(
-        await earlier_turns(hub, stream.session_id), about["question"], await stream.text()
-    )
+    earlier = await earlier_turns(hub, stream.session_id)
     speaking = False
-    try:
-        async for token in _tokens(model, messages):
+
+    async def rest(question: str, so_far: str) -> AsyncIterator[str]:
+        nonlocal speaking
+        async for token in _tokens(model, conversation(earlier, question, so_far)):
             speaking = True
-            await stream.publish(token)
+            yield token
+
+    try:
+        await essence.answer(stream, rest)
     except StreamHubError:
         raise
     except Exception as error:

@@ -48,6 +48,7 @@ class ProcessProducers:
             "STREAMHUB_DEMO_MODEL": model.name,
             "STREAMHUB_DEMO_MODEL_KEY": model.key,
         }
+        self.dead: set[str] = set()
         self._child: _Child | None = None
         self._hopeless = False
         self._changed = asyncio.Condition()
@@ -63,8 +64,9 @@ class ProcessProducers:
 
     @property
     def current(self) -> dict[str, Any]:
-        pid = None if self._child is None else self._child.pid
-        return {"name": "none yet" if pid is None else f"process {pid}", "pid": pid}
+        if self._child is None:
+            return {"name": "none yet", "pid": None}
+        return {"name": self._child.name, "pid": self._child.pid}
 
     async def produce(self, session_id: str, question: str) -> None:
         child = await self._ready()
@@ -73,6 +75,7 @@ class ProcessProducers:
     def crash(self) -> dict[str, Any]:
         dead = self.current
         if self._child is not None:
+            self.dead.add(self._child.name)
             self._child.kill()
         return dead
 
@@ -106,12 +109,16 @@ class ProcessProducers:
                     failures += 1
             finally:
                 self._child = None
+                self.dead.add(child.name)
                 await child.aclose()
         self._hopeless = True
         await self._become(None)
 
     async def _become(self, child: _Child | None) -> None:
         async with self._changed:
+            if child is not None:
+                # A system gives out its numbers again.
+                self.dead.discard(child.name)
             self._child = child
             self._changed.notify_all()
 
@@ -141,6 +148,11 @@ class _Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def name(self) -> str:
+        """As it calls itself."""
+        return f"process {self.pid}"
+
     async def is_ready(self) -> bool:
         assert self._process.stdout is not None
         return bool(await self._process.stdout.readline())
@@ -151,7 +163,7 @@ class _Child:
         order = {"number": number, "session": session_id, "question": question}
         try:
             if self._process.returncode is not None:
-                raise ProducerGone(f"process {self.pid}")
+                raise ProducerGone(self.name)
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             await claim
@@ -192,4 +204,4 @@ class _Child:
     def _disappoint(self) -> None:
         for claim in self._claims.values():
             if not claim.done():
-                claim.set_exception(ProducerGone(f"process {self.pid}"))
+                claim.set_exception(ProducerGone(self.name))

@@ -6,25 +6,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from streamhub import Hub, HubConfig, LiveStream, LostSession, Supervisor
+from streamhub import Hub, HubConfig, Supervisor
 from streamhub.stores.base import Fenced, Renew, Store, WriteOp, WriteResult
 from streamhub.stores.wrapped import WrappedStore
 
+from . import essence
 from .answer import Model, answer
 
 __all__ = ["CONFIG", "ProducerGone", "Producers", "TaskProducers", "begin", "supervise"]
 
 #: The lease is short, so that nobody has to wait long for a dead producer to show.
 CONFIG = HubConfig(lease=2.0, give_up_after=15.0)
-
-# Whose sessions those of the demo are: its Redis may hold others, which it must not resume.
-_OWNER = "streamhub demo"
-# Crashes are what the demo is for.
-_MOST_CRASHES = 1000
 
 
 class ProducerGone(Exception):
@@ -36,6 +32,9 @@ class Producers(Protocol):
 
     #: How a crash is brought about, for people.
     crash_kind: str
+
+    #: The names of those that have died: a lease of theirs may still run, and say otherwise.
+    dead: set[str]
 
     @property
     def current(self) -> dict[str, Any]:
@@ -59,24 +58,16 @@ class Producers(Protocol):
 
 async def begin(hub: Hub, model: Model, producer: str, session_id: str, question: str) -> None:
     """Claim the session and answer in the background."""
-    await hub.run(
-        session_id,
-        _answering(hub, model, producer),
-        owner=_OWNER,
-        metadata={"question": question, "model": model.name, "producers": []},
-    )
+    metadata = {"question": question, "model": model.name, "producers": []}
+    await essence.ask(hub, session_id, _answering(hub, model, producer), metadata)
 
 
 def supervise(hub: Hub, model: Model, producer: str) -> Supervisor:
     """Go on with every answer that has lost its producer."""
-
-    async def resume(lost: LostSession) -> Callable[[LiveStream], Awaitable[None]]:
-        return _answering(hub, model, producer)
-
-    return hub.supervise(resume, owner=_OWNER, max_resumes=_MOST_CRASHES)
+    return essence.supervise(hub, _answering(hub, model, producer))
 
 
-def _answering(hub: Hub, model: Model, producer: str) -> Callable[[LiveStream], Awaitable[None]]:
+def _answering(hub: Hub, model: Model, producer: str) -> essence.Source:
     return partial(answer, hub=hub, model=model, producer=producer)
 
 
@@ -89,6 +80,7 @@ class TaskProducers:
         self._store = store
         self._model = model
         self._number = 0
+        self.dead: set[str] = set()
         self._ends: set[asyncio.Task[None]] = set()
         self._next()
 
@@ -104,6 +96,7 @@ class TaskProducers:
 
     def crash(self) -> dict[str, Any]:
         dead = self.current
+        self.dead.add(self._name)
         self._lifeline.cut = True
         end = asyncio.create_task(self._hub.aclose())
         self._ends.add(end)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from importlib.resources import files
 from itertools import count
 from typing import Any
@@ -20,22 +22,26 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from streamhub import Cursor, Hub, LiveStream, SessionInfo, StreamHubError
-from streamhub.http import SSEResponse, create_app
+from streamhub import Hub, SessionInfo, StreamHubError
+from streamhub.http import create_app
 
+from . import essence
 from .answer import session_of
 from .connections import Connections, Cuttable
+from .documentation import Documentation
 from .producers import ProducerGone, Producers
 
 __all__ = ["Site"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CURSOR = re.compile(r"\d{1,20}-(\d{1,20})\b")
 _PAGE = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/answer.js": ("answer.js", "text/javascript"),
     "/markdown.js": ("markdown.js", "text/javascript"),
+    "/docs.css": ("docs.css", "text/css"),
 }
 _HEADERS = {
     # Everything on the page comes from here; a browser would refuse anything else.
@@ -46,8 +52,6 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-#: How long a browser waits before it connects again, in seconds: long enough to miss something.
-_RETRY = 1.5
 _LONGEST_QUESTION = 8_000
 #: Of how many chats the number of turns is remembered.
 _CHATS = 1_000
@@ -71,7 +75,12 @@ class Site:
         self.connections: Connections = Connections()
         self._hub = hub
         self._producers = producers
-        self._about = about
+        documentation = Documentation.found()
+        self._about = {
+            **about,
+            "code": inspect.getsource(essence),
+            "documentation": documentation.links(),
+        }
         self._asked: OrderedDict[str, int] = OrderedDict()
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         routes = [
@@ -83,6 +92,7 @@ class Site:
             Route("/answers/{session}/stop", _json_only(self._stop), methods=["POST"]),
             Route("/tabs/{tab}/cut", _json_only(self._cut), methods=["POST"]),
             Route("/producer/crash", _json_only(self._crash), methods=["POST"]),
+            Route("/docs/{path:path}", partial(_show_page, documentation)),
             # The same sessions, for curl and for whoever is curious.
             Mount("/api", create_app(hub)),
         ]
@@ -96,13 +106,14 @@ class Site:
         )
 
     async def _tell_about(self, request: Request) -> Response:
-        return JSONResponse(dict(self._about))
+        return JSONResponse(self._about)
 
     async def _tell_chat(self, request: Request) -> Response:
         """The turns of a chat, and how this tab and the producer stand."""
         tab = self.connections.tab(_name_in(request.query_params.get("tab", "")))
         infos = await self._turns(_name_in(request.path_params["chat"]))
-        turns = [_facts(info, tab.resumed.get(info.session_id)) for info in infos]
+        dead = self._producers.dead
+        turns = [_facts(info, tab.resumed.get(info.session_id), dead) for info in infos]
         facts = {"turns": turns, "producer": self._producers.current, "connects": tab.connects}
         return JSONResponse(facts, headers={"cache-control": "no-store"})
 
@@ -136,16 +147,20 @@ class Site:
             return
 
     async def _follow(self, request: Request) -> Response | Cuttable:
-        stream = await self._stream_in(request)
+        session = request.path_params["session"]
+        stream = await self._hub.get(session)
+        if stream is None:
+            raise _no_such_answer()
         tab = self.connections.tab(_name_in(request.query_params.get("tab", "")))
         tab.connects += 1
         after = request.headers.get("last-event-id") or request.query_params.get("after")
-        tab.resumed[stream.session_id] = (after, (await stream.info()).last.offset)
-        return Cuttable(SSEResponse(stream, retry=_RETRY, show_errors=True), tab)
+        tab.resumed[session] = (after, (await stream.info()).last.offset)
+        return Cuttable(essence.follow(self._hub, session), tab)
 
     async def _stop(self, request: Request) -> Response:
-        stream = await self._stream_in(request)
-        status = await stream.cancel(wait=5.0, reason="stopped on the page")
+        status = await essence.stop(self._hub, request.path_params["session"])
+        if status is None:
+            raise _no_such_answer()
         return JSONResponse({"status": status})
 
     async def _cut(self, request: Request) -> Response:
@@ -170,22 +185,21 @@ class Site:
             self._asked.popitem(last=False)
         return turns
 
-    async def _stream_in(self, request: Request) -> LiveStream:
-        stream = await self._hub.get(request.path_params["session"])
-        if stream is None:
-            raise HTTPException(404, "there is no such answer (any more)")
-        return stream
 
-
-def _facts(info: SessionInfo, resumed: tuple[str | None, int] | None) -> dict[str, Any]:
+def _facts(
+    info: SessionInfo, resumed: tuple[str | None, int] | None, dead: Collection[str]
+) -> dict[str, Any]:
     about = info.metadata or {}
+    producers = about.get("producers", [])
     after, stored = resumed or (None, 0)
     return {
         "session": info.session_id,
         "question": about.get("question", ""),
         "model": about.get("model", ""),
-        "producers": about.get("producers", []),
+        "producers": producers,
         "status": info.status,
+        # Its lease still runs, so that nobody but who has seen it die can know.
+        "dead": info.status == "active" and bool(producers) and producers[-1]["name"] in dead,
         "generation": info.generation,
         "epoch": str(info.epoch),
         "chunks": info.last.offset,
@@ -198,11 +212,14 @@ def _facts(info: SessionInfo, resumed: tuple[str | None, int] | None) -> dict[st
     }
 
 
-def _offset(cursor: str | None) -> int:
-    try:
-        return 0 if cursor is None else Cursor.parse(cursor).offset
-    except ValueError:
-        return 0
+def _offset(event_id: str | None) -> int:
+    """Of the cursor with which an event id begins: that of a loss has a word behind it."""
+    found = _CURSOR.match(event_id or "")
+    return int(found[1]) if found else 0
+
+
+def _no_such_answer() -> HTTPException:
+    return HTTPException(404, "there is no such answer (any more)")
 
 
 def _name_in(text: str) -> str:
@@ -232,6 +249,14 @@ def _json_only(
         return await endpoint(request)
 
     return checked
+
+
+async def _show_page(documentation: Documentation, request: Request) -> Response:
+    found = documentation.page(request.path_params["path"])
+    if found is None:
+        raise HTTPException(404, "there is no such page")
+    content, media_type = found
+    return Response(content, media_type=media_type, headers=_HEADERS)
 
 
 def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:

@@ -1,7 +1,7 @@
 // One answer: follows its stream with the browser's own EventSource, keeps every chunk under its
 // cursor, and shows the text with the seams where it was cut, or where its producer was replaced.
 
-import { blocks, render, unmarked } from "./markdown.js";
+import { blocks, render, settled, unmarked } from "./markdown.js";
 
 const ENDS = ["finished", "cancelled", "failed"];
 const FIRST_MARK = 0xe000;
@@ -38,10 +38,20 @@ export class Answer extends EventTarget {
   #connections = 0;
   #counted = 0;
   #broken = false;
+  /** Whether the newest of the stream was that the producer is lost. It then ends connections
+   * itself, so that the browser comes back to see whether anybody goes on: none was cut. */
+  #awaitsProducer = false;
+  /** Whether that was so when the newest connection began. */
+  #continued = false;
   #producers = 0;
 
   get over() {
     return ENDS.includes(this.state) || this.state === "gone";
+  }
+
+  /** Whether a producer is there, as far as anybody knows. */
+  get isLive() {
+    return this.facts.status === "active" && !this.facts.dead;
   }
 
   /** Take over what the server has told of the session. */
@@ -56,7 +66,8 @@ export class Answer extends EventTarget {
     this.#learnConnection(turn.resumed);
     if (turn.status === "lost" && this.state === "following") this.#enter("lost");
     if (turn.status === "active" && this.state === "lost") {
-      this.#enter(this.#source?.readyState === EventSource.OPEN ? "following" : "reconnecting");
+      if (this.#source?.readyState === EventSource.OPEN) this.#enter("following");
+      else if (!this.#awaitsProducer) this.#enter("reconnecting");
     }
     if (this.#source === null && !this.over) this.#endWith(turn.status, turn.error);
     this.#draw();
@@ -77,8 +88,9 @@ export class Answer extends EventTarget {
     const source = (this.#source = new EventSource(url));
     source.onopen = () => {
       this.#connections += 1;
-      this.reconnects = this.#connections - 1;
-      this.#enter("following");
+      this.#continued = this.#awaitsProducer;
+      if (this.#connections > 1 && !this.#continued) this.reconnects += 1;
+      if (!this.#awaitsProducer) this.#enter("following");
       this.#tell("open");
     };
     source.onmessage = (event) => this.#take(event.lastEventId, event.data);
@@ -99,6 +111,10 @@ export class Answer extends EventTarget {
       this.chunks[offset - 1] = unmarked(text);
     }
     this.cursor = cursor;
+    if (this.#awaitsProducer) {
+      this.#awaitsProducer = false;
+      this.#enter("following");
+    }
     this.#draw();
   }
 
@@ -109,8 +125,10 @@ export class Answer extends EventTarget {
   }
 
   #onToldError({ status, error }) {
-    if (status === "lost") this.#enter("lost");
-    else if (ENDS.includes(status)) this.#endWith(status, error);
+    if (status === "lost") {
+      this.#awaitsProducer = true;
+      this.#enter("lost");
+    } else if (ENDS.includes(status)) this.#endWith(status, error);
     else this.#enter("reconnecting");
   }
 
@@ -121,7 +139,7 @@ export class Answer extends EventTarget {
       // The session's status, which the page is told, says which.
       this.#source = null;
       this.#tell("closed");
-    } else if (this.state === "following") {
+    } else if (this.state === "following" && !this.#awaitsProducer) {
       this.#broken = true;
       this.#enter("reconnecting");
       this.#tell("broken", { after: this.chunks.length });
@@ -134,8 +152,9 @@ export class Answer extends EventTarget {
     const first = this.#counted === 0;
     this.#counted = this.#connections;
     const missed = Math.max(0, stored - after);
-    if (missed > 0) this.ranges.push({ from: after + 1, to: stored, kind: first ? "replay" : "made-up" });
-    if (first) {
+    const replayed = first || this.#continued;
+    if (missed > 0) this.ranges.push({ from: after + 1, to: stored, kind: replayed ? "replay" : "made-up" });
+    if (replayed) {
       if (missed > 0) this.#tell("replayed", { chunks: missed });
       return;
     }
@@ -196,7 +215,7 @@ export class Answer extends EventTarget {
     const [text, marks] = this.#marked();
     const ink = new Ink(marks);
     const body = this.element.querySelector(".text");
-    const found = blocks(text);
+    const found = blocks(this.over ? text : settled(text));
     found.forEach((block, index) => {
       const key = JSON.stringify([block, ink.madeUp]);
       const drawn = this.#drawn[index];
@@ -287,15 +306,23 @@ function build(question) {
 function drawState(answer) {
   const { element, state, chunks, holes, doubles } = answer;
   element.dataset.state = state;
+  element.dataset.live = state === "following" && answer.isLive;
   Object.assign(element.dataset, { session: answer.session, chunks: chunks.length, holes, doubles });
   element.querySelector(".answer").setAttribute("aria-busy", String(!answer.over));
-  const waits = state === "following" && chunks.length === 0;
-  element.querySelector(".state").textContent = waits ? "waiting for the model" : STATES[state];
+  element.querySelector(".state").textContent = stateOf(answer);
   const whole = holes + doubles === 0 ? "each once and in order" : `${holes} missing, ${doubles} doubled`;
   element.querySelector(".count").textContent = chunks.length ? `${plural(chunks.length, "chunk")}, ${whole}` : "";
   const error = element.querySelector(".error");
   error.hidden = !answer.error || state === "cancelled";
   error.textContent = answer.error ?? "";
+}
+
+function stateOf({ state, chunks, facts }) {
+  if (state !== "following") return STATES[state];
+  if (facts.dead) return "producer crashed, its lease still runs";
+  if (facts.status === "lost") return STATES.lost;
+  if (facts.status !== "active") return "reading the log";
+  return chunks.length === 0 ? "waiting for the model" : STATES.following;
 }
 
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;

@@ -8,9 +8,14 @@ const FENCE = new RegExp(`^[${MARKS}]*\`\`\``);
 const HEADING = new RegExp(`^([${MARKS}]*)(#{1,4}) +(.*)$`);
 const ITEM = new RegExp(`^([${MARKS}]*)(?:([-*])|(\\d{1,3})\\.) +(.*)$`);
 const INLINE = new RegExp(`(\\*\\*|\\*|\`)|([${MARKS}])`);
+const UNSETTLED = /(?:(?<=^|\n)(?:#{1,4}|-|\d{1,3}\.?)|[*`]+)$/;
 
 /** Text in which nothing can be taken for a mark. */
 export const unmarked = (text) => text.replace(new RegExp(`[${MARKS}]`, "g"), "\uFFFD");
+
+/** A text that goes on, without the signs at its end that have no meaning yet: what comes next may
+ * make an asterisk bold, and a dash an item. */
+export const settled = (text) => text.replace(UNSETTLED, "");
 
 /** The text cut into blocks: headings, lists, code and paragraphs, each with its source. */
 export function blocks(text) {

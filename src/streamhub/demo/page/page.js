@@ -94,7 +94,7 @@ function onNews(answer, news) {
       else log("info", `${capital(news.name)} has claimed the session ${answer.session}.`);
       break;
     case "replayed":
-      log("info", `${plural(news.chunks, "chunk")} replayed from the log${answer.facts.status === "active" ? "; what comes now is live" : ""}.`);
+      log("info", `${plural(news.chunks, "chunk")} replayed from the log${answer.isLive ? "; what comes now is live" : ""}.`);
       break;
     case "broken":
       log("bad", `Connection lost after chunk ${news.after}. The browser connects again by itself.`);
@@ -156,14 +156,13 @@ function show() {
   const facts = answer?.facts;
   const writes = facts?.status === "active";
   const lost = facts?.status === "lost";
+  const dead = facts?.dead ?? false;
   const writer = facts?.producers.at(-1)?.name;
-  // It is dead, and nobody but who has killed it can know yet: its lease still runs.
-  const silent = writes && writer && producerNow && producerNow.name !== writer;
   node("producer", {
-    state: !facts ? "idle" : lost || silent ? "bad" : writes ? "on" : "idle",
+    state: !facts ? "idle" : lost || dead ? "bad" : writes ? "on" : "idle",
     who: (writes || lost ? writer : null) ?? producerNow?.name ?? "",
     facts: facts && {
-      status: facts.cancelling ? "stopping" : silent ? "crashed" : writes ? "publishing" : facts.status,
+      status: facts.cancelling ? "stopping" : dead ? "crashed" : writes ? "publishing" : facts.status,
       generation: short(facts.generation),
       lease: facts.lease === null ? "ended" : facts.lease > 0 ? `${facts.lease.toFixed(1)} s` : "lapsed",
     },
@@ -187,6 +186,7 @@ function show() {
     },
   });
   if (answer) showStrips(answer);
+  showOnward();
   const stored = answer ? Math.max(facts.chunks, answer.chunks.length) : 0;
   put($("brief"), answer ? `${answer.chunks.length} of ${plural(stored, "chunk")} here` : "");
 }
@@ -236,8 +236,36 @@ function showStrips(answer) {
     at = Math.max(at, Math.min(to, here));
   }
   arrived.push({ kind: "live", count: here - at }, { kind: "missing", count: stored - here });
+  showWriters(producers);
   strip($("log"), written, `${plural(stored, "chunk")} stored, written by ${producers.map(({ name }) => name).join(", then ")}`);
   strip($("tab"), arrived, `${here} of ${plural(stored, "chunk")} are here; ${answer.madeUp} were missed and made up for`);
+}
+
+/** Whose colour is which: of the newest, as many as there are colours. */
+function showWriters(producers) {
+  const list = $("writers");
+  const newest = producers.map(({ name }, index) => ({ name, index })).slice(-4);
+  while (list.children.length > newest.length) list.lastChild.remove();
+  newest.forEach(({ name, index }, at) => {
+    let entry = list.children[at];
+    if (!entry) {
+      entry = document.createElement("span");
+      entry.append(document.createElement("i"), "");
+      list.append(entry);
+    }
+    entry.firstChild.className = `by-${index % 4}`;
+    const text = index === 0 ? name : `${name} went on`;
+    if (entry.lastChild.data !== text) entry.lastChild.data = text;
+  });
+}
+
+/** The way on, once an answer has been seen to its end. */
+function showOnward() {
+  const over = newest() !== undefined && running() === null;
+  if ($("onward").hidden !== over) return;
+  const near = isNearEnd();
+  $("onward").hidden = !over;
+  stayAtEnd(near);
 }
 
 function strip(item, parts, label) {
@@ -279,8 +307,39 @@ function showAbout(facts) {
   const list = document.createElement("p");
   list.append("The same sessions for programs: ", link("api/sessions"), ", ", link("api/openapi.json"), ".");
   $("about").append(list);
+  put($("code"), facts.code);
+  showReading(facts.documentation);
   if (redis) $("about").append(paragraph("In a terminal:"), code(`streamhub ls --redis '${redis.url}'`));
   return facts;
+}
+
+function showReading(documentation) {
+  const install = document.createElement("code");
+  install.textContent = 'pip install "streamhub-llm[fastapi]"';
+  $("reading").append("Ten minutes from nothing: ", install, " and ");
+  if (documentation.length === 0) {
+    $("reading").append("docs/start.md of the repository that this was installed from.");
+    return;
+  }
+  documentation.forEach(({ name, url }, index) => {
+    const made = document.createElement("a");
+    made.href = url;
+    made.target = "_blank";
+    made.rel = "noopener";
+    made.textContent = name;
+    $("reading").append(index === 0 ? "" : " · ", made);
+  });
+}
+
+async function copy() {
+  try {
+    await navigator.clipboard.writeText(about.code);
+    $("copy").textContent = "Copied";
+    setTimeout(() => ($("copy").textContent = "Copy"), 2000);
+  } catch {
+    // No browser has to allow it: then the text is marked, to be copied by hand.
+    getSelection().selectAllChildren($("code"));
+  }
 }
 
 function paragraph(text) {
@@ -312,10 +371,13 @@ function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function stayAtEnd(always) {
+function isNearEnd() {
   const box = $("scroller");
-  const near = box.scrollHeight - box.scrollTop - box.clientHeight < 160;
-  if (always || near) box.scrollTop = box.scrollHeight;
+  return box.scrollHeight - box.scrollTop - box.clientHeight < 160;
+}
+
+function stayAtEnd(always) {
+  if (always || isNearEnd()) $("scroller").scrollTop = $("scroller").scrollHeight;
 }
 
 const short = (generation) => `…${generation.slice(-8)}`;
@@ -381,6 +443,7 @@ $("reload").addEventListener("click", () => location.reload());
 $("second").addEventListener("click", () => window.open(location.href, "_blank"));
 $("cut").addEventListener("click", () => act(`tabs/${tab}/cut`, "You cut this tab's connection."));
 $("crash").addEventListener("click", () => act("producer/crash", `You crash ${producerNow?.name}: ${about.crash}.`));
+$("copy").addEventListener("click", copy);
 $("stop").addEventListener("click", () => {
   const answer = running();
   if (answer) act(`answers/${encodeURIComponent(answer.session)}/stop`, "You ask it to stop.");
@@ -388,8 +451,17 @@ $("stop").addEventListener("click", () => {
 
 // On a wide screen the panel is always open.
 const wide = matchMedia("(min-width: 62rem)");
-const fold = () => ($("panel").open = wide.matches);
+const fold = () => {
+  $("panel").open = wide.matches;
+  $("fold").tabIndex = wide.matches ? -1 : 0;
+};
+const showFold = () => {
+  $("fold").setAttribute("aria-expanded", $("panel").open);
+  $("opens").textContent = $("panel").open ? "Hide" : "Show";
+};
+$("panel").addEventListener("toggle", showFold);
 wide.addEventListener("change", fold);
 fold();
+showFold();
 
 watch();
