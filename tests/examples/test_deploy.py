@@ -10,7 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ import yaml
 
 from streamhub import Hub
 from streamhub.formats.sse import Event
+from streamhub.stores.redis.checkup import Level, check_up
 from streamhub.testing.waiting import unhurried, until, within
 
 from ..http.serving import Followed
-from ..support.redis_server import HOST, free_port
+from ..support.redis_server import HOST, RedisServer, free_port
 from .following import EXAMPLES, Running
 from .services import Services, numbers
 
@@ -135,6 +136,20 @@ def test_docker_compose_takes_the_file() -> None:
     for name in asked:
         assert "http://127.0.0.1:8000/health" in services[name]["healthcheck"]["test"][-1]
         assert {"STREAMHUB_URL": "redis://redis:6379/0"} == services[name]["environment"]
+
+
+async def test_the_doctor_finds_nothing_to_mend_in_its_redis(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    """Started as both files start it."""
+    (stateful,) = [one for one in manifests() if one["kind"] == "StatefulSet"]
+    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    server = make_redis(arguments=container["args"][1:])
+    found = (await check_up(server.url)).findings
+
+    assert container["args"] == compose()["redis"]["command"]
+    assert {Level.OK, Level.NOTE} >= {one.level for one in found}
+    assert "append-only file" in " ".join(one.found for one in found)
 
 
 @asynccontextmanager
