@@ -12,7 +12,7 @@ from httpx import AsyncClient
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from streamhub import Hub
+from streamhub import Hub, parts
 from streamhub.formats import Format
 from streamhub.http import Face
 
@@ -48,14 +48,18 @@ async def test_the_face_of_the_page(hub: Hub, client: AsyncClient, session_id: s
     stream, _ = await hub.register(session_id)
     await stored(stream, "a", "b\u2028")
     await stream.publish("{}", event="tool")
+    await stream.publish("garbage", event="ui")
+    await stream.publish(parts.TextDelta("t", "c"))
     await stream.close()
     *frames, done = said((await client.get(f"/{session_id}")).content)
     choices = [frame["choices"][0] for frame in frames]
 
     assert "[DONE]" == done
     assert 1 == len({frame["id"] for frame in frames})
-    assert [{"content": "a"}, {"content": "b\u2028"}, {}] == [one["delta"] for one in choices]
-    assert [None, None, "stop"] == [one["finish_reason"] for one in choices]
+    assert [{"content": "a"}, {"content": "b\u2028"}, {"content": "c"}, {}] == [
+        one["delta"] for one in choices
+    ]
+    assert [None, None, None, "stop"] == [one["finish_reason"] for one in choices]
 
 
 async def test_it_resumes(hub: Hub, client: AsyncClient, session_id: str) -> None:
