@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
+from starlette.applications import Starlette
 
 from streamhub import Hub
 
@@ -52,23 +54,39 @@ async def test_agents_are_sources() -> None:
 
 
 async def test_a_graph_is_served_to_its_own_clients() -> None:
-    """Custom events and messages, then the end."""
+    """Custom events, a message and an update, then the end, as the page asks for them."""
+    pytest.importorskip("langgraph_sdk")
+    names = names_of("langgraph.md")
+    async with served(names["app"], lifespan="on") as url:
+        told = [one async for one in names["ask"]("Does it turn?", url)]
+
+    (first, *_), *rest = told
+    assert ("metadata", "end") == (first, rest[-1][0])
+    assert ("custom", {"progress": "thinking"}) in rest
+    [said] = [data for event, data in rest if event == "updates"]
+    assert ANSWER in str(said["answer"]["messages"])
+
+
+async def test_a_thread_is_its_users_alone() -> None:
+    """Of the routes that the page makes for users, one sees nothing of another's."""
     sdk = pytest.importorskip("langgraph_sdk")
     names = names_of("langgraph.md")
-    async with (
-        served(names["app"], lifespan="on") as url,
-        sdk.get_client(url=url, api_key=None) as client,
-    ):
-        thread = await client.threads.create()
-        asked: Any = {"messages": [{"role": "user", "content": "Does it turn?"}]}
-        modes: Any = ["custom", "values"]
-        told = [
-            part
-            async for part in client.runs.stream(
-                thread["thread_id"], "agent", input=asked, stream_mode=modes
-            )
-        ]
+    users = iter(["ann", "ann", "bob"])
 
-    assert ["metadata", "values", "custom", "values", "end"] == [part.event for part in told]
-    assert {"progress": "thinking"} == told[2].data
-    assert ANSWER == told[3].data["messages"][-1]["content"]
+    class Session:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                scope["session"] = {"user": next(users)}
+            await app(scope, receive, send)
+
+    app = Starlette(routes=names["routes"], lifespan=names["lifespan"](names["hub"]))
+    async with (
+        served(Session(), lifespan="on") as url,
+        sdk.get_client(url=f"{url}/mine", api_key=None) as client,
+    ):
+        thread = (await client.threads.create())["thread_id"]
+        asked: Any = {"messages": [{"role": "user", "content": "Does it turn?"}]}
+        async for _ in client.runs.stream(thread, "agent", input=asked):
+            pass
+        with pytest.raises(httpx.HTTPStatusError, match="no such"):
+            await client.threads.get_state(thread)
