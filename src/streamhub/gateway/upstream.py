@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,9 +13,9 @@ import httpx
 import msgspec
 
 from ..formats.sse import Event, EventParser
+from .connections import Connections
 from .errors import GatewayError, UpstreamFailed, UpstreamRefused
 from .limits import Limits
-from .pools import Pools
 
 __all__ = ["Upstream", "UpstreamAnswer", "decoded", "storable"]
 
@@ -100,21 +101,12 @@ class Upstream:
         :raises UpstreamFailed: it cannot be reached, takes too long, redirects elsewhere, or breaks
             off while the answer is read.
         """
-        url = f"{self._base}{path}{'?' if query else ''}{query}"
-        limits = self._limits
-        times = dict.fromkeys(("read", "write", "pool"), limits.upstream_timeout)
-        request = httpx.Request(
-            method,
-            url,
-            headers=[_sent(*pair) for pair in (*headers, ("accept-encoding", "identity"))],
-            content=content,
-            extensions={"timeout": {**times, "connect": limits.connect_timeout}},
-        )
         if self._transport is None:
             # Verifying takes a moment to set up, and belongs to the event loop.
-            self._transport = Pools()
+            self._transport = Connections()
         try:
-            response = await self._transport.handle_async_request(request)
+            asked = self._request(method, path, headers, content, query)
+            response = await self._transport.handle_async_request(asked)
             try:
                 if response.is_redirect:
                     where = response.headers.get("location", "")
@@ -127,6 +119,25 @@ class Upstream:
             raise _failure(error) from error
         except httpx.InvalidURL as error:
             raise GatewayError(404, "not_found", f"there is no such path: {error}") from error
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: Headers,
+        content: bytes | AsyncIterator[bytes] | None,
+        query: str,
+    ) -> httpx.Request:
+        """:raises httpx.InvalidURL: there is no such path."""
+        limits, url = self._limits, f"{self._base}{path}"
+        times = dict.fromkeys(("read", "write", "pool"), limits.upstream_timeout)
+        return httpx.Request(
+            method,
+            f"{url}?{query}" if query else _known_url(url),
+            headers=[_sent(*pair) for pair in (*headers, ("accept-encoding", "identity"))],
+            content=content,
+            extensions={"timeout": {**times, "connect": limits.connect_timeout}},
+        )
 
     @asynccontextmanager
     async def events(
@@ -256,6 +267,13 @@ class UpstreamAnswer:
         message = f"{answered}: is its URL right?"
         code = "upstream_answers_html" if kind == "text/html" else "upstream_unexpected"
         return UpstreamFailed(502, code, message)
+
+
+@lru_cache(maxsize=64)
+def _known_url(text: str) -> httpx.URL:
+    """Of the few that are asked again and again: to take one apart takes longer than all else that
+    is done to ask."""
+    return httpx.URL(text)
 
 
 def _sent(name: str, value: str) -> tuple[bytes, bytes]:
