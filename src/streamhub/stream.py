@@ -156,6 +156,16 @@ class LiveStream:
             return await self._producing("publish").producer.publish(text, event)
         return cursor
 
+    async def publish_together(self, *chunks: tuple[str, str]) -> None:
+        """As ``publish`` of each, with its event type, but that none of them has to wait until the
+        one before it is stored: as far as there is room, they are written together.
+
+        :raises: as ``publish``.
+        """
+        producer = self._producing("publish").producer
+        for data, event in chunks[producer.accept_together(chunks) :]:
+            await producer.publish(data, event)
+
     async def flush(self) -> None:
         """Wait until everything published so far is in the store.
 

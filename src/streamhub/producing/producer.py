@@ -136,6 +136,19 @@ class Producer:
         self.on_work(self)
         return Cursor(self._term, last + 1)
 
+    def accept_together(self, chunks: Sequence[tuple[str, str]]) -> int:
+        """Take in as many of these as there is room for, each with its event type, before any of
+        them is written; how many that are."""
+        on_work, self.on_work = self.on_work, _ignore
+        try:
+            for count, (data, event) in enumerate(chunks):
+                if self.accept(data, event, rested=True) is None:
+                    return count
+            return len(chunks)
+        finally:
+            self.on_work = on_work
+            self._have_sent()
+
     async def publish(self, data: str, event: str | None) -> Cursor:
         """Take a chunk in, as soon as there is room for it."""
         self._have_sent()

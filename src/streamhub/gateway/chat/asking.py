@@ -95,12 +95,12 @@ class Asking:
         async with aclosing(answer.events()) as events:
             event = await _first(events, stream, head)
             while event is not None:
-                name = None if event.event == "message" else event.event
-                await stream.publish(event.data, event=data_event(name))
                 last.append(event.data)
                 if event.data == _DONE:
                     break
-                event = await anext(events, None)
+                if (event := await anext(events, None)) is not None:
+                    data, name = _chunk(event)
+                    await stream.publish(data, event=name)
             # Before the end is told: who hears of it has nothing to stop.
             self.finish()
             await _end(stream, last)
@@ -125,18 +125,34 @@ class Asking:
 
 
 async def _first(events: AsyncIterator[Event], stream: LiveStream, head: Head) -> Event | None:
-    """The first event, if there is one; the head is published right before it, or alone where the
-    upstream begins long before it says something. They are stored together then: the first event
-    waits for no other write."""
+    """The first event, if there is one, which is published with the head: they are stored together,
+    and the event waits for no other write. Where the upstream begins long before it says something,
+    the head is published alone."""
+    begins = (head.encode(), HEAD)
     coming = asyncio.ensure_future(anext(events, None))
     try:
         await asyncio.wait([coming], timeout=_HEAD_ALONE)
-        await stream.publish(head.encode(), event=HEAD)
-        return await coming
+        if not coming.done():
+            await stream.publish_together(begins)
+            event = await coming
+            await stream.publish_together(*_chunks(event))
+        else:
+            event = coming.result()
+            await stream.publish_together(begins, *_chunks(event))
+        return event
     finally:
         if not coming.done():
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+
+
+def _chunks(event: Event | None) -> list[tuple[str, str]]:
+    return [] if event is None else [_chunk(event)]
+
+
+def _chunk(event: Event) -> tuple[str, str]:
+    """What is stored of an event."""
+    return event.data, data_event(None if event.event == "message" else event.event)
 
 
 def headers_of(answer: UpstreamAnswer) -> list[tuple[str, str]]:
