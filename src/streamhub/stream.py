@@ -27,6 +27,7 @@ from .instruments import events
 from .parts import PART_EVENT, AnyPart, Message, encode, is_part, message_of
 from .parts.spoken import spoken_text
 from .producing.measure import check_message, plain
+from .producing.own_reader import OwnReader
 from .producing.phase import Stopping
 from .producing.production import Production
 from .producing.receiving import Inbox, Receiver
@@ -242,6 +243,11 @@ class LiveStream:
         """Publish all of ``source`` in a task that the hub owns. For ``Hub.run``."""
         production = self._producing("run a source")
         self._engine.run_source(produce(source, self), production)
+
+    def own_reader(self) -> OwnReader:
+        """Reads what this handle publishes, from now on, where no other reader is to be asked of
+        the store. For modules of ours, and once of a stream."""
+        return OwnReader(self._producing("read what it has stored").producer)
 
     def _producing(self, action: str) -> Production:
         if self._production is None:

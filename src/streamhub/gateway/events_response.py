@@ -16,7 +16,7 @@ from ..formats.sse import HEARTBEAT
 from ..serving.disconnects import ClientGone, unless_gone
 from ..serving.heartbeat import Heartbeat
 
-__all__ = ["EventsResponse", "Pieces"]
+__all__ = ["EventsResponse", "Pieces", "send_pieces"]
 
 # Seconds of silence after which a comment is sent, so that nothing between takes it for an end.
 _KEEP_ALIVE = 15.0
@@ -73,7 +73,8 @@ class EventsResponse(Response):
         start = {"status": self.status_code, "headers": self.raw_headers}
         try:
             await send({"type": "http.response.start", **start})
-            await unless_gone(receive, self._send_all(send))
+            sending = send_pieces(send, self._pieces, keep_alive=self._keep_alive)
+            await unless_gone(receive, sending)
         except HubClosed:
             # Without its last piece, the server breaks the connection off.
             return
@@ -83,24 +84,27 @@ class EventsResponse(Response):
                 with suppress(HubClosed):
                     await self._on_left()
 
-    async def _send_all(self, send: Send) -> None:
-        heartbeat = Heartbeat(self._keep_alive)
-        try:
-            while (piece := await self._next(heartbeat)) is not None:
-                if piece:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-        finally:
-            heartbeat.close()
-            await self._pieces.aclose()
-        await send({"type": "http.response.body", "body": b""})
 
-    async def _next(self, heartbeat: Heartbeat) -> bytes | None:
-        heartbeat.begin()
-        try:
-            piece = await self._pieces.next()
-        except asyncio.CancelledError:
-            if not heartbeat.end():
-                raise
-            return HEARTBEAT
-        heartbeat.end()
-        return piece
+async def send_pieces(send: Send, pieces: Pieces, *, keep_alive: float = _KEEP_ALIVE) -> None:
+    """Send all pieces as the body of a response that has begun, and close them."""
+    heartbeat = Heartbeat(keep_alive)
+    try:
+        while (piece := await _next(pieces, heartbeat)) is not None:
+            if piece:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        heartbeat.close()
+        await pieces.aclose()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _next(pieces: Pieces, heartbeat: Heartbeat) -> bytes | None:
+    heartbeat.begin()
+    try:
+        piece = await pieces.next()
+    except asyncio.CancelledError:
+        if not heartbeat.end():
+            raise
+        return HEARTBEAT
+    heartbeat.end()
+    return piece

@@ -91,6 +91,13 @@ class Outbox:
             base = self.sent = end
         return appends
 
+    def stored_after(self, offset: int) -> list[Item]:
+        """What is stored right after so many chunks; bounded."""
+        end = self.stored
+        if end - offset > 1:
+            end = min(end, self._batch_end(offset))
+        return self.items[offset:end]
+
     def no_chunks(self) -> Append:
         """An append of none, for what goes along with one, after all that is on its way."""
         at = self.sent

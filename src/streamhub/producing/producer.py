@@ -54,7 +54,7 @@ class Producer:
     __slots__ = (  # noqa: RUF023
         "_max_chunk", "outbox", "on_work", "_term", "_waiting", "_only_chunks", "_under_way",
         "claim", "done", "_repair", "metadata", "state", "_changed", "on_cancelling", "on_done",
-        "check_place", "inbox", "observed",
+        "check_place", "inbox", "observed", "on_stored",
     )  # fmt: skip
 
     def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
@@ -87,6 +87,9 @@ class Producer:
         self.on_cancelling: Callable[[], None] = _nothing
         #: Called once, when nothing can be written any more, and before what was is forgotten.
         self.on_done: Callable[[], None] = _nothing
+        #: Called when the store has answered something, and right after ``on_done``; None where
+        #: nobody here reads what is stored.
+        self.on_stored: Callable[[], None] | None = None
 
     @property
     def open(self) -> bool:
@@ -358,6 +361,8 @@ class Producer:
                 self._go(self.state.cancel())
             if self._waiting:
                 self._changed.fire()
+            if self.on_stored is not None:
+                self.on_stored()
             return
         if isinstance(op, Handle):
             if isinstance(result, Stored) and self.inbox is not None:
@@ -383,6 +388,8 @@ class Producer:
         self._take_in(op, result)
         self._only_chunks = self._has_only_chunks()
         self._changed.fire()
+        if self.on_stored is not None and not self.done:
+            self.on_stored()
 
     def _take_in(self, op: WriteOp, result: WriteResult) -> None:
         state, outbox = self.state, self.outbox
@@ -464,6 +471,8 @@ class Producer:
         if Follow.DONE in follow:
             self.done = True
             self.on_done()
+            if self.on_stored is not None:
+                self.on_stored()
             self.outbox.clear()
             self._changed.fire()
 

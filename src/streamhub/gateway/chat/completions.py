@@ -14,8 +14,7 @@ from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
 from ...errors import HubClosed, SessionNotFound, StreamHubError
-from ...reading.subscription import Subscription
-from ...serving.disconnects import ClientGone, unless_gone
+from ...serving.disconnects import unless_gone
 from ...serving.queries import held_cursor
 from ...stream import LiveStream
 from ..context import Gateway
@@ -27,7 +26,7 @@ from .asked import COMPLETION_ID, PREFIX, AskedCompletion, asked_completion
 from .asking import Asking, headers_of, whole_body
 from .log import Head
 from .reading import head_of, whole_of
-from .response import CompletionResponse
+from .response import AskedResponse, CompletionResponse, OwnAnswer
 
 __all__ = ["ChatCompletions"]
 
@@ -69,31 +68,28 @@ class ChatCompletions:
             return await unless_gone(request.receive, self._pass_on(request, caller, body))
         for _ in range(_ATTEMPTS):
             stream, asking = await self._find_or_begin(request, caller, asked)
-            # So the session is looked at while the upstream thinks, and its answer need not wait.
-            held = None if asking is None else stream.subscribe()
-            leave = partial(self._leave, stream, asking, asked, held)
+            # One with a key may come from the middle of an answer that has failed.
+            resumes = asked.kept and held_cursor(request) is not None
+            if asking is not None and asked.streamed and not resumes:
+                return AskedResponse(
+                    OwnAnswer(stream, stream.own_reader(), ids=asked.kept or self._detach),
+                    asked.completion_id,
+                    begins=partial(self._begins, stream, asking),
+                    whole=partial(self._whole, stream, asked.completion_id),
+                    on_over=partial(self._leave, stream, asking, asked),
+                )
             try:
-                head = await unless_gone(request.receive, self._head(stream, asking, held))
-            except (ClientGone, StreamHubError):
-                await leave()
-                raise
+                head = await unless_gone(request.receive, self._begins(stream, asking))
+                if not head.streamed:
+                    whole = self._whole(stream, asked.completion_id)
+                    return await unless_gone(request.receive, whole)
             except GatewayError as error:
-                await leave()
                 if error.code == "answer_lost" and self._retry_lost and asking is None:
                     # Nothing of it was sent: this client's answer can begin anew.
                     continue
                 raise
-            if not head.streamed:
-                try:
-                    return await self._whole(request, stream, asked.completion_id)
-                finally:
-                    await leave()
             return CompletionResponse(
-                stream,
-                asked.completion_id,
-                head,
-                ids=asked.kept or self._detach,
-                on_over=leave,
+                stream, asked.completion_id, head, ids=asked.kept or self._detach
             )
         raise GatewayError(503, "answer_lost", "this answer was lost again and again")
 
@@ -108,7 +104,7 @@ class ChatCompletions:
             head = await unless_gone(request.receive, head_of(stream))
             if head.streamed:
                 return CompletionResponse(stream, completion_id, head, ids=True)
-        return await self._whole(request, stream, completion_id)
+        return await unless_gone(request.receive, self._whole(stream, completion_id))
 
     async def cancel(self, request: Request) -> Response:
         """``POST /v1/chat/completions/{id}/cancel``; as the Responses API does, it may be repeated,
@@ -250,40 +246,28 @@ class ChatCompletions:
             raise GatewayError(404, "completion_not_found", message)
         return stream
 
-    async def _head(
-        self, stream: LiveStream, asking: Asking | None, held: Subscription | None
-    ) -> Head:
-        """:raises GatewayError: there is no answer."""
-        if asking is not None and held is not None:
-            opening = asyncio.ensure_future(held.open())
-            try:
-                while not asking.begun.done():
-                    await asyncio.wait([asking.begun], timeout=_UNHEARD)
-                    # A hub that closes, and a cancel, may end what has not begun to ask.
-                    if not asking.begun.done() and await stream.done():
-                        asking.finish()
-            finally:
-                opening.cancel()
-                await asyncio.gather(opening, return_exceptions=True)
-            if asking.begun.done() and (head := asking.begun.result()) is not None:
+    async def _begins(self, stream: LiveStream, asking: Asking | None) -> Head:
+        """With what the upstream begins its answer.
+
+        :raises GatewayError: there is no answer.
+        """
+        if asking is not None:
+            while not asking.begun.done():
+                await asyncio.wait([asking.begun], timeout=_UNHEARD)
+                # A hub that closes, and a cancel, may end what has not begun to ask.
+                if not asking.begun.done() and await stream.done():
+                    asking.finish()
+            if (head := asking.begun.result()) is not None:
                 return head
         return await head_of(stream)
 
-    async def _whole(self, request: Request, stream: LiveStream, completion_id: str) -> Response:
-        head, body = await unless_gone(request.receive, whole_of(stream))
+    async def _whole(self, stream: LiveStream, completion_id: str) -> Response:
+        head, body = await whole_of(stream)
         return Response(body, head.status, {**dict(head.headers), COMPLETION_ID: completion_id})
 
-    async def _leave(
-        self,
-        stream: LiveStream,
-        asking: Asking | None,
-        asked: AskedCompletion,
-        held: Subscription | None,
-    ) -> None:
+    async def _leave(self, stream: LiveStream, asking: Asking, asked: AskedCompletion) -> None:
         """The client that has asked hears no more: stop what is for it alone."""
-        if held is not None:
-            await held.aclose()
-        if asking is None or asking.over or asked.kept or self._detach:
+        if asking.over or asked.kept or self._detach:
             return
         try:
             await stream.cancel(reason="its client has left")

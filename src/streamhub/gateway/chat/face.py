@@ -14,7 +14,7 @@ from ..errors import GatewayError, error_of, invalid, response_of
 from .failures import TOLD, failure_of
 from .log import DATA, name_of
 
-__all__ = ["ANSWER", "ANSWER_WITH_IDS"]
+__all__ = ["ANSWER", "ANSWER_WITH_IDS", "ChatFormat", "format_of"]
 
 
 class ChatFormat:
@@ -65,6 +65,10 @@ def _said(failure: GatewayError) -> bytes:
 
 
 _PLAIN, _WITH_IDS = ChatFormat(ids=False), ChatFormat(ids=True)
+
+
+def format_of(*, ids: bool) -> ChatFormat:
+    return _WITH_IDS if ids else _PLAIN
 
 
 def _plain(request: Asked) -> Format:
