@@ -25,7 +25,7 @@ class Http1Connection(asyncio.Protocol):
     """Carries one request and its answer at a time."""
 
     def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
-        self.origin = origin
+        self.origin: Origin = origin
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._polled = select.poll() if hasattr(select, "poll") else None
@@ -36,8 +36,8 @@ class Http1Connection(asyncio.Protocol):
 
     def _begin(self, method: str) -> None:
         #: Since when it has waited for a request, or has been waited for.
-        self.since = self._loop.time()
-        self.status = 0
+        self.since: float = self._loop.time()
+        self.status: int = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self._method = method
         self._parser = httptools.HttpResponseParser(self)

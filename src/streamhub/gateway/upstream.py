@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import lru_cache
-from typing import Any
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,7 +19,7 @@ from .connections import Connections
 from .errors import GatewayError, UpstreamFailed, UpstreamRefused
 from .limits import Limits
 
-__all__ = ["Upstream", "UpstreamAnswer", "decoded", "storable"]
+__all__ = ["Ahead", "Upstream", "UpstreamAnswer", "decoded", "storable"]
 
 # Of an answer that is read as a whole, how much it may be; and of an error, how much is read.
 _MOST_OF_WHOLE = 32 * 1024 * 1024
@@ -32,6 +34,7 @@ _NOT_PASSED_ON = frozenset(
 )  # fmt: skip
 
 Headers = Iterable[tuple[str, str]]
+T = TypeVar("T")
 
 
 def decoded(data: str | bytes) -> Any:
@@ -267,6 +270,46 @@ class UpstreamAnswer:
         message = f"{answered}: is its URL right?"
         code = "upstream_answers_html" if kind == "text/html" else "upstream_unexpected"
         return UpstreamFailed(502, code, message)
+
+
+class Ahead(Generic[T]):
+    """A request that is under way before it is known whether somebody reads its answer, as an async
+    context manager of that. To be entered, or dropped.
+
+    :param asking: what is entered now.
+    """
+
+    def __init__(self, asking: AbstractAsyncContextManager[T]) -> None:
+        self._asking = asking
+        self._entering: asyncio.Task[T] | None = asyncio.ensure_future(asking.__aenter__())
+
+    async def __aenter__(self) -> T:
+        assert self._entering is not None
+        try:
+            answer = await self._entering
+        except BaseException:
+            await self.drop()
+            raise
+        self._entering = None
+        return answer
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._asking.__aexit__(kind, error, traceback)
+
+    async def drop(self) -> None:
+        """Close the request at once, unless somebody reads its answer, or has. Idempotent."""
+        entering, self._entering = self._entering, None
+        if entering is None:
+            return
+        entering.cancel()
+        await asyncio.wait([entering])
+        if not entering.cancelled() and entering.exception() is None:
+            await self._asking.__aexit__(None, None, None)
 
 
 @lru_cache(maxsize=64)

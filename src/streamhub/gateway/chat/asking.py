@@ -12,7 +12,7 @@ from ...errors import ChunkTooLarge, StreamTooLarge
 from ...formats.sse import Event
 from ...stream import LiveStream
 from ..errors import GatewayError, UpstreamFailed
-from ..upstream import UpstreamAnswer, decoded
+from ..upstream import Ahead, UpstreamAnswer, decoded
 from .failures import REFUSED, TOLD, reason_of
 from .folding import is_complete
 from .log import HEAD, Head, body_chunks, data_event
@@ -50,15 +50,26 @@ class Asking:
         self._most = most
         self._on_over = on_over
         self._task: asyncio.Task[Any] | None = None
+        self._ahead: Ahead[UpstreamAnswer] | None = None
         #: The head of an answer whose events are on their way; None once it is known that there are
         #: none, and the session says why.
         self.begun: asyncio.Future[Head | None] = asyncio.get_running_loop().create_future()
         self.over: bool = False
 
+    def ask_ahead(self) -> None:
+        """Ask now, while the session is still being claimed; to be dropped if it is not."""
+        self._ahead = Ahead(self._ask())
+
+    async def drop(self) -> None:
+        """There is nothing to publish into (any more). Idempotent."""
+        self.finish()
+        if self._ahead is not None:
+            await self._ahead.drop()
+
     async def __call__(self, stream: LiveStream) -> None:
         self._task = asyncio.current_task()
         try:
-            async with self._ask() as answer:
+            async with self._ahead or self._ask() as answer:
                 await self._publish(stream, answer)
         except GatewayError as error:
             await stream.fail(reason_of(error))

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
-from ...errors import HubClosed, SessionNotFound, StreamHubError
+from ...errors import HubClosed, SessionNotFound, StoreUnavailable, StreamHubError
 from ...serving.disconnects import unless_gone
 from ...serving.queries import held_cursor
 from ...stream import LiveStream
@@ -58,6 +58,8 @@ class ChatCompletions:
         self._places = gateway.places
         self._detach = gateway.detach
         self._retry_lost = gateway.retry_lost
+        #: Whether the store took the last claim that it was asked for.
+        self._store_answers = True
 
     async def create(self, request: Request) -> Response:
         """``POST /v1/chat/completions``"""
@@ -198,6 +200,9 @@ class ChatCompletions:
             most=self._hub.config.max_stream_bytes,
             on_over=give_back,
         )
+        if asked.streamed and not asked.kept and self._store_answers:
+            # Nobody else can be asking for this answer, so that it is asked for once all the same.
+            asking.ask_ahead()
         try:
             stream, created = await self._hub.register(
                 session_id,
@@ -209,11 +214,14 @@ class ChatCompletions:
                 # One without a key has a name of its own.
                 replaces=replaces if asked.kept else None,
             )
-        except BaseException:
-            asking.finish()
+        except BaseException as error:
+            # Where a store is away, each attempt would be paid for.
+            self._store_answers = not isinstance(error, StoreUnavailable)
+            await asking.drop()
             raise
+        self._store_answers = True
         if not created:
-            asking.finish()
+            await asking.drop()
             return stream
         stream.spawn_body(asking)
         return stream, asking
@@ -267,7 +275,11 @@ class ChatCompletions:
 
     async def _leave(self, stream: LiveStream, asking: Asking, asked: AskedCompletion) -> None:
         """The client that has asked hears no more: stop what is for it alone."""
-        if asking.over or asked.kept or self._detach:
+        if asking.over:
+            # Or it could not begin to publish, because the hub closes.
+            await asking.drop()
+            return
+        if asked.kept or self._detach:
             return
         try:
             await stream.cancel(reason="its client has left")

@@ -16,7 +16,7 @@ from ...formats.sse import Event
 from ...hub import Hub
 from ...stream import LiveStream
 from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, error_of
-from ..upstream import Headers, decoded, storable
+from ..upstream import Ahead, Headers, decoded, storable
 from .asked import REQUEST_EVENT, Asked, Facts
 from .objects import Told, began, told
 from .speaking import ResponsesApi, Speaks
@@ -86,6 +86,16 @@ class Answering:
         #: Why the answer has failed, where the upstream has not said so itself.
         self.failure: GatewayError | None = None
         self._task: asyncio.Task[None] | None = None
+        self._ahead: Ahead[AsyncIterator[Event]] | None = None
+
+    def ask_ahead(self, session_id: str) -> None:
+        """Ask now, while the session is still being claimed; to be dropped if it is not."""
+        self._ahead = Ahead(self._events(session_id))
+
+    async def drop(self) -> None:
+        """Nobody is to read what was asked for ahead, unless somebody does. Idempotent."""
+        if self._ahead is not None:
+            await self._ahead.drop()
 
     def stop(self) -> None:
         """Close the request to the upstream now, whatever becomes of the session."""
@@ -110,6 +120,7 @@ class Answering:
             self._tell_begun(GatewayError(500, "gateway_error", "the gateway failed"))
             raise
         finally:
+            await self.drop()
             self.on_done()
             if stream.stopping == "cancelled":
                 # Which is an end like any other, and its events tell it.
@@ -186,7 +197,8 @@ class Answering:
             raise
 
     async def _read(self, stream: LiveStream) -> None:
-        async with self._events(stream.session_id) as events:
+        ahead, self._ahead = self._ahead, None
+        async with ahead or self._events(stream.session_id) as events:
             async for event in events:
                 await self._take(stream, event)
                 if self._over is not None:

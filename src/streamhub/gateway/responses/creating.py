@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...chunks import Status
-from ...errors import SessionNotFound, StreamHubError
+from ...errors import SessionNotFound, StoreUnavailable, StreamHubError
 from ...serving.disconnects import ClientGone, unless_gone
 from ...wording import short
 from ..context import Gateway
@@ -53,6 +53,8 @@ class Creating:
         self._speaks = speaks
         self._recovery = recovery
         self._showing = showing
+        #: Whether the store took the last claim that it was asked for.
+        self._store_answers = True
 
     async def create(self, request: Request) -> Response:
         # A mounted application has no beginning of its own.
@@ -121,7 +123,9 @@ class Creating:
                 pieces=pieces,
             )
             try:
-                if await self._claim(caller, session_id, answering, facts, fingerprint, replaces):
+                if await self._claim(
+                    caller, asked, session_id, answering, facts, fingerprint, replaces
+                ):
                     return answering
                 stored = await find(self._hub, session_id)
             except SessionNotFound:
@@ -144,6 +148,7 @@ class Creating:
     async def _claim(
         self,
         caller: Caller,
+        asked: Asked,
         session_id: str,
         answering: Answering,
         facts: Facts,
@@ -157,6 +162,9 @@ class Creating:
                 return False
             raise too_many(self._gateway.limits.max_answers_per_key)
         answering.on_done = give_back
+        if self._store_answers and fingerprint is None and asked.stream and not asked.background:
+            # Nobody else can be asking for this answer, so that it is asked for once all the same.
+            answering.ask_ahead(session_id)
         try:
             stream, claimed = await self._hub.register(
                 session_id,
@@ -165,13 +173,18 @@ class Creating:
                 request=fingerprint,
                 replaces=replaces,
             )
-        except BaseException:
+        except BaseException as error:
+            # Where a store is away, each attempt would be paid for.
+            self._store_answers = not isinstance(error, StoreUnavailable)
             give_back()
+            await answering.drop()
             raise
+        self._store_answers = True
         if claimed:
             stream.spawn_body(answering.produce)
         else:
             give_back()
+            await answering.drop()
         return claimed
 
     async def _begins(self, answering: Answering, stored: Stored) -> bool:
