@@ -13,6 +13,7 @@ import pytest
 
 from streamhub import Hub, HubConfig, InvalidSessionId, LiveStream, Status, StreamHubError
 from streamhub.stores.base import Granted, Release
+from streamhub.stores.feeds import Due, Taken
 from streamhub.testing.waiting import bounded, patience, unhurried
 
 from ..conftest import MakeHub
@@ -21,6 +22,7 @@ from ..support.listening import listening_to
 
 CONFIG = HubConfig(lease=unhurried(0.5), retention=60.0)
 BOUND = 10.0
+PAGE = Path(__file__).parents[2] / "docs" / "redis-layout.md"
 #: Legal ones, of every odd kind.
 ODD_IDS = [
     "a", " ", "  a b  ", "{", "}", "{}", "}{", "a}b", "{a}:meta", "a}:meta", "*", "?", "[a-z]",
@@ -34,6 +36,29 @@ ODD_IDS = [
 async def redis_hub(redis_url: str) -> AsyncIterator[Hub]:
     async with bounded(2 * BOUND), Hub.from_url(redis_url, config=CONFIG) as hub:
         yield hub
+
+
+def table_of(head: str) -> list[list[str]]:
+    """The rows of the page's table whose first column is headed so."""
+    table = PAGE.read_text().partition(f"| {head} |")[2].partition("\n\n")[0]
+    return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+
+
+def quoted(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def named(key: str, session_id: str, generation: str) -> str:
+    """A key as the page names it."""
+    for value, name in (
+        (f"{{{session_id}}}", "{<session>}"),
+        (f":{generation}", ":<generation>"),
+        ("{0}", "{<shard>}"),
+        ("owner:ada", "owner:<owner>"),
+        ("feed:save", "feed:<feed>"),
+    ):
+        key = key.replace(value, name)
+    return key
 
 
 async def claimed(hub: Hub, session_id: str) -> LiveStream:
@@ -203,13 +228,11 @@ async def test_g11_who_follows_a_session_that_is_gone_leaves_nothing(
     await assert_bounded(redis_client, session_id, "meta")
 
 
-async def test_the_map_has_every_field_of_a_record(
+async def test_the_page_has_every_field_of_a_record(
     redis_hub: Hub, redis_client: Any, redis_url: str, session_id: str
 ) -> None:
-    """docs/architecture.md says of each what it is, and of none that is never there."""
-    page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
-    table = page.partition("| field of the record |")[2].partition("\n\n")[0]
-    said = set(re.findall(r"`([^`]+)`", "".join(re.findall(r"^\|([^|]*)", table, re.MULTILINE))))
+    """docs/redis-layout.md says of each what it is, and of none that is never there."""
+    said = {name for row in table_of("field of the record") for name in quoted(row[0])}
     meta = f"streamhub:{{{session_id}}}:meta"
 
     feeds = redis_hub._store.feeds
@@ -242,6 +265,38 @@ async def test_the_map_has_every_field_of_a_record(
     fields = {field.decode() for field in there}
     assert f"message:{message}" in fields
     assert fields - {f"message:{message}"} | {"message:<number>-<token>"} == said
+
+
+async def test_the_page_has_every_key_and_its_type(
+    redis_hub: Hub, redis_client: Any, session_id: str
+) -> None:
+    """docs/redis-layout.md has each key that anything leaves, and none that nothing does."""
+    said = {quoted(row[0])[0]: row[1] for row in table_of("key")}
+    feeds = redis_hub._store.feeds
+    assert feeds is not None
+    await feeds.open("save", unsaved=60.0)
+    found: dict[str, str] = {}
+
+    async def look() -> None:
+        async for key in redis_client.scan_iter():
+            kind = {"zset": "sorted set"}.get(name := (await redis_client.type(key)).decode(), name)
+            found[named(key.decode(), session_id, generation)] = kind
+
+    async with (await redis_hub.register(session_id, owner="ada"))[0] as first:
+        await first.publish("1")
+    taken = await feeds.take(Due(session_id), "save", "one", lease=5.0, lost_after=0.0)
+    assert isinstance(taken, Taken)
+    generation = first.generation or ""
+    await look()
+    second, _ = await redis_hub.register(session_id, owner="ada")
+    generation = second.generation or ""
+    due = Due(session_id, generation)
+    assert await feeds.settle(due, "save", "one", "dead", error="why")
+    await look()
+    await redis_hub.remove(session_id)
+    await look()
+
+    assert said == found
 
 
 @pytest.mark.parametrize("session_id", ["a}b", "{x}", "a b*"])
