@@ -12,7 +12,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs torture lint install install-dev install-integrations install-bench redis-server web-clients
+.PHONY: help demo test check bench docs torture lint install install-dev install-integrations install-bench redis-server proxies web-clients
 # What does not need each other is named by a target that calls for it.
 ifndef TOGETHER
 .NOTPARALLEL:
@@ -24,7 +24,7 @@ help: ## list the targets
 demo: install ## open a chat page that survives everything one does to it (needs no Redis)
 	@$(BIN)/streamhub demo $(ARGS)
 
-test: install-integrations redis-server ## everything: lint, types, all tests against real servers and clients
+test: install-integrations redis-server proxies ## everything: lint, types, all tests against real servers and clients
 	@$(MAKE) --no-print-directory -j2 TOGETHER=yes web-clients lint
 	@# The packages of others take each worker ten seconds to import, so fewer of them do.
 	@status=0; \
@@ -61,6 +61,9 @@ install install-dev install-integrations install-bench:
 
 redis-server:
 	@sh tools/system-programs.sh redis-server
+
+proxies:
+	@sh tools/system-programs.sh nginx haproxy
 
 web-clients: install-dev
 	@sh tools/system-programs.sh chromium curl

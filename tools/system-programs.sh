@@ -1,10 +1,11 @@
 #!/bin/sh
 # Make sure that programs are there which are no Python packages, for tests to start their own from:
 #
-#     sh tools/system-programs.sh redis-server|chromium|curl …
+#     sh tools/system-programs.sh redis-server|chromium|curl|nginx|haproxy …
 #
 # Installs what is missing with the system's package manager, and never starts a service.
-# REDIS_SERVER, CHROMIUM and CURL each name another program than the one that is found.
+# REDIS_SERVER, CHROMIUM, CURL, NGINX and HAPROXY each name another program than the one that is
+# found.
 set -eu
 
 provide() {
@@ -22,6 +23,12 @@ provide() {
             ;;
         curl)
             make_sure_of CURL curl apt=curl brew=curl dnf=curl pacman=curl
+            ;;
+        nginx)
+            make_sure_of NGINX nginx /usr/sbin/nginx apt=nginx brew=nginx dnf=nginx pacman=nginx
+            ;;
+        haproxy)
+            make_sure_of HAPROXY haproxy /usr/sbin/haproxy apt=haproxy brew=haproxy dnf=haproxy pacman=haproxy
             ;;
         *)
             echo "tools/system-programs.sh: no program is known as $1" >&2
