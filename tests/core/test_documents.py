@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import re
@@ -16,7 +17,12 @@ import httpx
 import pytest
 
 import streamhub.sync
-from streamhub import Hub, ProducerFenced, Status
+from streamhub import Hub, HubConfig, ProducerFenced, Status
+from streamhub.stores.redis.topology.url_options import (
+    _OPTIONS,
+    _SENTINEL_OPTIONS,
+    _TLS_OPTIONS,
+)
 from streamhub.testing.waiting import bounded, patience, until, within
 
 from ..http.serving import served
@@ -414,3 +420,112 @@ async def test_the_page_on_seeing_has_metrics() -> None:
 
     assert [401, 200] == [answer.status_code for answer in answers]
     assert re.search(r"^streamhub_stored_chunks_total [1-9]", answers[1].text, re.MULTILINE)
+
+
+@pytest.fixture
+async def tenants() -> AsyncIterator[tuple[dict[str, Any], httpx.AsyncClient, httpx.AsyncClient]]:
+    """The application of the page on tenants, on a hub in memory, as Ann and Bob reach it."""
+    names = _run("docs/tenants.md")
+    headers = [{"authorization": f"Bearer key-of-{name}"} for name in ("ann", "bob")]
+    async with (
+        served(names["app"]) as url,
+        httpx.AsyncClient(base_url=url, headers=headers[0], timeout=patience()) as ann,
+        httpx.AsyncClient(base_url=url, headers=headers[1], timeout=patience()) as bob,
+    ):
+        yield names, ann, bob
+    await names["hub"].aclose()
+
+
+async def test_the_page_on_tenants_keeps_two_users_apart(
+    tenants: tuple[dict[str, Any], httpx.AsyncClient, httpx.AsyncClient],
+) -> None:
+    """What Ann has begun looks to Bob as what was never there, on every route, and goes on."""
+    _, ann, bob = tenants
+    nobody = {"authorization": ""}
+    assert {"begun": True} == (await ann.post("/answers/1", params={"prompt": "Why?"})).json()
+    followed = await ann.get("/answers/1/events")
+    chat = {"id": "c", "messages": []}
+    assert 200 == (await ann.post("/api/chat", json=chat)).status_code
+    session = "/hub/sessions/answer%3Aacme%3Aann%3A1"
+    theirs = [
+        await bob.get("/answers/1/events"),
+        await bob.post("/api/chat", json=chat),
+        await bob.get("/api/chat/c/stream"),
+        await bob.get(session),
+        await bob.post(f"{session}/cancel"),
+        await bob.delete(session),
+    ]
+    listed = [(await one.get("/hub/sessions")).json()["sessions"] for one in (ann, bob)]
+    refused = [
+        await bob.get("/answers/1/events", headers=nobody),
+        await bob.post("/api/chat", json=chat, headers=nobody),
+        await bob.get(session, headers=nobody),
+    ]
+
+    assert ANSWER == re.findall(r"data: (?!{)(.*)\n", followed.text)
+    assert [404, 404, 204, 404, 404, 404] == [one.status_code for one in theirs]
+    assert (await bob.get("/hub/sessions/nobody")).content == theirs[3].content
+    assert [2, 0] == [len(one) for one in listed]
+    assert [401, 401, 404] == [one.status_code for one in refused]
+    assert [] == (await bob.get("/hub/sessions", headers=nobody)).json()["sessions"]
+    assert 200 == (await ann.get(session)).status_code
+
+
+async def test_the_page_on_tenants_has_a_quota(
+    tenants: tuple[dict[str, Any], httpx.AsyncClient, httpx.AsyncClient],
+) -> None:
+    """A fourth answer at once is refused, and not to another user; who stops one may ask again."""
+    names, ann, bob = tenants
+    names["model"].endless = True
+    for name in range(3):
+        await ann.post(f"/answers/{name}", params={"prompt": "Why?"})
+    fourth = await ann.post("/answers/3", params={"prompt": "Why?"})
+    others = await bob.post("/answers/0", params={"prompt": "Why?"})
+    await ann.post("/answers/0/stop")
+    await (await names["hub"].get("answer:acme:ann:0")).wait()
+    again = await ann.post("/answers/3", params={"prompt": "Why?"})
+
+    assert [429, 200, 200] == [one.status_code for one in (fourth, others, again)]
+
+
+def test_the_page_on_configuration_has_every_option_and_its_default() -> None:
+    """Each field of HubConfig is in its table, with its true default and its unit."""
+    page = (ROOT / "docs" / "reference" / "config.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (\w*) ?\| ", page, re.MULTILINE)
+    said = {name: (default.strip("`"), unit) for name, default, unit in rows}
+    units = {"bytes": "bytes", "messages": "messages"}
+    true = {
+        one.name: (
+            "the machine's name"
+            if one.name == "host"
+            else json.dumps(one.default).title()
+            if isinstance(one.default, bool)
+            else json.dumps(one.default),
+            units.get(one.name.rpartition("_")[2], "s" if isinstance(one.default, float) else ""),
+        )
+        for one in dataclasses.fields(HubConfig)
+    }
+
+    assert true == {name: said.get(name) for name in true}
+
+
+def test_the_page_on_configuration_has_every_variable() -> None:
+    """Each variable that the command line reads is on it."""
+    page = (ROOT / "docs" / "reference" / "config.md").read_text()
+    commands = (ROOT / "src" / "streamhub" / "cli").rglob("*.py")
+    read = {name for one in commands for name in re.findall(r'envvar="(\w+)"', one.read_text())}
+
+    assert set() == {name for name in read if f"`{name}`" not in page}
+
+
+def test_the_page_on_configuration_has_every_option_of_a_url() -> None:
+    """Each option that a store's URL takes, but for those that mean nothing."""
+    page = (ROOT / "docs" / "reference" / "config.md").read_text()
+    taken = {
+        name
+        for options in (_OPTIONS, _TLS_OPTIONS, _SENTINEL_OPTIONS)
+        for name, option in options.items()
+        if not option.ignored
+    }
+
+    assert set() == {name for name in taken if f"`{name}`" not in page}
