@@ -15,9 +15,11 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 import streamhub.sync
 from streamhub import Hub, HubConfig, ProducerFenced, Status
+from streamhub.instruments.prometheus import PrometheusInstrument
 from streamhub.stores.redis.topology.url_options import (
     _OPTIONS,
     _SENTINEL_OPTIONS,
@@ -529,3 +531,39 @@ def test_the_page_on_configuration_has_every_option_of_a_url() -> None:
     }
 
     assert set() == {name for name in taken if f"`{name}`" not in page}
+
+
+async def test_the_page_on_the_browser_opens_it_to_another_origin() -> None:
+    """Its middleware lets the pages that it names follow with the headers of ``follow``, and no
+    others."""
+    names = _run("docs/browser.md")
+    asked = {
+        "access-control-request-method": "GET",
+        "access-control-request-headers": "authorization,last-event-id",
+    }
+    async with (
+        served(names["app"]) as url,
+        httpx.AsyncClient(base_url=url, headers=asked) as client,
+    ):
+        answers = [
+            await client.options("/hub/sessions/1/stream", headers={"origin": origin})
+            for origin in ("https://app.example.org", "https://another.example")
+        ]
+    await names["hub"].aclose()
+
+    assert [200, 400] == [answer.status_code for answer in answers]
+    assert ["https://app.example.org", None] == [
+        answer.headers.get("access-control-allow-origin") for answer in answers
+    ]
+
+
+def test_the_page_on_production_names_metrics_that_there_are() -> None:
+    """Whoever is on call finds them."""
+    page = (ROOT / "docs" / "production.md").read_text()
+    registry = CollectorRegistry()
+    PrometheusInstrument(registry)
+    there = {family.name for family in registry.collect()}
+    named = {name.removesuffix("_total") for name in re.findall(r"`(streamhub_\w+)`", page)}
+
+    assert named
+    assert set() == named - there

@@ -186,6 +186,28 @@ async def test_a_user_with_the_documented_rights_does_everything(
 @pytest.mark.skipif(
     not has_sharded_channels(), reason="Redis 6.2 has no rights on sharded channels"
 )
+async def test_a_tenant_with_keys_of_its_own_reaches_no_others(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    """The documented line with another prefix, as docs/tenants.md has it: its own sessions, in
+    full, and of those under another prefix nothing."""
+    server = make_redis()
+    words = [word.replace("streamhub:", "acme:") for word in documented()[0]]
+    async with redis.asyncio.Redis.from_url(server.url) as admin:
+        await admin.execute_command(*words)
+    url = server.url.replace("redis://", f"redis://streamhub:{PASSWORD}@")
+    configs = [HubConfig(key_prefix=prefix, give_up_after=1.0) for prefix in ("acme:", "beta:")]
+    async with Hub.from_url(url, config=configs[0]) as own:
+        async with await claimed(own, CHAT) as stream:
+            await stream.publish("1")
+        assert [CHAT] == [info.session_id async for info in own.sessions()]
+    async with Hub.from_url(url, config=configs[1]) as others:
+        with pytest.raises(StoreAuthenticationFailed):
+            await others.register(CHAT)
+        with pytest.raises(StoreAuthenticationFailed):
+            await others.get(CHAT)
+
+
 async def test_a_user_with_the_documented_rights_does_everything_in_a_cluster(
     talkative: None,
 ) -> None:
