@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator, Iterable
+from functools import cache
 from typing import Any
 
 import streamhub.celery
@@ -32,17 +33,22 @@ def scripted(question: str, said: str) -> Iterable[str]:
         time.sleep(PAUSE)
 
 
+@cache
+def client() -> Any:
+    from openai import OpenAI
+
+    return OpenAI()
+
+
 def model(question: str, said: str) -> Iterable[str] | AsyncIterator[Any]:
     """What is to be said after ``said``. Your model goes here."""
     name = os.environ.get("MODEL")
     if name is None:
         return scripted(question, said)
-    from openai import OpenAI
-
     asked = [{"role": "user", "content": question}]
     if said:
         asked.append({"role": "user", "content": f"You were cut off after this, go on: {said}"})
-    return sources.openai(OpenAI().chat.completions.create(model=name, messages=asked, stream=True))
+    return sources.openai(client().chat.completions.create(model=name, messages=asked, stream=True))
 
 
 @streamhub.celery.task(

@@ -1,7 +1,9 @@
 """The agent: a model that wants to call a tool, and a tool that asks its user first."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -49,12 +51,19 @@ class Scripted(BaseChatModel):
         return "scripted"
 
 
-# Your model goes here, as init_chat_model("openai:gpt-5").bind_tools([delete_file]).
-model = Scripted()
+@cache
+def model() -> Any:
+    """Your model goes here."""
+    name = os.environ.get("MODEL")
+    if name is None:
+        return Scripted()
+    from langchain.chat_models import init_chat_model
+
+    return init_chat_model(name).bind_tools([delete_file])
 
 
 async def think(state: MessagesState) -> dict[str, Any]:
-    return {"messages": [await model.ainvoke(state["messages"])]}
+    return {"messages": [await model().ainvoke(state["messages"])]}
 
 
 builder = StateGraph(MessagesState)

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,18 +25,22 @@ async def scripted(question: str, said: str) -> AsyncIterator[str]:
         await asyncio.sleep(PAUSE)
 
 
+@cache
+def client() -> Any:
+    from openai import AsyncOpenAI
+
+    return AsyncOpenAI()
+
+
 def model(question: str, said: str = "") -> AsyncIterator[Any]:
     """What is to be said after ``said``. Your model goes here."""
     name = os.environ.get("MODEL")
     if name is None:
         return scripted(question, said)
-    from openai import AsyncOpenAI
-
     asked = [{"role": "user", "content": question}]
     if said:
         asked.append({"role": "user", "content": f"You were cut off after this, go on: {said}"})
-    answer = AsyncOpenAI().chat.completions.create(model=name, messages=asked, stream=True)
-    return sources.openai(answer)
+    return sources.openai(client().chat.completions.create(model=name, messages=asked, stream=True))
 
 
 async def resume(lost: LostSession) -> AsyncIterator[Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from streamhub.formats.sse import Event
+from streamhub.testing.waiting import until
 
 from ..http.serving import Followed
 from .following import REDIS, Example, Running
@@ -54,6 +55,19 @@ class Services(Example):
         ):
             assert 200 == response.status_code
             yield Followed(response)
+
+    async def read_on(self, path: str, told: list[Event]) -> None:
+        """Read as an EventSource would that was told so much: it comes again until it is told the
+        end."""
+
+        async def has_ended() -> bool:
+            if not told or told[-1].event != "end":
+                after = [one.id for one in told if one.id][-1:]
+                async with self.followed(path, after="".join(after)) as response:
+                    told.extend(await response.rest())
+            return told[-1].event == "end"
+
+        await until(has_ended)
 
 
 def numbers(events: list[Event]) -> list[int]:

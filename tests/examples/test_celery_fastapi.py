@@ -7,11 +7,14 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from streamhub.formats.sse import Event
 from streamhub.testing.waiting import unhurried, until, within
 
+from .following import Running
 from .services import Services, numbers
 
 pytest.importorskip("celery")
@@ -26,10 +29,21 @@ STANDING = "curl http://localhost:8000/answers/1"
 STOP = "curl -X POST http://localhost:8000/answers/1/stop"
 
 
+class Site(NamedTuple):
+    """The web server, and a worker."""
+
+    web: Services
+    worker: Running
+
+    async def status(self) -> str:
+        standing: dict[str, str] = json.loads(await self.web.curl(STANDING))
+        return standing["status"]
+
+
 @pytest.fixture
-async def site(tmp_path: Path, redis_url: str) -> AsyncIterator[Services]:
+async def site(tmp_path: Path, redis_url: str) -> AsyncIterator[Site]:
     changes = {
-        "PAUSE = 0.25": f"PAUSE = {unhurried(0.02)}",
+        "PAUSE = 0.25": f"PAUSE = {unhurried(0.05)}",
         "LEASE = 5.0": f"LEASE = {unhurried(0.5)}",
     }
     services = Services("celery_fastapi", tmp_path, changes=changes, STREAMHUB_URL=redis_url)
@@ -40,40 +54,38 @@ async def site(tmp_path: Path, redis_url: str) -> AsyncIterator[Services]:
             return " ready." in worker.said
 
         await until(works)
-        yield services
+        yield Site(services, worker)
 
 
-async def test_a_worker_that_is_killed_is_followed_by_another(site: Services) -> None:
-    """Its reader is told that it is lost, comes again, and reads on with the next number; Stop ends
-    the next answer where its task runs."""
-    assert "task" in json.loads(await site.curl(ASK))
-    async with await site.run(READ) as reading, site.followed("/answers/1/events") as response:
-        begun = await response.take(5)
-        first = json.loads(await site.curl(STANDING))
+async def test_a_worker_that_is_killed_is_followed_by_another(site: Site) -> None:
+    """Its reader reads on with the next number, at once or when it comes again; Stop ends the next
+    answer where its task runs. Where no worker is left, readers are told that it is lost."""
+    web = site.web
+    told: list[Event] = []
+    assert "task" in json.loads(await web.curl(ASK))
+    async with web.followed("/answers/1/events") as response:
+        told += await response.take(5)
+        first = json.loads(await web.curl(STANDING))
         os.kill(first["metadata"]["process"], signal.SIGKILL)
-        told = [*begun, *await response.rest()]
-        _, seen = await within(reading.ended())
-    assert ("error", "lost") == (told[-1].event, json.loads(told[-1].data)["status"])
-    assert '"status":"lost"' in seen
+        told += await response.rest()
 
-    # As an EventSource, which comes again until it is told the end.
-    async def read_on() -> bool:
-        after = [one.id for one in told if one.id][-1]
-        async with site.followed("/answers/1/events", after=after) as response:
-            told.extend(await response.rest())
-        return told[-1].event == "end"
-
-    await until(read_on)
-    second = json.loads(await site.curl(STANDING))
+    await web.read_on("/answers/1/events", told)
+    second = json.loads(await web.curl(STANDING))
     assert [*range(1, 61)] == numbers(told)
-    assert ("end", "finished") == (told[-1].event, second["status"])
+    assert "finished" == second["status"]
     assert first["metadata"]["process"] != second["metadata"]["process"]
 
-    await site.curl(ASK)
-
     async def is_written() -> bool:
-        standing: dict[str, object] = json.loads(await site.curl(STANDING))
-        return standing["status"] == "active"
+        return await site.status() == "active"
 
+    await web.curl(ASK)
     await until(is_written)
-    assert {"status": "cancelled"} == json.loads(await site.curl(STOP))
+    assert {"status": "cancelled"} == json.loads(await web.curl(STOP))
+
+    await web.curl(ASK)
+    await until(is_written)
+    async with await web.run(READ) as reading:
+        assert await reading.line()
+        await site.worker.kill()
+        _, seen = await within(reading.ended())
+    assert '"status":"lost"' in seen

@@ -27,7 +27,7 @@ STOP = "curl -X POST http://localhost:8000/chats/1/stop"
 async def test_an_agent_calls_its_tool_and_remembers(tmp_path: Path) -> None:
     """Each turn is streamed with its tool call, and knows those before it. Of two that are asked at
     once one is refused; one that is stopped is not remembered."""
-    changes = {"PAUSE = 0.25": f"PAUSE = {unhurried(0.05)}"}
+    changes = {"PAUSE = 0.25": f"PAUSE = {unhurried(0.2)}"}
     chat = Services("pydantic_ai_chat", tmp_path, changes=changes)
 
     async with chat.served(SERVE):
