@@ -193,7 +193,8 @@ async def test_a_tenant_with_keys_of_its_own_reaches_no_others(
     full, and of those under another prefix nothing."""
     server = make_redis()
     words = [word.replace("streamhub:", "acme:") for word in documented()[0]]
-    async with redis.asyncio.Redis.from_url(server.url) as admin:
+    admin: Any = redis.asyncio.Redis.from_url(server.url)
+    async with admin:
         await admin.execute_command(*words)
     url = server.url.replace("redis://", f"redis://streamhub:{PASSWORD}@")
     configs = [HubConfig(key_prefix=prefix, give_up_after=1.0) for prefix in ("acme:", "beta:")]
