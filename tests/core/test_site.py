@@ -31,6 +31,14 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert (0, "") == (built.returncode, built.stderr)
 
 
+def test_the_front_page_names_every_guide() -> None:
+    """With a line of its own, beside the side bar."""
+    front = (ROOT / "docs" / "index.md").read_text().partition("```{toctree}")[0]
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+
+    assert set() == pages - set(re.findall(r"\]\(([\w-]+\.md)", front))
+
+
 def test_every_error_has_a_cause_and_a_cure() -> None:
     """The page on errors has each of them in its table."""
     table = (REFERENCE / "errors.md").read_text().partition("## All of them")[0]
