@@ -39,6 +39,9 @@ where neighbours use its caches. Done by hand it takes 160 to 330 us, which can 
 processors have time for, and a quarter less when the subscribers lag so far that a read finds
 several chunks.
 
+An event costs the server 0.6 to 0.75 x of what it does through sse-starlette where 1,000 clients
+follow one stream, and 0.8 x where each has a stream of its own.
+
 Two aims can be missed while others use the processors, too: in the last three of those runs, when
 Redis took 2 to 5.5 us for the same chunk from one round to the next, publishing on 256 streams
 fell to 0.66, 0.7 and 0.62 x, and the p99 of a thousand subscribers was at 1.2, 1.6 and 1.6 x.

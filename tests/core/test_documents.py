@@ -111,6 +111,18 @@ def test_the_readme_says_what_was_measured() -> None:
     assert taken == pytest.approx(1 / 4, rel=0.2)
 
 
+def test_the_readme_counts_the_chunks_of_the_campaign() -> None:
+    """As many as the table of the page on guarantees has, none of which was lost."""
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    table = page.partition("### In figures")[2].partition("\n### ")[0]
+    rows = re.findall(r"\| (\d+) \| ([\d,]+) \| (\d+) \|", table)
+    delivered = sum(int(chunks.replace(",", "")) for _, chunks, _ in rows)
+
+    assert 6 == len(rows)
+    assert {"0"} == {lost for _, _, lost in rows}
+    assert f"{delivered // 1000},000 chunks delivered" in (ROOT / "README.md").read_text()
+
+
 @pytest.fixture
 async def producing() -> AsyncIterator[dict[str, Any]]:
     """What the Python of the page on producing defines."""

@@ -15,7 +15,7 @@ from ..conftest import Serve
 from ..support.http_server import ServerProcess
 from .serving import Followed, events, raw_request
 
-#: As in the README: a hub in memory, a source that never ends by itself unless it is told to by a
+#: As the pages have it: a hub in memory, a source that never ends by itself unless it is told to by a
 #: line of standard input, and every kind of response. Arguments: the options of ``lifespan``, or
 #: nothing for none; those of uvicorn are set in a later line.
 APP = """
