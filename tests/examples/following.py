@@ -22,13 +22,17 @@ from streamhub.testing.waiting import bounded, until
 from ..support.child_processes import Leash
 from ..support.redis_server import HOST, free_port
 
-__all__ = ["EXAMPLES", "REDIS", "Example", "Running", "commands_of", "loaded"]
+__all__ = ["ENDLESS", "EXAMPLES", "REDIS", "Example", "Running", "commands_of", "loaded"]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 #: Where examples expect a Redis, and serve.
 REDIS = "redis://localhost:6379/0"
 PORT = "8000"
 _PORTS = re.compile(r"\b80\d\d\b")
+
+#: Instead of what is scripted: no answer but that to "Why?" ends by itself, so that others are
+#: stopped and killed in the middle, however slow the machine is.
+ENDLESS = {"range(1, 61)": 'range(1, 61 if question == "Why?" else 10**6)'}
 
 #: In a folder in which somebody has run it.
 _LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "*.db*", "node_modules", "dist", "place*")

@@ -15,7 +15,7 @@ from streamhub.testing.waiting import unhurried
 from ..http.serving import Followed
 from ..support.chromium import Pages
 from ..support.openai_upstream import openai_upstream
-from .following import EXAMPLES, Example, loaded
+from .following import ENDLESS, EXAMPLES, Example, loaded
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +25,8 @@ ANSWER = "".join(f"{n}. Why? " for n in range(1, 61))
 
 
 def example(directory: Path, redis_url: str) -> Example:
-    pause = {"PAUSE = 0.25": f"PAUSE = {unhurried(0.03)}"}
-    return Example("fastapi_eventsource", directory, redis_url=redis_url, changes=pause)
+    changes = {"PAUSE = 0.25": f"PAUSE = {unhurried(0.03)}", **ENDLESS}
+    return Example("fastapi_eventsource", directory, redis_url=redis_url, changes=changes)
 
 
 async def reads(page: Page, text: str) -> None:
