@@ -15,8 +15,8 @@ from ..conftest import Serve
 from ..support.http_server import ServerProcess
 from .serving import Followed, events, raw_request
 
-#: As the pages have it: a hub in memory, a source that never ends by itself unless it is told to by a
-#: line of standard input, and every kind of response. Arguments: the options of ``lifespan``, or
+#: As the pages have it: a hub in memory, a source that never ends by itself unless it is told to by
+#: a line of standard input, and every kind of response. Arguments: the options of ``lifespan``, or
 #: nothing for none; those of uvicorn are set in a later line.
 APP = """
 import asyncio, json, sys
