@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType, ModuleType
+from uuid import uuid4
 
 import httpx
 
@@ -150,7 +151,7 @@ class Running:
     ) -> Running:
         kept = {name: value for name, value in os.environ.items() if not _NOT_THEIRS.match(name)}
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        output = folder / f"output-{free_port()}"
+        output = folder / f"output-{uuid4().hex}"
         with output.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
                 *("bash", "-c", command),

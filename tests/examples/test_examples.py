@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +20,8 @@ FOLDERS = sorted(one for one in EXAMPLES.iterdir() if one.is_dir() and one.name[
 TABLE = re.findall(
     r"^\| \[(\w+)\]\((.*?)\) \|.*\| `(.*?)` \|", (EXAMPLES / "README.md").read_text(), re.MULTILINE
 )
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 
 
 def test_every_example_stands_in_the_table() -> None:
@@ -29,6 +31,21 @@ def test_every_example_stands_in_the_table() -> None:
     assert sorted((name, link) for name, link, _ in TABLE) == named
     for name, _, command in TABLE:
         assert command in commands_of(EXAMPLES / name)
+
+
+def test_examples_are_checked_and_packed_like_the_rest() -> None:
+    """By the type checker and the linter, and into the source distribution."""
+    tools = PROJECT["tool"]
+    linted = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--show-files", EXAMPLES],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "examples" in tools["mypy"]["files"]
+    assert "/examples" in tools["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert all(str(folder / "app.py") in linted.stdout for folder in FOLDERS)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
