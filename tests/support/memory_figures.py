@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 
-from streamhub import Hub, LiveStream
+from streamhub import Hub, LiveStream, Subscription
 from streamhub.http import SSEResponse
 
 from ..http.serving import served
@@ -103,33 +103,63 @@ async def _producers(url: str) -> None:
 
 
 async def _readers(url: str) -> None:
-    async with Hub.from_url(url) as hub, Hub.from_url(url) as other:
+    async with Hub.from_url(url) as hub:
         await (await hub.run("warm", ["1"])).wait()
-        streams = [(await other.register(f"r:{n}"))[0] for n in range(_CLIENTS)]
-        for stream in streams:
-            await _fill(stream, 1000, 5)
+        producer = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.support.memory_figures", "produce", url),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert producer.stdout is not None
+        assert producer.stdin is not None
+        await producer.stdout.readline()
         before = _resident()
-        subscriptions = []
-        for n in range(_CLIENTS):
-            found = await hub.get(f"r:{n}")
-            assert found is not None
-            subscription = found.subscribe()
-            for _ in range(1000):
-                await anext(subscription)
-            subscriptions.append(asyncio.ensure_future(anext(subscription)))
-        await asyncio.sleep(0)
+        reading = [asyncio.create_task(_read(hub, f"r:{n}")) for n in range(_CLIENTS)]
+        await asyncio.sleep(1)
+        producer.stdin.write(b"\n")
+        await producer.stdout.readline()
+        subscriptions = await asyncio.gather(*reading)
         each = (_resident() - before) / _CLIENTS
-        print(f"a session that is followed, with one reader: {each:,.0f} bytes")
+        print(f"a session with one reader, 1000 chunks of 5 bytes read: {each:,.0f} bytes")
         before = _resident()
-        for _ in range(_CLIENTS):
-            found = await hub.get("r:0")
-            assert found is not None
-            subscription = found.subscribe(after="now")
-            subscriptions.append(asyncio.ensure_future(anext(subscription)))
+        more = [asyncio.create_task(_wait(hub, "r:0")) for _ in range(_CLIENTS)]
         await asyncio.sleep(1)
         print(f"one more reader of it: {(_resident() - before) / _CLIENTS:,.0f} bytes")
-        for one in subscriptions:
+        for one in more:
             one.cancel()
+        await asyncio.wait(more)
+        for subscription in subscriptions:
+            await subscription.aclose()
+        producer.kill()
+        await producer.wait()
+
+
+async def _read(hub: Hub, session_id: str) -> Subscription:
+    """A subscription that has read all, and stays."""
+    found = await hub.get(session_id)
+    assert found is not None
+    subscription = found.subscribe()
+    for _ in range(1000):
+        await anext(subscription)
+    return subscription
+
+
+async def _wait(hub: Hub, session_id: str) -> None:
+    found = await hub.get(session_id)
+    assert found is not None
+    await anext(found.subscribe(after="now"))
+
+
+async def _produce(url: str) -> None:
+    """What the readers read, when they are there."""
+    async with Hub.from_url(url) as hub:
+        streams = [(await hub.register(f"r:{n}"))[0] for n in range(_CLIENTS)]
+        print("claimed", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        for stream in streams:
+            await _fill(stream, 1000, 5)
+        print("published", flush=True)
+        await asyncio.sleep(60)
 
 
 async def _clients(url: str) -> None:
@@ -183,6 +213,7 @@ _PARTS: dict[str, Callable[[str], Awaitable[None]]] = {
     "readers": _readers,
     "clients": _clients,
 }
+_PRODUCE = "produce"
 
 
 async def _main() -> None:
@@ -198,7 +229,7 @@ async def _main() -> None:
 async def _part(name: str, url: str) -> None:
     if name == "redis":
         print(f"an interpreter with a hub: {_resident():,} bytes")
-    await _PARTS[name](url)
+    await (_produce if name == _PRODUCE else _PARTS[name])(url)
 
 
 if __name__ == "__main__":
