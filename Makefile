@@ -63,7 +63,7 @@ redis-server:
 	@sh tools/system-programs.sh redis-server
 
 proxies:
-	@sh tools/system-programs.sh nginx haproxy
+	@sh tools/system-programs.sh nginx haproxy || echo "The tests of a proxy that is not there are left out."
 
 web-clients: install-dev
 	@sh tools/system-programs.sh chromium curl

@@ -4,8 +4,8 @@
 #     sh tools/system-programs.sh redis-server|chromium|curl|nginx|haproxy …
 #
 # Installs what is missing with the system's package manager, and never starts a service.
-# REDIS_SERVER, CHROMIUM, CURL, NGINX and HAPROXY each name another program than the one that is
-# found.
+# REDIS_SERVER, CHROMIUM, CURL, NGINX_SERVER and HAPROXY_SERVER each name another program than the
+# one that is found. (nginx takes a variable NGINX for sockets that it inherits.)
 set -eu
 
 provide() {
@@ -25,10 +25,10 @@ provide() {
             make_sure_of CURL curl apt=curl brew=curl dnf=curl pacman=curl
             ;;
         nginx)
-            make_sure_of NGINX nginx /usr/sbin/nginx apt=nginx brew=nginx dnf=nginx pacman=nginx
+            make_sure_of NGINX_SERVER nginx /usr/sbin/nginx apt=nginx brew=nginx dnf=nginx pacman=nginx
             ;;
         haproxy)
-            make_sure_of HAPROXY haproxy /usr/sbin/haproxy apt=haproxy brew=haproxy dnf=haproxy pacman=haproxy
+            make_sure_of HAPROXY_SERVER haproxy /usr/sbin/haproxy apt=haproxy brew=haproxy dnf=haproxy pacman=haproxy
             ;;
         *)
             echo "tools/system-programs.sh: no program is known as $1" >&2

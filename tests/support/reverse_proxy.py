@@ -88,8 +88,8 @@ PROXIES = {
 
 
 def program_of(name: str) -> str | None:
-    """Its path; ``NGINX``, ``CADDY`` … may name another."""
-    return shutil.which(os.environ.get(name.upper()) or name, path=_PLACES)
+    """Its path; ``NGINX_SERVER``, ``CADDY_SERVER`` … may name another."""
+    return shutil.which(os.environ.get(f"{name.upper()}_SERVER") or name, path=_PLACES)
 
 
 class ReverseProxy:
