@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from streamhub import Chunk, Hub, LiveStream, ProducerFailed, Status
+from streamhub.stores.base import WriteOp
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import Fails, Stalls
 from streamhub.testing.waiting import within
@@ -48,6 +51,38 @@ async def test_it_gets_nothing_that_is_not_stored() -> None:
         told = await within(taking)
 
     assert (False, ["a"]) == (early, [chunk.data for chunk in told])
+
+
+async def test_it_has_its_turn_before_the_next_round() -> None:
+    """What it was given is with its client before the writer makes more ready."""
+    happened: list[str] = []
+
+    class Tells(Stalls):
+        def write(self, ops: Sequence[WriteOp]) -> Any:
+            # As a store that sends what is to be written right away.
+            happened.append("written")
+            return super().write(ops)
+
+    store = Tells(MemoryStore())
+    async with Hub(store) as hub:
+        stream, _ = await hub.register("s")
+        reader = stream.own_reader()
+
+        async def read() -> None:
+            await reader.take()
+            happened.append("told")
+
+        reading = asyncio.ensure_future(read())
+        await stream.publish("a")
+        await within(store.stalled.wait())
+        await stream.publish("b")
+        # Long enough for the next round to be due.
+        await asyncio.sleep(0.01)
+        store.resume.set()
+        await within(reading)
+        await stream.flush()
+
+    assert ["written", "told", "written"] == happened[:3]
 
 
 @pytest.mark.parametrize(

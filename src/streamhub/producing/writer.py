@@ -191,10 +191,16 @@ class Writer:
             self._back_off()
         elif self._pacing.strained and not self._failed:
             self._pacing.recover()
-        for producer in dict.fromkeys(producers):
-            if producer.has_work:
-                # It came during the round.
-                self.mark(producer, began)
+        wrote = dict.fromkeys(producers)
+        try:
+            if any(one.on_stored is not None for one in wrote):
+                # Who reads it here has its turn before the next round is made ready.
+                await asyncio.sleep(0)
+        finally:
+            for producer in wrote:
+                if producer.has_work:
+                    # It came during the round.
+                    self.mark(producer, began)
 
     def _break_off(self, begun: _Round) -> None:
         """Nobody waits for the answers any more: what they were for is written again, if at all."""
