@@ -163,9 +163,15 @@ class LiveStream:
 
         :raises: as ``publish``.
         """
-        producer = self._producing("publish").producer
-        for data, event in chunks[producer.accept_together(chunks) :]:
-            await producer.publish(data, event)
+        for data, event in chunks[self.publish_now(*chunks) :]:
+            await self._producing("publish").producer.publish(data, event)
+
+    def publish_now(self, *chunks: tuple[str, str]) -> int:
+        """As ``publish_together``, of as many as there is room for: how many that are.
+
+        :raises: as ``publish``.
+        """
+        return self._producing("publish").producer.accept_together(chunks)
 
     async def flush(self) -> None:
         """Wait until everything published so far is in the store.

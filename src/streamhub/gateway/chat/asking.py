@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any
 
-from ...errors import ChunkTooLarge, StreamTooLarge
+from ...errors import ChunkTooLarge, StreamHubError, StreamTooLarge
 from ...formats.sse import Event
 from ...stream import LiveStream
 from ..errors import GatewayError, UpstreamFailed
@@ -139,22 +139,21 @@ async def _first(events: AsyncIterator[Event], stream: LiveStream, head: Head) -
     """The first event, if there is one, which is published with the head: they are stored together,
     and the event waits for no other write. Where the upstream begins long before it says something,
     the head is published alone."""
-    begins = (head.encode(), HEAD)
-    coming = asyncio.ensure_future(anext(events, None))
+    begins = [(head.encode(), HEAD)]
+
+    def begin_alone() -> None:
+        # What is wrong with the stream is raised by what follows.
+        with suppress(StreamHubError):
+            del begins[: stream.publish_now(*begins)]
+
+    # No task for either: what has come already is on its way to the store before anything else.
+    alone = asyncio.get_running_loop().call_later(_HEAD_ALONE, begin_alone)
     try:
-        await asyncio.wait([coming], timeout=_HEAD_ALONE)
-        if not coming.done():
-            await stream.publish_together(begins)
-            event = await coming
-            await stream.publish_together(*_chunks(event))
-        else:
-            event = coming.result()
-            await stream.publish_together(begins, *_chunks(event))
-        return event
+        event = await anext(events, None)
     finally:
-        if not coming.done():
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        alone.cancel()
+    await stream.publish_together(*begins, *_chunks(event))
+    return event
 
 
 def _chunks(event: Event | None) -> list[tuple[str, str]]:
