@@ -101,28 +101,42 @@ async def test_with_a_key_it_is_asked_once_the_session_is_claimed(
 
 
 @pytest.mark.parametrize("path", [PATH, RESPONSES])
+@pytest.mark.parametrize("answers", [True, False])
 async def test_a_store_that_is_away_has_the_request_closed(
-    upstream: OpenAIUpstream, path: str
+    upstream: OpenAIUpstream, answers: bool, path: str
 ) -> None:
-    """At once, though the upstream has answered; and it is asked no more before a claim was
+    """At once, whether the upstream has answered or not; and it is asked no more before a claim was
     taken."""
-    upstream.answers("one", STALL)
+    slow = Gate()
+    if answers:
+        upstream.answers("one", STALL)
+    else:
+        upstream.strike(SlowHeaders(slow))
     async with held(upstream) as (hub, client):
         hub.fails = StoreUnavailable("the store", "it is away")
         asks: Any = {"url": path, "json": BODIES[path]}
-        asking = asyncio.create_task(client.post(**asks))
-        await asyncio.to_thread(upstream.wait_asked)
-        hub.claims.set()
-        refused = [await within(asking), await within(client.post(**asks))]
+        refused = []
+        for number in range(2):
+            hub.claims.clear()
+            asking = asyncio.create_task(client.post(**asks))
+            await within(hub.claiming.wait())
+            if number == 0:
+                await asyncio.to_thread(upstream.wait_asked)
+            else:
+                await asyncio.sleep(0.2)
+            hub.claims.set()
+            refused.append(await within(asking))
+            hub.claiming.clear()
         left, count = await was_left(upstream, 0), upstream.count()
+        slow.open()
         hub.fails = None
-        answers = [await within(client.post(**asks)) for _ in range(2)]
+        told = [await within(client.post(**asks)) for _ in range(2)]
         infos = [info async for info in hub.sessions()]
 
     assert [503, 503] == [one.status_code for one in refused]
     assert ["store_unavailable"] * 2 == [one.json()["error"]["code"] for one in refused]
     assert (True, 1) == (left, count)
-    assert [200, 200] == [one.status_code for one in answers]
+    assert [200, 200] == [one.status_code for one in told]
     assert [Status.FINISHED] * 2 == [info.status for info in infos]
 
 
