@@ -579,3 +579,36 @@ def test_the_page_on_production_names_metrics_that_there_are() -> None:
 
     assert named
     assert set() == named - there
+
+
+async def test_the_page_on_production_has_an_application() -> None:
+    """It answers whom it knows, saves the answer, goes on with a lost one, tells its metrics to
+    who has the token, and ends when its server does."""
+    names = _run("docs/production.md")
+    ann, question = {"x-user": "ann"}, {"id": "1", "messages": []}
+    async with (
+        served(names["app"], lifespan="on") as url,
+        httpx.AsyncClient(base_url=url, timeout=patience()) as client,
+    ):
+        answered = await client.post("/api/chat", json=question, headers=ann)
+        await names["hub"]._store.claim(
+            "chat:2", "killed", takeover="restart", lease=0.1, retention=60, owner="ann"
+        )
+        resumed = await client.get("/api/chat/2/stream", headers=ann)
+        hidden = await client.post("/api/chat", json=question, headers={"x-user": "bob"})
+        token = {"authorization": "Bearer a long secret"}
+        told = [await client.get("/metrics", headers=headers) for headers in ({}, token)]
+
+        async def are_saved() -> bool:
+            return len(names["saved"]) == 2
+
+        await until(are_saved)
+
+    assert [ANSWER, ANSWER] == [
+        re.findall(r'"delta":"(.*?)"', response.text) for response in (answered, resumed)
+    ]
+    assert 404 == hidden.status_code
+    assert [401, 200] == [response.status_code for response in told]
+    text = "".join(ANSWER)
+    expected = [(f"chat:{n}", "ann", "finished", text) for n in (1, 2)]
+    assert expected == sorted(names["saved"].values())
