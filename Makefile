@@ -12,7 +12,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs torture lint install install-dev install-integrations install-bench redis-server proxies web-clients
+.PHONY: help demo test check bench docs torture lint install install-dev install-integrations install-bench redis-server proxies programs web-clients collected
 # What does not need each other is named by a target that calls for it.
 ifndef TOGETHER
 .NOTPARALLEL:
@@ -24,12 +24,15 @@ help: ## list the targets
 demo: install ## open a chat page that survives everything one does to it (needs no Redis)
 	@$(BIN)/streamhub demo $(ARGS)
 
-test: install-integrations redis-server proxies ## everything: lint, types, all tests against real servers and clients
-	@$(MAKE) --no-print-directory -j2 TOGETHER=yes web-clients lint
-	@# The packages of others take each worker ten seconds to import, so fewer of them do.
-	@status=0; \
-	$(PYTEST) -n 4 -m integrations $(ARGS) || test $$? = 5 || status=$$?; \
+test: ## everything: lint, types, all tests against real servers and clients
+	@$(MAKE) --no-print-directory -j2 TOGETHER=yes install-integrations programs
+	@$(MAKE) --no-print-directory -j3 TOGETHER=yes web-clients lint collected
+	@# The packages of others take each worker ten seconds to import: two do, beside all else.
+	@apart=$$(mktemp); status=0; \
+	$(PYTEST) -n 2 -m integrations $(ARGS) >"$$apart" 2>&1 & beside=$$!; \
 	$(PYTEST) -m "not integrations" $(ARGS) || test $$? = 5 || status=$$?; \
+	wait $$beside || test $$? = 5 || status=$$?; \
+	echo "What needs the packages of others:"; cat "$$apart"; rm "$$apart"; \
 	exit $$status
 
 check: install-dev redis-server lint ## the quick round: lint, types, the fast tests
@@ -64,6 +67,16 @@ redis-server:
 
 proxies:
 	@sh tools/system-programs.sh nginx haproxy || echo "The tests of a proxy that is not there are left out."
+
+# One after the other: a package manager lets nobody else in.
+programs:
+	@$(MAKE) --no-print-directory TOGETHER= redis-server proxies
+	@sh tools/system-programs.sh chromium curl
+
+# Once, so that what is imported is compiled: all workers begin together, and each would compile it.
+# What is wrong is told by those that run.
+collected: install-integrations
+	@$(BIN)/python -m pytest -qq -n 0 --collect-only >/dev/null 2>&1 || true
 
 web-clients: install-dev
 	@sh tools/system-programs.sh chromium curl

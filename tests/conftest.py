@@ -72,8 +72,8 @@ class Serve(Protocol):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Tests wait more than they compute, so that three share one processor well."""
-    return min(12, 3 * (os.cpu_count() or 1))
+    """Tests wait more than they compute, so that four share one processor well."""
+    return min(16, 4 * (os.cpu_count() or 1))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
