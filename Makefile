@@ -1,5 +1,6 @@
 # Everything below installs what it needs into .venv, and says so before it does.
 # ARGS is handed on: make test ARGS="-k cancel", make demo ARGS="--help".
+# NEWEST=yes takes the newest packages that pyproject.toml allows, instead of those of requirements/.
 
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3.14; do \
@@ -12,14 +13,14 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs torture lint install install-dev install-integrations install-bench redis-server proxies programs web-clients collected
+.PHONY: help demo test check check-wheel bench docs torture lint install install-dev install-integrations install-bench redis-server proxies programs web-clients collected
 # What does not need each other is named by a target that calls for it.
 ifndef TOGETHER
 .NOTPARALLEL:
 endif
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## open a chat page that survives everything one does to it (needs no Redis)
 	@$(BIN)/streamhub demo $(ARGS)
@@ -37,6 +38,10 @@ test: ## everything: lint, types, all tests against real servers and clients
 
 check: install-dev redis-server lint ## the quick round: lint, types, the fast tests
 	@$(PYTEST) -m "not slow and not integrations" $(ARGS)
+
+check-wheel: install-dev redis-server ## the fast tests on the wheel, as it is built and installed
+	@$(BIN)/python tools/wheel.py
+	@build/wheel/$(PYTEST:$(BIN)/%=bin/%) -m "not slow and not integrations" $(ARGS)
 
 bench: install-bench redis-server ## measure it against its baselines; takes some minutes
 	@$(BIN)/python -m bench $(ARGS)
@@ -60,7 +65,7 @@ install-bench: WITH := bench
 install install-dev install-integrations install-bench:
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { echo "streamhub needs Python 3.11 or newer;" \
 		"name one that is: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) tools/venv.py $(WITH)
+	@$(PYTHON) tools/venv.py $(WITH) $(if $(NEWEST),--newest)
 
 redis-server:
 	@sh tools/system-programs.sh redis-server

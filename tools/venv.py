@@ -1,8 +1,9 @@
 """Make .venv hold what a make target needs; does nothing when it does already.
 
-    python3 tools/venv.py all|dev|integrations|bench
+    python3 tools/venv.py all|dev|integrations|bench [--newest]
 
-Needs only the standard library. Runs side by side wait for each other.
+What is for development comes in the versions of its lock file; with --newest, in the newest that
+pyproject.toml allows. Needs only the standard library. Runs side by side wait for each other.
 """
 
 from __future__ import annotations
@@ -24,12 +25,16 @@ INCLUDED_IN = {
     "integrations": ("integrations",),
     "bench": ("bench",),
 }
+#: The lock of what an extra has for development. ``all`` is what users install, who have none.
+LOCKS = {"dev": "dev", "integrations": "integrations", "bench": "dev"}
 
 
-def main(extra: str) -> None:
+def main(extra: str, *, newest: bool = False) -> None:
+    locks = {} if newest else {name: _lock(of) for name, of in LOCKS.items()}
     with (ROOT / "pyproject.toml").open("rb") as project:
         fcntl.flock(project, fcntl.LOCK_EX)
-        wanted = hashlib.sha256(project.read()).hexdigest()
+        locked = b"".join(path.read_bytes() for path in locks.values())
+        wanted = hashlib.sha256(project.read() + locked).hexdigest()
         stamps = [_stamp(name) for name in INCLUDED_IN[extra]]
         usable = _is_usable()
         if usable and any(s.exists() and s.read_text() == wanted for s in stamps):
@@ -42,13 +47,21 @@ def main(extra: str) -> None:
         print(f"Installing streamhub with its extra [{extra}] into .venv", flush=True)
         # Most of what tests need of others is never imported, so Python compiles what is.
         compiling = () if extra == "all" else ("--no-compile",)
-        _run(*_PIP, *compiling, "--editable", f"{ROOT}[{extra}]")
+        if extra in locks:
+            hashed = ("--no-deps", "--require-hashes", "--requirement", str(locks[extra]))
+            _run(*_PIP, *compiling, *hashed)
+        upgrading = ("--upgrade", "--upgrade-strategy", "eager") if newest else ()
+        _run(*_PIP, *compiling, *upgrading, "--editable", f"{ROOT}[{extra}]")
         _stamp(extra).write_text(wanted)
 
 
 def _run(*command: str) -> None:
     if subprocess.run(command, check=False).returncode:
         sys.exit(f"failed, see above: {' '.join(command)}")
+
+
+def _lock(name: str) -> Path:
+    return ROOT / "requirements" / f"{name}.txt"
 
 
 def _stamp(extra: str) -> Path:
@@ -65,6 +78,8 @@ def _is_usable() -> bool:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in INCLUDED_IN:
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in INCLUDED_IN:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    if {*sys.argv[2:]} - {"--newest"}:
+        sys.exit(__doc__)
+    main(sys.argv[1], newest="--newest" in sys.argv)

@@ -323,7 +323,7 @@ class ProducerFailed(StreamHubError):
     def __init__(self, session_id: str, error: str) -> None:
         self.session_id: str = session_id
         self.error: str = error
-        self.kind = failure_kind(error)
+        self.kind: FailureKind | None = failure_kind(error)
         super().__init__(f"session {session_id!r}: the producer failed: {error}")
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from email.parser import HeaderParser
 from pathlib import Path
@@ -19,7 +20,7 @@ import yaml
 
 import streamhub
 
-ROOT = Path(__file__).parents[2]
+from ..support.built_package import ROOT, build
 
 PROGRAM = """
 import asyncio, sys
@@ -43,10 +44,7 @@ ADDRESS = "https://example.org/team/streamhub"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("wheel")
-    _run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(ROOT))
-    (built,) = directory.glob("*.whl")
-    return built
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +70,22 @@ def test_the_wheel_holds_the_whole_package(wheel: Path) -> None:
     assert "streamhub/py.typed" in packed
     assert "streamhub/demo/page/index.html" in packed
     assert any(name.startswith("streamhub/stores/redis/layout/lua/") for name in packed)
+
+
+@pytest.mark.slow
+def test_the_source_distribution_is_all_that_its_tests_need(tmp_path: Path) -> None:
+    """Every file of the repository is in it, but what git leaves out."""
+    with tarfile.open(build(tmp_path, what="sdist")) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    asked = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
+    try:
+        listed = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this is no clone of the repository")
+    kept = {name for name in listed.splitlines() if (ROOT / name).is_file()}
+
+    assert {"PKG-INFO"} == packed - kept
+    assert set() == kept - packed
 
 
 @pytest.mark.slow
@@ -229,21 +243,22 @@ def test_what_the_workflows_run_is_there() -> None:
 
 
 def test_the_workflow_covers_what_the_package_claims() -> None:
-    """Every Python of the classifiers, the oldest and the newer servers, and the lowest versions of
-    redis-py and hiredis that the extra allows."""
+    """Every Python of the classifiers, the oldest and the newer servers, the lowest versions of all
+    packages, the newest, and the wheel away from its source."""
     jobs = _yaml(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]
     matrix = jobs["test"]["strategy"]["matrix"]
     images = [*matrix["image"], *(one["image"] for one in matrix["include"])]
     claimed = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
-    lowest = re.findall(
-        r"(hiredis|redis)(?:\[hiredis\])?>=([\d.]+)",
-        "\n".join(PROJECT["optional-dependencies"]["redis"]),
-    )
-    installed = "\n".join(step.get("run", "") for step in jobs["lowest"]["steps"])
+    runs = {
+        name: "\n".join(step.get("run", "") for step in job.get("steps", []))
+        for name, job in jobs.items()
+    }
 
     assert claimed == matrix["python"]
     assert ["6.2", "7.4", "8.1", "8.2"] == sorted(re.findall(r":([\d.]+)-", "\n".join(images)))
-    assert {*lowest} == {*re.findall(r'"(\w+)==([\d.]+)"', installed)}
+    assert "-r requirements/lowest.txt" in runs["lowest"]
+    assert "make test NEWEST=yes" in runs["newest"]
+    assert "make check-wheel" in runs["wheel"]
 
 
 def test_one_job_publishes_and_needs_no_password() -> None:
