@@ -87,7 +87,7 @@ def test_a_lock_names_packages_and_nothing_else(path: Path) -> None:
 def test_what_is_tested_as_the_lowest_is_the_lowest() -> None:
     """Every lower bound of what users may install, as it stands in pyproject.toml."""
     locked = _locked("lowest")
-    bounds = {
+    bounds: dict[str, Version] = {
         canonicalize_name(one.name): max(
             Version(bound.version) for bound in one.specifier if bound.operator == ">="
         )
