@@ -16,6 +16,7 @@ from tests.support.redis_server import RedisServer
 
 from .cases import LINGERS, Group, Sizes, groups, warm_up
 from .picture import svg
+from .postgres import database
 from .report import about, linger_curve, markdown
 from .rows import lines
 from .workers import Figures, Workers
@@ -29,20 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     sizes = Sizes.tiny() if options.tiny else Sizes()
     started = perf_counter()
-    with RedisServer() as server, Workers() as workers:
-        measured_on = about(server.url)
+    with RedisServer() as server, database() as beside, Workers() as workers:
+        measured_on = about(server.url) | {beside.kind: beside.version}
         chosen = [
             group
-            for group in groups(server.url, sizes, options.rounds)
+            for group in groups(server.url, beside, sizes, options.rounds)
             if not options.only or group.name in options.only
         ]
         if not chosen:
-            names = ", ".join(group.name for group in groups(server.url, sizes, 1))
+            names = ", ".join(group.name for group in groups(server.url, beside, sizes, 1))
             sys.exit(f"--only takes names of groups: {names}")
         if not options.tiny:
             _say("warming up")
             warm = {group.name for group in chosen if group.rounds > 1}
-            tiny = [one for one in groups(server.url, Sizes.tiny(), 1) if one.name in warm]
+            tiny = [one for one in groups(server.url, beside, Sizes.tiny(), 1) if one.name in warm]
             if tiny:
                 _measure(workers, server.url, warm_up(tiny))
         results = _measure(workers, server.url, chosen)

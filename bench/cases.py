@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Self
 
-from . import byhand, faces, gateway, hub, peers, web
+from . import byhand, durable, faces, gateway, hub, peers, resumable, web
+from .cold import cold
+from .postgres import Database
 from .workers import Figures, Side
 
 __all__ = ["LINGERS", "Group", "Sizes", "groups", "warm_up"]
@@ -17,7 +19,12 @@ __all__ = ["LINGERS", "Group", "Sizes", "groups", "warm_up"]
 LINGERS = (0.0, 0.01, 0.03, 0.1)
 
 # Baselines to which the ratio is far from its aim, or has none: they take part in no more rounds.
-_DISTANT = frozenset({"round trip", "reader each", "assistant-stream"})
+_DISTANT = frozenset(
+    {
+        *("round trip", "reader each", "assistant-stream", "fastapi-resumable-stream"),
+        *("dbos on Postgres", "dbos on SQLite"),
+    }
+)
 _ROUNDS_OF_DISTANT = 2
 
 
@@ -40,6 +47,7 @@ class Sizes:
     many_rate: float = 10.0
     replay: int = 10_000
     replays: int = 10
+    cold: int = 3
     storm: int = 2_000
     own_storm: int = 100
     sessions: int = 1_000
@@ -69,7 +77,7 @@ class Sizes:
             for field in fields(cls)
             if isinstance(getattr(sizes, field.name), int)
         }
-        return replace(sizes, renewals_s=0.2, idle_s=0.2, **small)
+        return replace(sizes, renewals_s=0.2, idle_s=0.2, **{**small, "cold": 1})
 
 
 @dataclass(frozen=True)
@@ -111,17 +119,18 @@ def _program(side: Side) -> object:
     return side.func, frozenset(name for name, value in side.keywords.items() if value is True)
 
 
-def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
+def groups(url: str, database: Database, sizes: Sizes, rounds: int) -> list[Group]:
     # What takes a third of a second is at the mercy of the moment, and has the most rounds.
     most, often, more, few = 3 * rounds + 2, 2 * rounds + 1, rounds + 2, (rounds + 1) // 2
     return [
-        Group("publish one", _publish_one(url, sizes), most),
+        Group("publish one", _publish_one(url, database, sizes), most),
         Group("publish many", _publish_many(url, sizes), most),
-        Group("hop", _hop(url, sizes), often),
+        Group("hop", _hop(url, database, sizes), often),
         Group("fan-out", _fan_out(url, sizes), more),
         Group("many", _many(url, sizes), few),
         Group("many, two processes", _many(url, sizes, apart=True), few),
-        Group("replay", _replay(url, sizes), more),
+        Group("replay", _replay(url, database, sizes), more),
+        Group("cold replay", _cold_replay(url, database, sizes), more),
         Group("storm", _storm(url, sizes), few),
         Group("idle", _idle(url, sizes), 1),
         Group("size", _size(url, sizes), 1),
@@ -139,12 +148,14 @@ def groups(url: str, sizes: Sizes, rounds: int) -> list[Group]:
     ]
 
 
-def _publish_one(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+def _publish_one(url: str, database: Database, n: Sizes) -> dict[str, Sequence[Side]]:
     return {
         "hub": [partial(hub.publish, url, streams=1, chunks=n.publish)],
         "round trip": [partial(byhand.round_trip, url, streams=1, chunks=n.awaited)],
         "bare": [partial(byhand.batches, url, streams=1, chunks=n.publish)],
         **_peer([partial(peers.append, url, chunks=n.awaited // 2)]),
+        **_resumable([partial(resumable.append, url, chunks=n.awaited // 2)]),
+        **_dbos(database, [partial(durable.append, url, database.url, chunks=n.awaited // 2)]),
     }
 
 
@@ -158,7 +169,7 @@ def _publish_many(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
     }
 
 
-def _hop(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+def _hop(url: str, database: Database, n: Sizes) -> dict[str, Sequence[Side]]:
     pace: dict[str, Any] = {"chunks": n.hops, "rate": n.hop_rate}
     return {
         "hub": [
@@ -179,6 +190,19 @@ def _hop(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
                 partial(peers.follow, url, subscribers=1, chunks=n.hops),
             ]
         ),
+        **_resumable(
+            [
+                partial(resumable.produce, url, **pace),
+                partial(resumable.follow, url, subscribers=1, chunks=n.hops),
+            ]
+        ),
+        **_dbos(
+            database,
+            [
+                partial(durable.produce, url, database.url, **pace),
+                partial(durable.follow, url, database.url, chunks=n.hops),
+            ],
+        ),
     }
 
 
@@ -196,6 +220,9 @@ def _fan_out(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
             partial(byhand.subscribe, url, **readers),
         ],
         **_peer([partial(peers.produce, url, **pace), partial(peers.follow, url, **readers)]),
+        **_resumable(
+            [partial(resumable.produce, url, **pace), partial(resumable.follow, url, **readers)]
+        ),
     }
 
 
@@ -221,7 +248,7 @@ async def _in_one_process(produce: Side, subscribe: Side) -> Figures:
     return {**produced, **subscribed, "producer_cpu": cpu, "subscriber_cpu": 0.0}
 
 
-def _replay(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
+def _replay(url: str, database: Database, n: Sizes) -> dict[str, Sequence[Side]]:
     stored: dict[str, Any] = {"chunks": n.replay, "streams": n.replays}
     return {
         "hub": [partial(hub.replay, url, **stored)],
@@ -229,6 +256,22 @@ def _replay(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
         "hub, just opened": [partial(hub.cold_replay, url, **stored)],
         "xrange": [partial(byhand.xrange, url, **stored)],
         **_peer([partial(peers.replay, url, chunks=n.replay, times=n.replays)]),
+        **_resumable([partial(resumable.replay, url, chunks=n.replay, times=n.replays)]),
+        **_dbos(
+            database,
+            [partial(durable.replay, url, database.url, chunks=n.replay, times=n.replays)],
+        ),
+    }
+
+
+def _cold_replay(url: str, database: Database, n: Sizes) -> dict[str, Sequence[Side]]:
+    much: dict[str, Any] = {"chunks": n.replay, "times": n.cold}
+    return {
+        "hub": [partial(cold, hub.prepare, "hub", url, **much)],
+        "xrange": [partial(cold, hub.prepare, "xrange", url, **much)],
+        **_peer([partial(cold, peers.prepare, "assistant-stream", url, **much)]),
+        **_resumable([partial(cold, resumable.prepare, "fastapi-resumable-stream", url, **much)]),
+        **_dbos(database, [partial(cold, durable.prepare, "dbos", database.url, **much)]),
     }
 
 
@@ -379,3 +422,11 @@ def _linger(url: str, n: Sizes) -> dict[str, Sequence[Side]]:
 def _peer(sides: Sequence[Callable[..., object]]) -> dict[str, Sequence[Side]]:
     """The case of assistant-stream, where that is installed."""
     return {"assistant-stream": sides} if peers.INSTALLED else {}  # type: ignore[dict-item]
+
+
+def _resumable(sides: Sequence[Side]) -> dict[str, Sequence[Side]]:
+    return {"fastapi-resumable-stream": sides} if resumable.INSTALLED else {}
+
+
+def _dbos(database: Database, sides: Sequence[Side]) -> dict[str, Sequence[Side]]:
+    return {f"dbos on {database.kind}": sides} if durable.INSTALLED else {}

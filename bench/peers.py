@@ -26,7 +26,7 @@ from .measure import (
 )
 from .workers import Figures
 
-__all__ = ["INSTALLED", "append", "follow", "produce", "replay"]
+__all__ = ["INSTALLED", "append", "follow", "prepare", "produce", "replay"]
 
 INSTALLED = find_spec("assistant_stream") is not None
 
@@ -84,18 +84,26 @@ async def follow(url: str, *, subscribers: int, chunks: int) -> Figures:
 async def replay(url: str, *, chunks: int, times: int) -> Figures:
     """Read one stream again and again: its store keeps nothing in this process."""
     store, client = _store(url)
-    session_id = name()
-    await store.acquire(session_id)
-    for start in range(0, chunks, 50):
-        more = min(50, chunks - start)
-        await asyncio.gather(*(store.append(session_id, TOKEN.encode()) for _ in range(more)))
-    await store.finalize(session_id, "done")
+    session_id = await prepare(url, chunks=chunks)
     expected = [TOKEN.encode()] * chunks
     figures = await replayed(
         url, times * [session_id], partial(_all, store), expected, chunks=chunks
     )
     await client.aclose()
     return figures
+
+
+async def prepare(url: str, *, chunks: int) -> str:
+    """Store a stream that is complete; its id."""
+    store, client = _store(url)
+    session_id = name()
+    await store.acquire(session_id)
+    for start in range(0, chunks, 50):
+        more = min(50, chunks - start)
+        await asyncio.gather(*(store.append(session_id, TOKEN.encode()) for _ in range(more)))
+    await store.finalize(session_id, "done")
+    await client.aclose()
+    return session_id
 
 
 async def _all(store: Any, session_id: str) -> list[bytes]:

@@ -32,13 +32,16 @@ _KINDS = {
     "round trip + reader each": "by hand",
     "xrange each": "by hand",
     "assistant-stream": "people",
+    "fastapi-resumable-stream": "people",
+    "dbos on Postgres": "people",
+    "dbos on SQLite": "people",
     "sse-starlette": "people",
 }
 _LEGEND = {
     "streamhub": "streamhub",
     "bare": "the least that client and server can do",
     "by hand": "by hand, with redis-py",
-    "people": "assistant-stream, sse-starlette",
+    "people": "other libraries",
 }
 
 

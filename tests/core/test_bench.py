@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers import INSTALLED
+from bench import durable, peers, resumable
 from bench.rows import ROWS
 from bench.simulate import Assumptions, Costs, capacity, simulate
 from bench.web import PEER_INSTALLED
@@ -40,7 +40,9 @@ def test_every_row_of_the_bench_can_be_measured(tmp_path: Path) -> None:
         name
         for name, installed in (
             ("sse-starlette", PEER_INSTALLED),
-            ("assistant-stream", INSTALLED),
+            ("assistant-stream", peers.INSTALLED),
+            ("fastapi-resumable-stream", resumable.INSTALLED),
+            ("dbos on Postgres", durable.INSTALLED),
         )
         if not installed
     }
