@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
+from redis import __version__ as redis_version
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -138,7 +139,7 @@ def _driver_info() -> Any:
         from redis.driver_info import DriverInfo
     except ImportError:
         return None
-    return DriverInfo()
+    return DriverInfo(lib_version=redis_version)
 
 
 def shown(host: str, port: int) -> str:

@@ -14,6 +14,7 @@ Argument = bytes | str | int
 Command = tuple[Argument, ...]
 
 _COMMENT = re.compile(rb"^ *--.*\n", re.MULTILINE)
+_WORD = re.compile(rb"\w+")
 _DEFINITION = re.compile(rb"^local (?:function )?(\w+)", re.MULTILINE)
 
 
@@ -64,17 +65,29 @@ def _code(text: bytes) -> bytes:
     return _COMMENT.sub(b"", text)
 
 
-def _definitions(prelude: bytes) -> list[tuple[bytes, bytes]]:
+class _Definition(NamedTuple):
+    name: bytes
+    text: bytes
+    words: frozenset[bytes]
+
+
+def _definitions(prelude: bytes) -> list[_Definition]:
     """The names that the prelude gives, each with the text that does. One uses none after it."""
     starts = [*_DEFINITION.finditer(prelude)]
     ends = [*(one.start() for one in starts[1:]), len(prelude)]
-    return [(one[1], prelude[one.start() : end]) for one, end in zip(starts, ends, strict=True)]
+    texts = [prelude[one.start() : end] for one, end in zip(starts, ends, strict=True)]
+    return [
+        _Definition(one[1], text, frozenset(_WORD.findall(text)))
+        for one, text in zip(starts, texts, strict=True)
+    ]
 
 
-def _with_used(definitions: Sequence[tuple[bytes, bytes]], text: bytes) -> bytes:
+def _with_used(definitions: Sequence[_Definition], text: bytes) -> bytes:
     """A script makes each function of the prelude anew whenever it is called: it gets no more of
     them than it uses."""
-    for name, definition in reversed(definitions):
-        if re.search(rb"\b%s\b" % name, text):
-            text = definition + text
-    return text
+    parts, words = [text], {*_WORD.findall(text)}
+    for definition in reversed(definitions):
+        if definition.name in words:
+            parts.append(definition.text)
+            words |= definition.words
+    return b"".join(reversed(parts))
