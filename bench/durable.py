@@ -12,8 +12,18 @@ from threading import Event
 from typing import Any
 
 from .hub import TOKEN
-from .measure import Cost, Received, announce, announced, delays, name, readers, ready, replayed
-from .measure import stamped as stamp
+from .measure import (
+    Cost,
+    Received,
+    announce,
+    announced,
+    delays,
+    name,
+    readers,
+    ready,
+    replayed,
+    stamped as stamp,
+)
 from .workers import Figures
 
 __all__ = ["INSTALLED", "append", "follow", "prepare", "produce", "replay"]

@@ -1,6 +1,25 @@
-"""Resumable LLM streaming: who produces an answer and who reads it share no lifetime."""
+"""Resumable LLM streaming: who produces an answer and who reads it share no lifetime.
 
-from typing import TYPE_CHECKING
+::
+
+    async with Hub.from_url("redis://localhost:6379/0") as hub:   # or memory://
+        stream = await hub.run("chat:123", answer)                # produce, in the background
+        async for chunk in stream.subscribe(after=cursor):        # read, anywhere, and resume
+            print(chunk.data, chunk.cursor)
+        await stream.cancel()                                     # stop it, from anywhere
+
+Begin with ``Hub``, which finds and claims sessions; ``LiveStream`` is one of them, ``Subscription``
+reads it. All errors can be imported from here, and are described in ``streamhub.errors``.
+
+- ``streamhub.sync``: the same for threads
+- ``streamhub.http``, ``asgi``, ``wsgi``, ``django``, ``flask``, ``aiohttp``: sessions over HTTP
+- ``streamhub.sources``, ``parts``: what models and agents stream; the parts of a message
+- ``streamhub.celery``, ``taskiq``: tasks that stream
+- ``streamhub.instruments``: logs, metrics and traces
+- ``streamhub.testing``: for tests of applications
+"""
+
+import typing as _typing
 
 from .chunks import Chunk, Cursor, SessionInfo, Status
 from .config import HubConfig
@@ -9,38 +28,38 @@ from .ends.dead import DeadEnd
 from .ends.feed import Ends
 from .ends.taken import TakenEnd
 from .errors import (
-    ChunkTooLarge,
-    CursorExpired,
-    EndFenced,
-    HubClosed,
-    HubInOtherLoop,
-    HubInOtherProcess,
-    InboxFull,
-    InvalidChunk,
-    InvalidCursor,
-    InvalidMessage,
-    InvalidMetadata,
-    InvalidPart,
-    InvalidSessionId,
-    InvalidStoreUrl,
-    MessageTooLarge,
-    NoInbox,
-    NotProducer,
-    NotSupervised,
-    ProducerFailed,
-    ProducerFenced,
-    ProducerLost,
-    ProviderFailed,
-    SessionCorrupted,
-    SessionNotFound,
-    StoreAuthenticationFailed,
-    StoreReadOnly,
-    StoreUnavailable,
-    StoreUnsupported,
-    StreamClosed,
-    StreamHubError,
-    StreamReplaced,
-    StreamTooLarge,
+    ChunkTooLarge as ChunkTooLarge,
+    CursorExpired as CursorExpired,
+    EndFenced as EndFenced,
+    HubClosed as HubClosed,
+    HubInOtherLoop as HubInOtherLoop,
+    HubInOtherProcess as HubInOtherProcess,
+    InboxFull as InboxFull,
+    InvalidChunk as InvalidChunk,
+    InvalidCursor as InvalidCursor,
+    InvalidMessage as InvalidMessage,
+    InvalidMetadata as InvalidMetadata,
+    InvalidPart as InvalidPart,
+    InvalidSessionId as InvalidSessionId,
+    InvalidStoreUrl as InvalidStoreUrl,
+    MessageTooLarge as MessageTooLarge,
+    NoInbox as NoInbox,
+    NotProducer as NotProducer,
+    NotSupervised as NotSupervised,
+    ProducerFailed as ProducerFailed,
+    ProducerFenced as ProducerFenced,
+    ProducerLost as ProducerLost,
+    ProviderFailed as ProviderFailed,
+    SessionCorrupted as SessionCorrupted,
+    SessionNotFound as SessionNotFound,
+    StoreAuthenticationFailed as StoreAuthenticationFailed,
+    StoreReadOnly as StoreReadOnly,
+    StoreUnavailable as StoreUnavailable,
+    StoreUnsupported as StoreUnsupported,
+    StreamClosed as StreamClosed,
+    StreamHubError as StreamHubError,
+    StreamReplaced as StreamReplaced,
+    StreamTooLarge as StreamTooLarge,
 )
 from .hub import Hub
 from .producing.receiving import Inbox, Message
@@ -49,53 +68,22 @@ from .statistics import HubStatistics
 from .stream import LiveStream
 from .supervisor import LostSession, Supervisor
 
+# Without the errors, of which each would fill a screen of help(); they are public all the same.
 __all__ = [
     "Chunk",
-    "ChunkTooLarge",
     "Cursor",
-    "CursorExpired",
     "DeadEnd",
     "End",
-    "EndFenced",
     "Ends",
     "Hub",
-    "HubClosed",
     "HubConfig",
-    "HubInOtherLoop",
-    "HubInOtherProcess",
     "HubStatistics",
     "Inbox",
-    "InboxFull",
-    "InvalidChunk",
-    "InvalidCursor",
-    "InvalidMessage",
-    "InvalidMetadata",
-    "InvalidPart",
-    "InvalidSessionId",
-    "InvalidStoreUrl",
     "LiveStream",
     "LostSession",
     "Message",
-    "MessageTooLarge",
-    "NoInbox",
-    "NotProducer",
-    "NotSupervised",
-    "ProducerFailed",
-    "ProducerFenced",
-    "ProducerLost",
-    "ProviderFailed",
-    "SessionCorrupted",
     "SessionInfo",
-    "SessionNotFound",
     "Status",
-    "StoreAuthenticationFailed",
-    "StoreReadOnly",
-    "StoreUnavailable",
-    "StoreUnsupported",
-    "StreamClosed",
-    "StreamHubError",
-    "StreamReplaced",
-    "StreamTooLarge",
     "Subscription",
     "Supervisor",
     "TakenEnd",
@@ -106,7 +94,7 @@ __all__ = [
 __version__: str
 
 # A type checker that saw this function would let every name pass.
-if not TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
 
     def __getattr__(name: str) -> str:
         # Looked up when it is asked for: it takes half as long as the whole import.

@@ -72,6 +72,7 @@ class LostSession:
 
     @property
     def session_id(self) -> str:
+        """The name that clients resume."""
         return self.info.session_id
 
     @property

@@ -35,6 +35,7 @@ _OF_REDIS = re.compile(
 )
 #: Where words of Redis must be said elsewhere, and why.
 SAID_ELSEWHERE = {
+    "": "the URL of an example",
     "chunks": "a cursor is an entry's id, and as long",
     "config": "the prefix of keys, and ``slots=True`` of a dataclass",
     "errors": "StoreUnsupported says what is no Redis",

@@ -7,8 +7,7 @@ from itertools import product, takewhile
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from streamhub import Chunk, Cursor, HubConfig, InvalidCursor
 from streamhub.chunks import join, right_after

@@ -8,8 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import httpx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from streamhub.gateway.translation import ResponseFold
 

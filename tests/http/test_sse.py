@@ -5,8 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from httpx_sse import EventSource
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from streamhub.formats import sse
 from streamhub.formats.sse import HEARTBEAT, Event, EventParser, encode, encode_retry

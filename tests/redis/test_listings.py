@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 import redis.exceptions
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from streamhub import Hub
 from streamhub.chunks import Cursor, join, right_after

@@ -22,10 +22,7 @@ _RETRY = 0.25
 
 
 class Message:
-    """What ``send`` has sent, as the producer receives it.
-
-    ``data`` and ``event`` are what was given to ``send``, ``id`` is what it answered.
-    """
+    """What ``send`` has sent, as the producer receives it."""
 
     __slots__ = ("_message", "_receiver")
 
@@ -35,14 +32,17 @@ class Message:
 
     @property
     def data(self) -> str:
+        """What was sent."""
         return self._message.data
 
     @property
     def event(self) -> str | None:
+        """The event type that was given to ``send``, or None."""
         return self._message.event
 
     @property
     def id(self) -> str:
+        """What ``send`` answered: the same however often the message comes."""
         return self._message.id
 
     def __repr__(self) -> str:

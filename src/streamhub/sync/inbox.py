@@ -26,14 +26,17 @@ class Message:
 
     @property
     def data(self) -> str:
+        """What was sent."""
         return self._message.data
 
     @property
     def event(self) -> str | None:
+        """The event type that was given to ``send``, or None."""
         return self._message.event
 
     @property
     def id(self) -> str:
+        """What ``send`` answered: the same however often the message comes."""
         return self._message.id
 
     def done(self) -> None:

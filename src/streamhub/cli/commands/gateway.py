@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from ..exits import finish, refuse
-from ..gateway import GatewayOptions
-from ..gateway import gateway as serve_gateway
+from ..gateway import GatewayOptions, gateway as serve_gateway
 from ..options import RedisOption, url_of
 
 __all__ = ["gateway"]

@@ -10,8 +10,7 @@ from ...stores.feeds import check_feed
 from ..ends import follow_ends, list_dead
 from ..exits import finish, refuse
 from ..options import JsonOption, RedisOption, url_of
-from ..serve import WebhookOptions
-from ..serve import serve as serve_hub
+from ..serve import WebhookOptions, serve as serve_hub
 
 __all__ = ["doctor", "ends", "serve"]
 

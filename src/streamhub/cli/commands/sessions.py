@@ -9,8 +9,7 @@ import typer
 from .. import sessions
 from ..exits import finish, refuse
 from ..options import JsonOption, RedisOption, SessionArgument, url_of
-from ..watching import query_of
-from ..watching import watch as watch_sessions
+from ..watching import query_of, watch as watch_sessions
 
 __all__ = ["cancel", "list_sessions", "remove", "send", "show", "top"]
 

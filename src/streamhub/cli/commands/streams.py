@@ -10,8 +10,7 @@ import typer
 from ..exits import finish, refuse
 from ..options import RedisOption, SessionArgument, json_value, url_of
 from ..run import run as run_command
-from ..tail import Asked, Form, shown_of, types_of
-from ..tail import tail as tail_session
+from ..tail import Asked, Form, shown_of, tail as tail_session, types_of
 
 __all__ = ["run", "tail"]
 

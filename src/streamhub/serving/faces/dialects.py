@@ -5,10 +5,8 @@ from __future__ import annotations
 from ...errors import HubClosed, StoreUnavailable, StreamHubError
 from ...formats.format import Ending, Format
 from ...formats.ndjson import NDJSON as NDJSON_FORMAT
-from ...formats.sse import SSE as SSE_FORMAT
-from ...formats.sse import SSEFormat, encode_heartbeat, encode_retry
-from ...formats.text import TEXT as TEXT_FORMAT
-from ...formats.text import TextFormat
+from ...formats.sse import SSE as SSE_FORMAT, SSEFormat, encode_heartbeat, encode_retry
+from ...formats.text import TEXT as TEXT_FORMAT, TextFormat
 from ..answers import STORE_AWAY, Answer, Answered, nothing, problem_of
 from ..asked import Asked
 from ..queries import events_of, last_of, shown_of, told_of_loss

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
+from redis.exceptions import ConnectionError as RedisConnectionError, NoScriptError
 
 from ....errors import HubClosed
 from ....signals import is_cancelled

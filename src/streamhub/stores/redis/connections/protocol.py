@@ -16,12 +16,12 @@ from redis._parsers import BaseParser
 from redis.exceptions import (
     AskError,
     ClusterDownError,
+    ConnectionError as RedisConnectionError,
     InvalidResponse,
     MovedError,
     ResponseError,
     TryAgainError,
 )
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ..layout.scripts import Command
 from .errors import is_last, is_read_only

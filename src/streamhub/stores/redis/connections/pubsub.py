@@ -9,8 +9,12 @@ from math import inf
 from typing import Any, Protocol
 
 import msgspec
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MovedError, RedisError, ResponseError
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+    MovedError,
+    RedisError,
+    ResponseError,
+)
 
 from ....errors import StreamHubError
 from ...base import LiveEvent, Synced, Unsynced

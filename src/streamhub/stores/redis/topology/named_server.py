@@ -8,8 +8,7 @@ import re
 from math import inf
 from typing import Any
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError, ResponseError
 
 from ..connections.dialer import MOVED_AWAY, Dialer, Server, disconnect
 
