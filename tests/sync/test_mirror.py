@@ -31,7 +31,10 @@ RENAMED = {
     "__anext__": "__next__",
 }
 #: Public among our own modules alone.
-INTERNAL = {"shared", "spawn_body", "held", "listed", "board"}
+INTERNAL = {
+    *("board", "held", "listed", "own_reader", "publish_now", "publish_together", "shared"),
+    "spawn_body",
+}
 #: What a thread gives or gets instead.
 RETYPED = {
     "OnCancel | None": "Callable[[], object] | None",
