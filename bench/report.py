@@ -28,9 +28,8 @@ checks that all of it arrived, in order. The ratio is the median of the rounds' 
 is one awaited script call per chunk and one connection per stream, *reader each* one connection
 with a blocking XREAD per subscriber, *bare* the least that redis-py and Redis can do: pipelined
 script calls of 512 chunks, a Pub/Sub hop, that hop and a future for each task that waits.
-*dbos* writes from a step, and its client reads, told by Postgres of what is new; it commits each
-chunk to the disk, which Redis is not asked for here: its row is about the way that is made for
-answers which must outlive the machine.
+*dbos* writes from a step and reads with its client, which Postgres tells of what is new. Postgres
+commits each chunk to the disk; Redis has it in memory alone here.
 
 What it takes: publishing and replays keep two processors busy, Redis and one process of Python,
 each while the other is at work. Where both are put on one, publishing falls to 0.55 x of bare, a
