@@ -344,10 +344,13 @@ async def test_who_says_nothing_is_let_go(
     hub: Hub, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But nobody who waits for an answer."""
-    monkeypatch.setattr(frames, "_IDLE", 0.05)
     async with opened(Starlette(routes=chat_routes(hub, model))) as socket:
         await socket.ask("r1", "one")
         await socket.until_text("one")
+        # From what it says next on: before it has asked, a slow machine would let it go.
+        monkeypatch.setattr(frames, "_IDLE", 0.05)
+        await socket.ask("r2", "two")
+        await socket.until("error")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await socket.next()
