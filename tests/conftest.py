@@ -19,7 +19,7 @@ from playwright.async_api import Browser, Page
 
 from streamhub import Hub, HubConfig
 from streamhub.instruments import Instrument
-from streamhub.testing.waiting import slowness
+from streamhub.testing.waiting import patience, slowness
 
 from .support import chromium
 from .support.backends import BACKENDS, EVERY_BACKEND, NewHub
@@ -145,7 +145,7 @@ def cluster_url(redis_cluster: RedisCluster) -> str:
 @pytest.fixture
 async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     """A plain client of the shared server: what it reads is bytes."""
-    async with redis.asyncio.Redis.from_url(redis_url) as client:
+    async with redis.asyncio.Redis.from_url(redis_url, socket_timeout=patience()) as client:
         yield client
 
 

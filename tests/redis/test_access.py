@@ -145,7 +145,7 @@ class Witness:
     as what tests ask, is none of a hub's."""
 
     def __init__(self, node: RedisServer) -> None:
-        self.client: Any = redis.asyncio.Redis.from_url(node.unix_url)
+        self.client: Any = redis.asyncio.Redis.from_url(node.unix_url, socket_timeout=patience())
         self.seen: set[str] = set()
 
     async def __aenter__(self) -> Self:
@@ -193,7 +193,7 @@ async def test_a_tenant_with_keys_of_its_own_reaches_no_others(
     full, and of those under another prefix nothing."""
     server = make_redis()
     words = [word.replace("streamhub:", "acme:") for word in documented()[0]]
-    admin: Any = redis.asyncio.Redis.from_url(server.url)
+    admin: Any = redis.asyncio.Redis.from_url(server.url, socket_timeout=patience())
     async with admin:
         await admin.execute_command(*words)
     url = server.url.replace("redis://", f"redis://streamhub:{PASSWORD}@")
