@@ -79,6 +79,48 @@ async def test_refused_is_answered_like_unknown(
     assert not (await stream.info()).cancelling
 
 
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+@pytest.mark.parametrize("route", ["sessions", "streams"])
+async def test_a_refusal_takes_as_long_as_what_is_missing(
+    make_hub: MakeHub, open_client: Open, route: str
+) -> None:
+    """Whoever holds a cursor is let wait for a session that is not there, for a lease; one that
+    belongs to somebody else must not be told by an answer that comes at once."""
+    hub = make_hub(HubConfig(lease=unhurried(0.3)))
+    stream, _ = await hub.register("there", owner="ann")
+    await stream.publish("x")
+    await stream.flush()
+    anyone = await open_client(create_app(hub))
+    offset = (await anyone.get("/streams/there")).headers["stream-next-offset"]
+    paths = {
+        "sessions": path_of("there", "/stream?after=1-1"),
+        "streams": f"/streams/there?offset={offset}",
+    }
+    bob = await open_client(create_app(hub, authorize=owned_by(hub, lambda request: "bob")))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    assert 404 == (await bob.get(paths[route])).status_code
+    assert loop.time() - began >= hub.config.lease
+
+
+@pytest.mark.parametrize("new_hub", ["memory"], indirect=True)
+async def test_what_is_gone_is_waited_for_once(make_hub: MakeHub, open_client: Open) -> None:
+    """A check that looks the session up would wait for it as well: it is not asked of what is
+    not there after the wait."""
+    asked = []
+
+    def refuse(request: Request, session_id: str, action: str) -> bool:
+        asked.append(session_id)
+        return False
+
+    hub = make_hub(HubConfig(lease=unhurried(0.3)))
+    client = await open_client(create_app(hub, authorize=refuse))
+    answer = await client.get(path_of("gone", "/stream?after=1-1"))
+
+    assert (404, []) == (answer.status_code, asked)
+
+
 @pytest.mark.parametrize("answer", ["plain", "async"])
 async def test_what_is_allowed(hub: Hub, open_client: Open, answer: str) -> None:
     """Asked for each action with the id as it is, by a plain or an async function."""

@@ -29,7 +29,7 @@ from ..serving.disconnects import ClientGone, unless_gone
 from ..serving.origins import check_origins, refuse_from_elsewhere
 from ..serving.queries import count_of, held_cursor, seconds_of, status_of
 from ..stream import LiveStream
-from .authorization import Action, Authorize, OwnedBy, is_allowed
+from .authorization import Action, Authorize, OwnedBy, is_allowed, outlast, patience_for
 from .durable_streams.streams import DurableStreams
 from .listing import ListingResponse
 from .messages import sent_message
@@ -225,21 +225,17 @@ class _Api:
         return stream if await self._is_allowed(request, action) else None
 
     async def _readable(self, request: Request, wait: float | None) -> LiveStream | None:
+        cursor = held_cursor(request)
+        patience = patience_for(self._hub, cursor, wait)
+        if not patience:
+            return await self._find(request, "read")
+        began = asyncio.get_running_loop().time()
         # In this order, as in ``_find``.
-        stream = await self._hub.get(_session_of(request), after=held_cursor(request))
-        if not await self._is_allowed(request, "read"):
-            stream = None
-        return await self._appears(request, wait) if stream is None and wait else stream
-
-    async def _appears(self, request: Request, wait: float) -> LiveStream | None:
-        """The session, once there is one that may be read; None after ``wait`` seconds. For one
-        that may not be read as well: how long it takes must not tell that it is there."""
-        until = asyncio.get_running_loop().time() + wait
-        stream = await self._hub.get(_session_of(request), wait=wait, after=held_cursor(request))
-        if stream is not None and await self._is_allowed(request, "read"):
-            return stream
-        await asyncio.sleep(until - asyncio.get_running_loop().time())
-        return None
+        stream = await self._hub.get(_session_of(request), wait=wait, after=cursor)
+        if stream is not None and not await self._is_allowed(request, "read"):
+            await outlast(began, patience)
+            return None
+        return stream
 
     def _seen(self, info: SessionInfo) -> dict[str, Any]:
         """What a client is told of a session."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from starlette.requests import Request
 
-from ..chunks import SessionInfo
+from ..chunks import Cursor, SessionInfo
+from ..hub import Hub
 from ..serving.queries import held_cursor
 from .late_hub import HubOf, hub_of
 
@@ -19,7 +21,9 @@ __all__ = [
     "OwnedBy",
     "UserOf",
     "is_allowed",
+    "outlast",
     "owned_by",
+    "patience_for",
     "user_of",
 ]
 
@@ -72,6 +76,21 @@ def owned_by(hub: HubOf, user: UserOf) -> OwnedBy:
         create_app(hub, authorize=owned_by(hub, lambda request: request.session.get("user")))
     """
     return OwnedBy(hub, user)
+
+
+def patience_for(hub: Hub, cursor: Cursor | None, wait: float | None = None) -> float:
+    """For how many seconds a session is looked for: a client that holds a cursor of it is let wait
+    for a lease."""
+    return max(wait or 0.0, 0.0 if cursor is None else hub.config.lease)
+
+
+async def outlast(began: float, patience: float) -> None:
+    """Refuse as late as a session would be missed that is not there: how long an answer takes must
+    not tell that it is.
+
+    :param began: the event loop's time at which it was looked for.
+    """
+    await asyncio.sleep(began + patience - asyncio.get_running_loop().time())
 
 
 async def is_allowed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
@@ -19,7 +20,7 @@ from ...producing.ending import OnEnd
 from ...serving.faces import Face
 from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...stream import LiveStream
-from ..authorization import Access, Action, Authorize, UserOf
+from ..authorization import Access, Authorize, UserOf, outlast, patience_for
 from ..chat.answering import Answer, Answering, Call
 from ..late_hub import HubOf, hub_of
 from ..problems import Problem, answers_errors, not_found, nothing
@@ -64,15 +65,16 @@ class Runs:
         asked = await asked_of(request)
         session_id = self._session_id(asked.run)
         check_session_id(session_id)
-        action: Action = "produce" if after is None else "read"
-        if not await self._access.allows(request, session_id, action):
-            return not_found()
-        hub = self._hub_of(request)
-        if after is None:
-            begun = await self._begun(hub, request, session_id, asked)
-        else:
+        begun: LiveStream | Response | None
+        if after is not None:
             # Whoever has an event knows that there is a run: it is never begun anew.
-            begun = await hub.get(session_id, after=after.cursor) or not_found()
+            begun = await self._found(request, session_id, after)
+        elif await self._access.allows(request, session_id, "produce"):
+            begun = await self._begun(self._hub_of(request), request, session_id, asked)
+        else:
+            begun = None
+        if begun is None:
+            return not_found()
         if isinstance(begun, Response):
             return begun
         return self._response(request, begun, asked.run, asked.thread, after)
@@ -80,12 +82,8 @@ class Runs:
     @answers_errors
     async def follow(self, request: Request) -> Response:
         run, after = run_of(request), after_of(request)
-        session_id = self._session_id(run)
-        cursor = None if after is None else after.cursor
-        # In this order: what is not there all may look for, and is somebody's a moment later.
-        stream = await self._hub_of(request).get(session_id, after=cursor)
-        allowed = await self._access.allows(request, session_id, "read")
-        if stream is None or not allowed:
+        stream = await self._found(request, self._session_id(run), after)
+        if stream is None:
             return not_found()
         return self._response(request, stream, run, request.query_params.get("threadId"), after)
 
@@ -103,6 +101,19 @@ class Runs:
 
     async def connect(self, websocket: WebSocket) -> None:
         await RunSocket.connect(websocket, self._origins)
+
+    async def _found(
+        self, request: Request, session_id: str, after: EventId | None
+    ) -> LiveStream | None:
+        """The run, if there is one that may be read."""
+        hub, began = self._hub_of(request), asyncio.get_running_loop().time()
+        cursor = None if after is None else after.cursor
+        # In this order: what is not there all may look for, and is somebody's a moment later.
+        stream = await hub.get(session_id, after=cursor)
+        if stream is not None and not await self._access.allows(request, session_id, "read"):
+            await outlast(began, patience_for(hub, cursor))
+            return None
+        return stream
 
     async def _begun(
         self, hub: Hub, request: Request, session_id: str, asked: Asked

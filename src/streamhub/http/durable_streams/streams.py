@@ -15,7 +15,7 @@ from ...formats.durable_streams import Offset, was_told_of_end
 from ...formats.endings import ending_of, told_of
 from ...serving.disconnects import ClientGone, unless_gone
 from ...stream import LiveStream
-from ..authorization import Authorize, is_allowed
+from ..authorization import Authorize, is_allowed, outlast, patience_for
 from ..late_hub import HubOf, hub_of
 from ..problems import NOT_STORED, BadRequest, Problem, not_found, nothing, problem_of, response_of
 from .address import query_of
@@ -78,11 +78,15 @@ class DurableStreams:
     async def _answer(self, request: Request) -> Response:
         asked = asked_of(request, self._shape)
         session_id = self._session_of(request)
+        hub, began = self._hub_of(request), asyncio.get_running_loop().time()
         # In this order: what is not there all may look for, and is somebody's a moment later.
-        looking = self._hub_of(request).get(session_id, after=asked.held)
-        stream = await unless_gone(request.receive, looking)
+        stream = await unless_gone(request.receive, hub.get(session_id, after=asked.held))
         allowed = await is_allowed(self._authorize, request, session_id, "read")
-        if stream is None or not allowed:
+        if stream is None:
+            return not_found()
+        if not allowed:
+            patience = patience_for(hub, asked.held)
+            await unless_gone(request.receive, outlast(began, patience))
             return not_found()
         if asked.stream_id not in (None, stream.stream_id):
             return _replaced(stream, asked)
