@@ -13,7 +13,7 @@ from ...stores.base import Appended, Claimed, Ended, LiveEvent
 from ...stream import LiveStream
 from ..faults import LosesEvents
 from ..store.writes import ODD_TEXTS
-from ..waiting import within
+from ..waiting import bounded, within
 from .stage import Hubs, Stage, drain, joined, produce, reader
 
 __all__ = ["ReadingTests"]
@@ -57,9 +57,10 @@ class ReadingTests(Stage):
             for read in (fast, slow, late)
         ]
         texts = [f"{n} " for n in range(5000)]
-        for text in texts:
-            await within(stream.publish(text))
-        await within(stream.close())
+        async with bounded(60.0):
+            for text in texts:
+                await stream.publish(text)
+            await stream.close()
         written.set()
         for chunks in await within(asyncio.gather(*readers), 60.0):
             assert texts == [chunk.data for chunk in chunks]
