@@ -31,7 +31,7 @@ PATIENCE = 20.0
 #: How long the reference step takes on a quiet machine, in seconds.
 _QUIET = 0.05
 #: How many times longer it takes while the tests themselves keep the machine busy.
-_BUSY = 3.0
+_BUSY = 4.0
 
 T = TypeVar("T")
 E = TypeVar("E", bound=LiveEvent)
