@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -103,4 +104,7 @@ async def test_the_protocol_is_seen_with_curl(tmp_path: Path, redis_url: str) ->
     assert [f"data: line {n}" for n in range(1, 6)] == [one for one in lines if "data: l" in one]
     assert "event: end" in lines
     assert [f"line {n}" for n in range(1, 6)] == [one for one in lines if one[:4] == "line"]
-    assert any('"status":"finished"' in one and '"session_id"' in one for one in lines)
+    infos = [one for one in lines if one.startswith('{"session_id"')]
+    assert {"finished"} == {json.loads(one)["status"] for one in infos}
+    (row,) = re.findall(r"^\| `GET /sessions/\{session\}` \| `\{(.*?), …\}`", page, re.MULTILINE)
+    assert set(json.loads(f"[{row}]")) <= set(json.loads(infos[0]))
