@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,17 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     )
 
     assert (0, "") == (built.returncode, built.stderr)
+
+
+def test_every_block_names_a_language_that_is_highlighted() -> None:
+    """One that Pygments does not know stops `make docs`, and the build above does not draw."""
+    pages = [page.read_text() for page in (ROOT / "docs").rglob("*.md")]
+    named = {name for page in pages for name in re.findall(r"^ *```(\w+)$", page, re.MULTILINE)}
+
+    assert {"python", "sh"} <= named
+    lexers = import_module("pygments.lexers")  # has no types
+    for name in named:
+        lexers.get_lexer_by_name(name)
 
 
 def test_the_front_page_names_every_guide() -> None:
