@@ -30,7 +30,7 @@ except ModuleNotFoundError as missing:
     ("module", "library", "extra"),
     [
         ("streamhub.http", "starlette", "http"),
-        ("streamhub.gateway", "httpx", "gateway"),
+        ("streamhub.gateway", "aiohttp", "gateway"),
         ("streamhub.gateway", "starlette", "gateway"),
         ("streamhub.testing.conformance", "pytest", "testing"),
         ("streamhub.testing.fixtures", "pytest", "testing"),

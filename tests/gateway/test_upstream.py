@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -129,8 +130,12 @@ async def test_one_that_is_away_or_slow_is_told_of() -> None:
         with pytest.raises(UpstreamFailed) as slow:
             await within(told(upstream))
         await within(server.left.wait())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    nobody = Upstream(f"http://127.0.0.1:{port}", Limits())
     with pytest.raises(UpstreamFailed) as away:
-        await within(told(upstream))
+        await within(told(nobody))
+    await nobody.aclose()
 
     assert (504, "upstream_timeout") == (slow.value.status, slow.value.code)
     assert (502, "upstream_unreachable") == (away.value.status, away.value.code)

@@ -6,7 +6,7 @@ try:
     from .limits import Limits
 except ModuleNotFoundError as _missing:
     _library = (_missing.name or "").partition(".")[0]
-    if _library not in ("starlette", "httpx"):
+    if _library not in ("starlette", "aiohttp"):
         raise
     raise ModuleNotFoundError(
         f'streamhub.gateway needs {_library}: pip install "streamhub-llm[gateway]"', name=_library

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Literal, TypeAlias
 
-import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -44,7 +44,8 @@ def create_gateway(
     retry_lost: bool = False,
     upstream_api: UpstreamApi = "auto",
     limits: Limits | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
+    proxy: str | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Starlette:
     """An API that speaks as OpenAI does, behind a gateway whose answers are sessions of ``hub``:
     they survive their client, its network, and the gateway. Mount it, or serve it; the hub is yours
@@ -62,8 +63,10 @@ def create_gateway(
     :param upstream_api: what the upstream speaks: ``responses``, or ``chat`` for one that speaks
         Chat Completions alone, to which the Responses API is translated. ``auto`` finds out by the
         first answers, and tells an upstream that keeps no responses what was said before.
-    :param transport: how the upstream is reached, where that takes a proxy or certificates:
-        ``httpx.AsyncHTTPTransport(proxy=…, verify=…)``. It is closed with the application.
+    :param proxy: the URL of an HTTP proxy through which the upstream is reached, with its name and
+        password if it has one. Those that the environment names are not used.
+    :param tls: with which certificates the upstream is believed, and what is shown to it. Without
+        it those of the system are, or of the file that ``SSL_CERT_FILE`` names.
     :raises ValueError: a value is none of what is allowed.
     """
     if not isinstance(hub, Hub):
@@ -71,7 +74,7 @@ def create_gateway(
     limits = limits or Limits()
     gateway = Gateway(
         hub=hub,
-        upstream=Upstream(upstream, limits, transport=transport),
+        upstream=Upstream(upstream, limits, proxy=proxy, tls=tls),
         keys=Keys(api_key, upstream_key),
         limits=limits,
         places=Places(limits.max_answers_per_key),

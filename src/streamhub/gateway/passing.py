@@ -87,7 +87,12 @@ class PassedOn(Response):
         begun = False
         try:
             async with self._gateway.upstream.open(
-                self._method, self._path, self._sent_on, content=body, query=self._query
+                self._method,
+                self._path,
+                self._sent_on,
+                content=body,
+                query=self._query,
+                raw=True,
             ) as answer:
                 headers = answer.headers
                 if (length := answer.length) is not None:

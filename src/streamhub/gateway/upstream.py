@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from functools import lru_cache
-from types import TracebackType
-from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+from contextlib import aclosing, asynccontextmanager, suppress
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlsplit
 
-import httpx
+import aiohttp
 import msgspec
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from ..formats.sse import Event, EventParser
-from .connections import Connections
-from .errors import GatewayError, UpstreamFailed, UpstreamRefused
+from .errors import UpstreamFailed, UpstreamRefused
 from .limits import Limits
 
-__all__ = ["Ahead", "Upstream", "UpstreamAnswer", "decoded", "storable"]
+__all__ = ["Upstream", "UpstreamAnswer", "decoded", "storable"]
 
 # Of an answer that is read as a whole, how much it may be; and of an error, how much is read.
 _MOST_OF_WHOLE = 32 * 1024 * 1024
 _MOST_OF_ERROR = 1024 * 1024
+# In bytes: how long a header may be; and a body of more is sent piece by piece.
+_LONGEST_HEADER = 256 * 1024
+_PIECE = 64 * 1024
+# For how many seconds a connection waits for the next request: servers close theirs, too.
+_IDLE = 5.0
+# Every so many seconds who waits for more of a body looks whether aiohttp has given up on it.
+_LOOK = 5.0
+# What aiohttp would say by itself.
+_NOT_SAID = ("accept", "accept-encoding", "content-type", "user-agent")
+# All of a URL that needs no escape.
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+_REDIRECTS = (301, 302, 303, 307, 308)
 # Of the headers of an answer, what does not belong to the answer.
 _NOT_PASSED_ON = frozenset(
     {
@@ -34,7 +48,6 @@ _NOT_PASSED_ON = frozenset(
 )  # fmt: skip
 
 Headers = Iterable[tuple[str, str]]
-T = TypeVar("T")
 
 
 def decoded(data: str | bytes) -> Any:
@@ -63,25 +76,39 @@ class Upstream:
 
     Nothing is shared by those in whose name it is asked, cookies included; redirects are not
     followed, which would send keys elsewhere; and proxies and passwords of the environment are not
-    used: for those give a ``transport``.
+    used. A POST is sent once, whatever becomes of it.
 
     :param url: as SDKs take it for ``base_url``: ``https://api.example.org/v1``. One without a path
         gets ``/v1``.
+    :param proxy: see ``create_gateway``.
+    :param tls: see ``create_gateway``.
     :raises ValueError: it is no URL of an API.
     """
 
     def __init__(
-        self, url: str, limits: Limits, *, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        url: str,
+        limits: Limits,
+        *,
+        proxy: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"upstream must be like https://api.example.org/v1, not {url!r:.200}")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("upstream must be an address alone: no password, no query")
-        path = parts.path.rstrip("/") or "/v1"
-        self._base = f"{parts.scheme}://{parts.netloc}{path}"
+        if proxy is not None and urlsplit(proxy).scheme not in ("http", "https"):
+            raise ValueError("proxy must be like http://name:password@proxy.example.org:3128")
+        origin = str(URL(f"{parts.scheme}://{parts.netloc}")).rstrip("/")
+        self._base = f"{origin}{parts.path.rstrip('/') or '/v1'}"
         self._limits = limits
-        self._transport = transport
+        self._proxy = proxy
+        self._tls = tls
+        self._times = aiohttp.ClientTimeout(
+            total=None, connect=limits.connect_timeout, sock_read=limits.upstream_timeout
+        )
+        self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
         return f"<Upstream {self._base}>"
@@ -95,51 +122,93 @@ class Upstream:
         *,
         content: bytes | AsyncIterator[bytes] | None = None,
         query: str = "",
+        raw: bool = False,
     ) -> AsyncGenerator[UpstreamAnswer]:
         """Ask, and read the answer within; leaving it closes the upstream's request at once, be it
         by a cancel.
 
         :param path: below the upstream's URL, with its slash, as it is sent.
+        :param content: piece by piece it is sent as it comes, and what it raises is raised here.
         :param query: what follows the ``?``, as it is sent.
+        :param raw: whether the body is given as it comes, even if the upstream compresses it.
         :raises UpstreamFailed: it cannot be reached, takes too long, redirects elsewhere, or breaks
             off while the answer is read.
         """
-        if self._transport is None:
-            # Verifying takes a moment to set up, and belongs to the event loop.
-            self._transport = Connections()
         try:
-            asked = self._request(method, path, headers, content, query)
-            response = await self._transport.handle_async_request(asked)
+            response = await self._ask(method, path, headers, content, query, raw)
             try:
-                if response.is_redirect:
+                if response.status in _REDIRECTS:
                     where = response.headers.get("location", "")
                     message = f"the upstream redirects to {where!r:.200}: is its URL right?"
                     raise UpstreamFailed(502, "upstream_redirects", message)
+                if response.status == 101:
+                    message = "the upstream broke off: it goes on with another protocol"
+                    raise UpstreamFailed(502, "upstream_broke_off", message)
                 yield UpstreamAnswer(response)
             finally:
-                await response.aclose()
-        except httpx.HTTPError as error:
+                response.close()
+        except (aiohttp.ClientError, HttpProcessingError) as error:
             raise _failure(error) from error
-        except httpx.InvalidURL as error:
-            raise GatewayError(404, "not_found", f"there is no such path: {error}") from error
 
-    def _request(
+    async def _ask(
         self,
         method: str,
         path: str,
         headers: Headers,
         content: bytes | AsyncIterator[bytes] | None,
         query: str,
-    ) -> httpx.Request:
-        """:raises httpx.InvalidURL: there is no such path."""
-        limits, url = self._limits, f"{self._base}{path}"
-        times = dict.fromkeys(("read", "write", "pool"), limits.upstream_timeout)
-        return httpx.Request(
-            method,
-            f"{url}?{query}" if query else _known_url(url),
-            headers=[_sent(*pair) for pair in (*headers, ("accept-encoding", "identity"))],
-            content=content,
-            extensions={"timeout": {**times, "connect": limits.connect_timeout}},
+        raw: bool,
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            self._session = self._connected()
+        target = f"{self._base}{path}?{query}" if query else f"{self._base}{path}"
+        if not target.isascii():
+            target = quote(target.encode("latin-1"), safe=_ASCII)
+        told = [_sent(*pair) for pair in (*headers, ("accept-encoding", "identity"))]
+        if isinstance(content, bytes) and len(content) > _PIECE:
+            told.append(("content-length", str(len(content))))
+            content = _in_pieces(content)
+        # In two turns the event loop hears which of the connections that wait have been closed by
+        # the server: none of them is used, as no request that was sent can be sent again.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        upload = None
+        try:
+            async with asyncio.timeout(None) as clock:
+                if content is not None and not isinstance(content, bytes):
+                    upload = _Upload(content, clock, self._limits.upstream_timeout)
+                return await self._session.request(
+                    method,
+                    URL(target, encoded=True),
+                    headers=told,
+                    data=content if upload is None else upload,
+                    allow_redirects=False,
+                    auto_decompress=not raw,
+                    proxy=self._proxy,
+                )
+        except TimeoutError as error:
+            raise _failure(error) from error
+        except aiohttp.ClientError:
+            if upload is not None and upload.failure is not None:
+                raise upload.failure from None
+            raise
+        finally:
+            if upload is not None:
+                upload.clock = None
+
+    def _connected(self) -> aiohttp.ClientSession:
+        tls = self._tls
+        if tls is None and self._base.startswith("https"):
+            # Read now, and once: aiohttp's own is as the environment was when it was imported.
+            tls = ssl.create_default_context()
+            tls.set_alpn_protocols(["http/1.1"])
+        return aiohttp.ClientSession(
+            connector=_Connector(limit=0, keepalive_timeout=_IDLE, ssl=tls or True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=self._times,
+            skip_auto_headers=_NOT_SAID,
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
         )
 
     @asynccontextmanager
@@ -186,46 +255,70 @@ class Upstream:
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
-        if self._transport is not None:
-            await self._transport.aclose()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+            # In its next turn the event loop closes them.
+            await asyncio.sleep(0)
 
 
 class UpstreamAnswer:
     """What the upstream answers to one request."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self.status: int = response.status_code
+        self.status: int = response.status
+        self._looking: asyncio.TimerHandle | None = None
+
+    @cached_property
+    def _said(self) -> dict[str, str]:
+        said: dict[str, str] = {}
+        for raw_name, raw_value in self._response.raw_headers:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            said[name] = f"{said[name]}, {value}" if name in said else value
+        return said
 
     @property
     def media_type(self) -> str:
-        stated: str = self._response.headers.get("content-type", "")
-        return stated.partition(";")[0].strip().lower()
+        return self._said.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def headers(self) -> dict[str, str]:
         """Those that are passed on to the client, in lower case."""
-        said: dict[str, str] = {}
-        for raw_name, raw_value in self._response.headers.raw:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            said[name] = f"{said[name]}, {value}" if name in said else value
-        gone = {one.strip().lower() for one in said.get("connection", "").split(",")}
-        return {k: v for k, v in said.items() if k not in _NOT_PASSED_ON and k not in gone}
+        gone = {one.strip().lower() for one in self._said.get("connection", "").split(",")}
+        return {k: v for k, v in self._said.items() if k not in _NOT_PASSED_ON and k not in gone}
 
     @property
     def length(self) -> str | None:
         """How long the body is as it comes, if the upstream has said so."""
-        length: str | None = self._response.headers.get("content-length")
-        return length
+        return self._said.get("content-length")
 
-    def pieces(self) -> AsyncGenerator[bytes]:
-        """The body as it comes, byte for byte."""
-        return self._response.aiter_raw()  # type: ignore[return-value]
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """The body as it comes."""
+        self._look()
+        try:
+            while piece := await self._response.content.readany():
+                yield piece
+        finally:
+            if self._looking is not None:
+                self._looking.cancel()
+
+    def _look(self) -> None:
+        """Tell who waits for more that what has come is no HTTP, of which aiohttp tells nobody once
+        the body has begun."""
+        self._looking = None
+        connection, content = self._response.connection, self._response.content
+        if connection is None or connection.protocol is None:
+            return
+        if (error := connection.protocol.exception()) and content.exception() is None:
+            content.set_exception(error)
+        else:
+            self._looking = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
     async def events(self) -> AsyncGenerator[Event]:
         """The body as Server-Sent Events."""
         parser = EventParser()
-        async with aclosing(self._response.aiter_bytes()) as pieces:  # type: ignore[type-var]
+        async with aclosing(self.pieces()) as pieces:
             async for piece in pieces:
                 try:
                     found = parser.feed(piece)
@@ -241,7 +334,7 @@ class UpstreamAnswer:
         :raises UpstreamFailed: all of it is more than a model says.
         """
         body = bytearray()
-        async with aclosing(self._response.aiter_bytes()) as pieces:  # type: ignore[type-var]
+        async with aclosing(self.pieces()) as pieces:
             async for piece in pieces:
                 body += piece
                 if most is not None and len(body) >= most:
@@ -272,72 +365,75 @@ class UpstreamAnswer:
         return UpstreamFailed(502, code, message)
 
 
-class Ahead(Generic[T]):
-    """A request that is under way before it is known whether somebody reads its answer, as an async
-    context manager of that. To be entered, or dropped.
+class _Connector(aiohttp.TCPConnector):
+    """Leaves out what waits with an answer to nothing: it would be taken for the next one's."""
 
-    :param asking: what is entered now.
-    """
+    async def connect(self, *asked: Any, **how: Any) -> Connection:
+        while True:
+            connection = await super().connect(*asked, **how)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
 
-    def __init__(self, asking: AbstractAsyncContextManager[T]) -> None:
-        self._asking = asking
-        self._entering: asyncio.Task[T] | None = asyncio.ensure_future(self._enter())
 
-    async def __aenter__(self) -> T:
-        assert self._entering is not None
+class _Upload:
+    """A body that is sent as it comes, while the server takes it in."""
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], clock: asyncio.Timeout, patience: float
+    ) -> None:
+        self._pieces = pieces
+        self._patience = patience
+        #: What ends the waiting for the answer; None once that is over.
+        self.clock: asyncio.Timeout | None = clock
+        #: What the body was broken off by.
+        self.failure: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
         try:
-            answer = await self._entering
-        except BaseException:
-            await self.drop()
+            async for piece in self._pieces:
+                self._expect(loop.time() + self._patience)
+                yield piece
+                self._expect(None)
+        except Exception as error:
+            self.failure = error
             raise
-        self._entering = None
-        return answer
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self._asking.__aexit__(kind, error, traceback)
-
-    async def _enter(self) -> T:
-        # What has this request asked for ahead sets out first: it takes longer to come back.
-        await asyncio.sleep(0)
-        return await self._asking.__aenter__()
-
-    async def drop(self) -> None:
-        """Close the request at once, unless somebody reads its answer, or has. Idempotent."""
-        entering, self._entering = self._entering, None
-        if entering is None:
-            return
-        entering.cancel()
-        await asyncio.wait([entering])
-        if not entering.cancelled() and entering.exception() is None:
-            await self._asking.__aexit__(None, None, None)
+    def _expect(self, when: float | None) -> None:
+        if self.clock is not None:
+            self.clock.reschedule(when)
 
 
-@lru_cache(maxsize=64)
-def _known_url(text: str) -> httpx.URL:
-    """Of the few that are asked again and again: to take one apart takes longer than all else that
-    is done to ask."""
-    return httpx.URL(text)
+async def _in_pieces(content: bytes) -> AsyncIterator[bytes]:
+    for begin in range(0, len(content), _PIECE):
+        yield content[begin : begin + _PIECE]
 
 
-def _sent(name: str, value: str) -> tuple[bytes, bytes]:
-    # As servers decode them, whatever they hold.
-    return name.encode("latin-1"), value.encode("latin-1")
+def _sent(name: str, value: str) -> tuple[str, str]:
+    """As the client sent it: aiohttp encodes headers as UTF-8, and Starlette decodes them as
+    Latin-1."""
+    if not value.isascii():
+        with suppress(UnicodeDecodeError):
+            return name, value.encode("latin-1").decode()
+    return name, value
 
 
-def _failure(error: httpx.HTTPError) -> UpstreamFailed:
+def _failure(error: BaseException) -> UpstreamFailed:
     match error:
-        case httpx.ConnectTimeout():
+        case aiohttp.ConnectionTimeoutError():
             return UpstreamFailed(504, "upstream_timeout", "the upstream does not take connections")
-        case httpx.TimeoutException():
+        case TimeoutError():
             return UpstreamFailed(
                 504, "upstream_timeout", "the upstream has said nothing for too long"
             )
-        case httpx.ConnectError():
-            message = f"the upstream cannot be reached: {error}"
+        case aiohttp.ClientConnectorError():
+            message = f"the upstream cannot be reached: {error.os_error}"
             return UpstreamFailed(502, "upstream_unreachable", message)
+        case aiohttp.ClientHttpProxyError():
+            message = f"the upstream cannot be reached: the proxy answers {error.status}"
+            return UpstreamFailed(502, "upstream_unreachable", message)
+        case aiohttp.ClientResponseError() | HttpProcessingError():
+            what = f"this is no HTTP: {error.message.partition(chr(10))[0]}"
+            return UpstreamFailed(502, "upstream_broke_off", f"the upstream broke off: {what}")
     return UpstreamFailed(502, "upstream_broke_off", f"the upstream broke off: {error}")

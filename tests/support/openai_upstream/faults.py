@@ -87,7 +87,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class WrongLength:
-    """A Content-Length that is so much more (the body ends early) or less than it is."""
+    """A Content-Length that is so much more than the body (it ends early), or less (it is cut)."""
 
     by: int
 

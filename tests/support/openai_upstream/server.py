@@ -247,7 +247,8 @@ class OpenAIUpstream:
                 body = split(body, size)
             case WrongLength(by):
                 data = b"".join([one async for one in body])
-                length, body = len(data) + by, _once(data)
+                length = len(data) + by
+                body = _once(data[:length])
         told = {"content-type": "application/json", **reply.headers}
         told["x-request-id"] = f"req_{len(self.asked)}"
         told |= (

@@ -11,8 +11,9 @@ from typing import Any
 from ...errors import ChunkTooLarge, StreamHubError, StreamTooLarge
 from ...formats.sse import Event
 from ...stream import LiveStream
+from ..ahead import Ahead
 from ..errors import GatewayError, UpstreamFailed
-from ..upstream import Ahead, UpstreamAnswer, decoded
+from ..upstream import UpstreamAnswer, decoded
 from .failures import REFUSED, TOLD, reason_of
 from .folding import is_complete
 from .log import HEAD, Head, body_chunks, data_event

@@ -15,8 +15,9 @@ from ...errors import ChunkTooLarge, StreamHubError, StreamTooLarge
 from ...formats.sse import Event
 from ...hub import Hub
 from ...stream import LiveStream
+from ..ahead import Ahead
 from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, error_of
-from ..upstream import Ahead, Headers, decoded, storable
+from ..upstream import Headers, decoded, storable
 from .asked import REQUEST_EVENT, Asked, Facts
 from .objects import Told, began, told
 from .speaking import ResponsesApi, Speaks
