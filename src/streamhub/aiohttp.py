@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-class StreamResponse(web.StreamResponse): # it is not in every environment
+class StreamResponse(web.StreamResponse):
     """Replays a session after the client's cursor, follows it live, and ends explicitly.
 
     It answers as :class:`streamhub.http.StreamResponse` does, and takes the same options. Status

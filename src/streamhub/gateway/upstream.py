@@ -427,6 +427,9 @@ def _failure(error: BaseException) -> UpstreamFailed:
             return UpstreamFailed(
                 504, "upstream_timeout", "the upstream has said nothing for too long"
             )
+        case aiohttp.ClientConnectorCertificateError():
+            message = f"the upstream cannot be reached: {error.certificate_error}"
+            return UpstreamFailed(502, "upstream_unreachable", message)
         case aiohttp.ClientConnectorError():
             message = f"the upstream cannot be reached: {error.os_error}"
             return UpstreamFailed(502, "upstream_unreachable", message)
