@@ -6,29 +6,28 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
-from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from ..formats.sse import Event, EventParser
 from .errors import UpstreamFailed, UpstreamRefused
 from .limits import Limits
+from .sending import PIECE, Connector, Upload, in_pieces, sent
 
 __all__ = ["Upstream", "UpstreamAnswer", "decoded", "storable"]
 
 # Of an answer that is read as a whole, how much it may be; and of an error, how much is read.
 _MOST_OF_WHOLE = 32 * 1024 * 1024
 _MOST_OF_ERROR = 1024 * 1024
-# In bytes: how long a header may be; and a body of more is sent piece by piece.
+# In bytes: how long a header may be.
 _LONGEST_HEADER = 256 * 1024
-_PIECE = 64 * 1024
 # For how many seconds a connection waits for the next request: servers close theirs, too.
 _IDLE = 5.0
 # Every so many seconds who waits for more of a body looks whether aiohttp has given up on it.
@@ -164,10 +163,10 @@ class Upstream:
         target = f"{self._base}{path}?{query}" if query else f"{self._base}{path}"
         if not target.isascii():
             target = quote(target.encode("latin-1"), safe=_ASCII)
-        told = [_sent(*pair) for pair in (*headers, ("accept-encoding", "identity"))]
-        if isinstance(content, bytes) and len(content) > _PIECE:
+        told = [sent(*pair) for pair in (*headers, ("accept-encoding", "identity"))]
+        if isinstance(content, bytes) and len(content) > PIECE:
             told.append(("content-length", str(len(content))))
-            content = _in_pieces(content)
+            content = in_pieces(content)
         # In two turns the event loop hears which of the connections that wait have been closed by
         # the server: none of them is used, as no request that was sent can be sent again.
         for _ in range(2):
@@ -176,7 +175,7 @@ class Upstream:
         try:
             async with asyncio.timeout(None) as clock:
                 if content is not None and not isinstance(content, bytes):
-                    upload = _Upload(content, clock, self._limits.upstream_timeout)
+                    upload = Upload(content, clock, self._limits.upstream_timeout)
                 return await self._session.request(
                     method,
                     URL(target, encoded=True),
@@ -203,7 +202,7 @@ class Upstream:
             tls = ssl.create_default_context()
             tls.set_alpn_protocols(["http/1.1"])
         return aiohttp.ClientSession(
-            connector=_Connector(limit=0, keepalive_timeout=_IDLE, ssl=tls or True),
+            connector=Connector(limit=0, keepalive_timeout=_IDLE, ssl=tls or True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._times,
             skip_auto_headers=_NOT_SAID,
@@ -363,60 +362,6 @@ class UpstreamAnswer:
         message = f"{answered}: is its URL right?"
         code = "upstream_answers_html" if kind == "text/html" else "upstream_unexpected"
         return UpstreamFailed(502, code, message)
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Leaves out what waits with an answer to nothing: it would be taken for the next one's."""
-
-    async def connect(self, *asked: Any, **how: Any) -> Connection:
-        while True:
-            connection = await super().connect(*asked, **how)
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
-            connection.close()
-
-
-class _Upload:
-    """A body that is sent as it comes, while the server takes it in."""
-
-    def __init__(
-        self, pieces: AsyncIterator[bytes], clock: asyncio.Timeout, patience: float
-    ) -> None:
-        self._pieces = pieces
-        self._patience = patience
-        #: What ends the waiting for the answer; None once that is over.
-        self.clock: asyncio.Timeout | None = clock
-        #: What the body was broken off by.
-        self.failure: Exception | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        try:
-            async for piece in self._pieces:
-                self._expect(loop.time() + self._patience)
-                yield piece
-                self._expect(None)
-        except Exception as error:
-            self.failure = error
-            raise
-
-    def _expect(self, when: float | None) -> None:
-        if self.clock is not None:
-            self.clock.reschedule(when)
-
-
-async def _in_pieces(content: bytes) -> AsyncIterator[bytes]:
-    for begin in range(0, len(content), _PIECE):
-        yield content[begin : begin + _PIECE]
-
-
-def _sent(name: str, value: str) -> tuple[str, str]:
-    """As the client sent it: aiohttp encodes headers as UTF-8, and Starlette decodes them as
-    Latin-1."""
-    if not value.isascii():
-        with suppress(UnicodeDecodeError):
-            return name, value.encode("latin-1").decode()
-    return name, value
 
 
 def _failure(error: BaseException) -> UpstreamFailed:
