@@ -50,7 +50,7 @@ def _drawn() -> list[str]:
     """All that the tree of the map names, as paths below the package; a room ends with ``/``."""
     tree = next(
         block
-        for block in re.findall(r"```\n(.*?)```", MAP.read_text(), re.DOTALL)
+        for block in re.findall(r"```text\n(.*?)```", MAP.read_text(), re.DOTALL)
         if block.startswith("src/streamhub/\n")
     )
     named: list[str] = []
