@@ -485,6 +485,20 @@ async def test_the_page_on_tenants_keeps_two_users_apart(
     assert 200 == (await ann.get(session)).status_code
 
 
+async def test_the_page_on_tenants_lets_no_name_reach_into_anothers(
+    tenants: tuple[dict[str, Any], httpx.AsyncClient, httpx.AsyncClient],
+) -> None:
+    """A user whose name begins another's cannot make up the rest of it."""
+    names, ann, bob = tenants
+    names["KEYS"]["key-of-bob"] = "acme"
+    await ann.post("/answers/1", params={"prompt": "Why?"})
+    stopped = await bob.post("/answers/ann:1/stop")
+    followed = await bob.get("/answers/ann:1/events")
+
+    assert (200, 404) == (stopped.status_code, followed.status_code)
+    assert 200 == (await ann.get("/answers/1/events")).status_code
+
+
 async def test_the_page_on_tenants_has_a_quota(
     tenants: tuple[dict[str, Any], httpx.AsyncClient, httpx.AsyncClient],
 ) -> None:
