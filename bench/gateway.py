@@ -83,7 +83,7 @@ async def model(url: str, *, chunks: int, rate: float = 0.0) -> Figures:
 
 async def proxy(url: str, *, plain: bool = False) -> Figures:
     """What stands before it until ``load`` is through: the gateway, or a reverse proxy that passes
-    on what comes, by the same libraries."""
+    on what comes, by Starlette and httpx."""
     upstream = f"http://127.0.0.1:{await hear(url, _UPSTREAM)}/v1"
     async with Hub.from_url(url) as hub:
         app = _relay(upstream) if plain else create_gateway(hub, upstream=upstream)
