@@ -10,11 +10,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from streamhub import Hub, Status
+from streamhub import Hub, HubConfig, Status
 from streamhub.formats.sse import Event
 from streamhub.http import langgraph_routes
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import unhurried, within
 
+from ..conftest import MakeHub
 from ..support.backends import BACKENDS, NewHub
 from .conftest import Open
 from .serving import Followed, events, follow
@@ -418,7 +419,7 @@ async def test_a_state_that_cannot_be_read_is_no_end_of_a_thread(hub: Hub, threa
 
 
 async def test_a_thread_is_its_owners(
-    hub: Hub, open_client: Open, graph: Graph, thread: str
+    make_hub: MakeHub, open_client: Open, graph: Graph, thread: str
 ) -> None:
     """What others may not see looks as if it was not there: runs, states, and what a checkpointer
     still has when the hub has forgotten all. Nobody says whose it is but the application."""
@@ -426,6 +427,7 @@ async def test_a_thread_is_its_owners(
     def user(request: Request) -> str | None:
         return request.headers.get("x-user")
 
+    hub = make_hub(HubConfig(lease=unhurried(0.3)))
     routes = langgraph_routes(hub, graph.compiled, user=user)
     client = await open_client(Starlette(routes=routes))
     body = asked(
@@ -451,6 +453,12 @@ async def test_a_thread_is_its_owners(
     assert [200] * 6 + [202] == await statuses(ann)
     for other in (eve, {}):
         assert [404] * 7 == await statuses(other)
+    # Nor does the time tell: whoever has a cursor is let wait for what is missing.
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    again = await client.get(f"{run}/stream", headers={**eve, "last-event-id": "1-1"})
+    assert 404 == again.status_code
+    assert loop.time() - began >= hub.config.lease
     async for info in hub.sessions():
         stream = await hub.get(info.session_id)
         assert stream is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -23,7 +24,7 @@ from ...serving.origins import check_origins, refuse_from_elsewhere
 from ...serving.queries import count_of, cursor_of, flag_of, held_cursor
 from ...stream import LiveStream
 from ...wording import short
-from ..authorization import Action, Authorize, UserOf
+from ..authorization import Action, Authorize, UserOf, outlast, patience_for
 from ..json_bodies import json_object, raw_body
 from ..late_hub import HubOf, hub_of
 from ..problems import BadRequest, Problem, answers_errors, not_found, nothing
@@ -321,13 +322,17 @@ class Threads:
         owner = await self._owning.owner(request, self._session_id(thread_id), action)
         if not _RUN_ID.fullmatch(run_id):  # it may not name a run of another thread
             raise BadRequest(not_found())
-        stream = await self._hub_of(request).get(
-            run_session(thread_id, run_id), after=held_cursor(request, _after)
-        )
+        hub, began = self._hub_of(request), asyncio.get_running_loop().time()
+        cursor = held_cursor(request, _after)
+        stream = await hub.get(run_session(thread_id, run_id), after=cursor)
         if stream is None:
             raise BadRequest(not_found())
         if self._owning.alone:
-            self._owning.check_stream(await stream.info(), owner)
+            try:
+                self._owning.check_stream(await stream.info(), owner)
+            except BadRequest:
+                await outlast(began, patience_for(hub, cursor))
+                raise
         return stream
 
 
