@@ -67,8 +67,8 @@ async def ask(request: HttpRequest, chat: str) -> HttpResponse:
 
 @login_required
 async def answers(request: HttpRequest, chat: str) -> HttpResponseBase:
-    # What was missed, then what comes, then the next answer.
-    found = hub.get(await session_of(request, chat))
+    # What was missed, then what comes, then the next answer; the first one, too, once it is asked.
+    found = hub.get(await session_of(request, chat), wait=30)
     return await astream_response(request, found, follow_next=True)
 
 

@@ -57,8 +57,8 @@ async def ask(chat: str, question: str) -> dict[str, bool]:
 
 @app.get("/chats/{chat}/answers")
 async def answers(chat: str) -> SSEResponse:
-    # What was missed, then what comes, then the next answer.
-    return SSEResponse(hub.get(f"chat:{chat}"), follow_next=True)
+    # What was missed, then what comes, then the next answer; the first one, too, once it is asked.
+    return SSEResponse(hub.get(f"chat:{chat}", wait=30), follow_next=True)
 
 
 @app.post("/chats/{chat}/stop")

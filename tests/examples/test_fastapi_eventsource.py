@@ -41,8 +41,11 @@ async def test_an_answer_survives_a_reload(tmp_path: Path, redis_url: str, pages
     chat = example(tmp_path, redis_url)
     async with chat.served("uvicorn app:app --port 8000"):
         first = await pages.open(chat.url)
+        followed: list[str] = []
+        first.on("request", lambda asked: followed.append(asked.url.rpartition("/")[2]))
         await first.get_by_role("button", name="Ask").click()
         await expect(first.locator("#answer")).to_contain_text("5. Why?")
+        assert "answers" not in followed, "who opened the page before the first answer came again"
         await first.reload()
         second = await pages.open(chat.url)
         for page in (first, second):
