@@ -8,8 +8,8 @@ from typing import Any, Self
 import msgspec
 
 from .chunks import Item, SessionInfo, Status
-from .parts.message import Message
 from .parts.spoken import spoken_text
+from .parts.ui_message import Message
 
 __all__ = ["End"]
 

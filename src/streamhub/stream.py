@@ -24,7 +24,7 @@ from .errors import (
 )
 from .ids import message_token
 from .instruments import events
-from .parts import PART_EVENT, AnyPart, Message, encode, is_part, message_of
+from .parts import PART_EVENT, AnyPart, Message, encode, is_part
 from .parts.spoken import spoken_text
 from .producing.measure import check_message, plain
 from .producing.own_reader import OwnReader
@@ -565,6 +565,8 @@ class LiveStream:
         :raises SessionNotFound: there is no such session (any more).
         :raises CursorExpired: a part of it is not in the store any more.
         """
+        from .parts.folding import message_of
+
         info, chunks = await self._stored()
         return message_of(info, chunks)
 

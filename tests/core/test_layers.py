@@ -20,15 +20,22 @@ VALUES = {
     "instruments.events": {"chunks", "statistics"},
     "instruments.lag": set[str](),
     "metadata_json": set[str](),
-    "end": {"chunks", "parts.message", "parts.spoken"},
-    "parts": {"parts.coding", "parts.folding", "parts.kinds", "parts.message", "parts.ui_stream"},
+    "end": {"chunks", "parts.spoken", "parts.ui_message"},
+    "parts": {
+        "parts.coding",
+        "parts.folding",
+        "parts.kinds",
+        "parts.ui_message",
+        "parts.ui_stream",
+    },
     "parts.coding": {"chunks", "errors", "parts", "parts.kinds", "wording"},
-    "parts.folding": {"chunks", "parts.message", "parts.ui_stream"},
+    "parts.folding": {"chunks", "parts.message", "parts.ui_message", "parts.ui_stream"},
     "parts.kinds": set[str](),
     "parts.calls": set[str](),
-    "parts.message": {"parts.calls", "parts.partial_json"},
+    "parts.message": {"parts.calls", "parts.partial_json", "parts.ui_message"},
     "parts.partial_json": set[str](),
     "parts.spoken": {"chunks"},
+    "parts.ui_message": set[str](),
     "parts.ui_stream": {"chunks", "errors", "parts.coding", "parts.kinds"},
     "reasons": {"errors"},
     "signals": set[str](),
@@ -225,6 +232,26 @@ def test_importing_the_package_loads_no_extra() -> None:
 
     assert "streamhub" in loaded
     assert set() == set(OWNERS) & set(loaded)
+
+
+#: What a program that streams text never needs: each process would wait for it.
+LATE = (
+    *("anyio", "importlib.metadata", "sqlite3", "tempfile", "http.client", "urllib.request"),
+    *("streamhub.sync", "streamhub.sources", "streamhub.http", "streamhub.formats"),
+    *("streamhub.board", "streamhub.stores.memory", "streamhub.stores.redis"),
+    *("streamhub.parts.folding", "streamhub.parts.message", "streamhub.parts.ui_stream"),
+    "streamhub.testing",
+)
+
+
+def test_importing_the_package_loads_only_what_a_first_program_runs() -> None:
+    """What reads parts, what else one may import, and seldom used modules of Python come later."""
+    program = f"import sys, streamhub; print(*(set({LATE!r}) & set(sys.modules)))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    assert [] == loaded
 
 
 MACHINES = ("producing.phase", "producing.pacing", "producing.repair", "producing.outbox")

@@ -7,7 +7,6 @@ from typing import Any
 
 from ..chunks import Item
 from ..end import End
-from ..parts.folding import message_of
 from .hold import Hold, backoff
 
 __all__ = ["TakenEnd"]
@@ -24,6 +23,9 @@ class TakenEnd(End, frozen=True, kw_only=True, dict=True):
 
     @classmethod
     def held(cls, hold: Hold, items: list[Item]) -> TakenEnd:
+        # Loaded with the first end, as the engine does.
+        from ..parts.folding import message_of
+
         taken = hold.taken
         message = message_of(taken.info, items)
         end = cls.of(taken.info, items, message=message, ended=taken.ended, attempt=taken.attempt)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Self
 
 from ..chunks import Chunk, Item, SessionInfo, Status
-from .message import Message, MessageReader
+from .message import MessageReader
+from .ui_message import Message
 from .ui_stream import UIStream, message_id_of
 
 __all__ = ["Folding", "fold", "message_of"]
