@@ -42,7 +42,8 @@ async def test_users_have_chats_of_their_own(
     """Who has logged in asks, reloads in the middle, and has the whole answer, each word once; the
     next one is stopped from another tab. Another user has nothing of it under the same address."""
     pages.expect_errors(CUT)
-    changes = {"PAUSE = 0.25": f"PAUSE = {unhurried(0.03)}", **ENDLESS}
+    # What waits for an answer that nobody asks for is told so within a second.
+    changes = {"PAUSE = 0.25": f"PAUSE = {unhurried(0.03)}", "wait=30": "wait=1", **ENDLESS}
     chat = Example("django_asgi", tmp_path, redis_url=redis_url, changes=changes, program="chat.py")
     for command in (MIGRATE, CREATE):
         await chat.done(command)
