@@ -174,5 +174,6 @@ def test_redis_without_its_extra_names_the_extra(tmp_path: Path) -> None:
     assert 3 == len(lines)
     for line, scheme in zip(lines, ("redis", "valkeys+cluster", "unix"), strict=True):
         assert f"{scheme}:// needs an extra: pip install" in line
+        assert 1 == line.count("pip install")
         assert '"streamhub-llm[redis]"' in line
         assert "s3cr3t" not in line

@@ -79,8 +79,10 @@ def _open_ours(scheme: str, store: _Store, url: str) -> Store:
     except ImportError as error:
         if store.extra is None:
             raise
+        install = _install(store.extra)
+        why = "" if install in str(error) else f" ({error})"
         raise InvalidStoreUrl(
-            f"{scheme}://…", f"{scheme}:// needs an extra: {_install(store.extra)} ({error})"
+            f"{scheme}://…", f"{scheme}:// needs an extra: {install}{why}"
         ) from error
 
 
