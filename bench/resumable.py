@@ -55,6 +55,8 @@ async def produce(url: str, *, chunks: int, rate: float) -> Figures:
         for number in range(chunks):
             await pace.until(number, start)
             yield stamped(number)
+        # A reader looks for chunks, then for the end: it misses those that come between both.
+        await asyncio.sleep(0.5)
 
     await stream.start(session_id, producer=tokens)
     await announce(url, session_id)

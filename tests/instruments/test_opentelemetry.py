@@ -294,7 +294,7 @@ async def test_losses_and_repairs_are_events(
         await stream.publish("y")
         await stream.close()
         lost = await silent._started().store.claim(
-            "b", "killed", takeover="restart", lease=0.1, retention=60
+            "b", "killed", takeover="restart", lease=unhurried(1.0), retention=60
         )
         assert isinstance(lost, Granted)
         found = await hub.get("b")
