@@ -3,7 +3,7 @@
 import os
 
 import httpx
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from streamhub import Hub
 from streamhub.http import SSEResponse, lifespan
 
@@ -16,7 +16,10 @@ app = FastAPI(lifespan=lifespan(hub))
 @app.post("/chats/{chat}")
 async def ask(chat: str, question: str) -> dict[str, bool]:
     async with httpx.AsyncClient(base_url=producer) as client:
-        begun = await client.post(f"/answers/{chat}", params={"question": question})
+        try:
+            begun = await client.post(f"/answers/{chat}", params={"question": question})
+        except httpx.TransportError as error:
+            raise HTTPException(503, f"no producer at {producer}: {error}") from error
         begun.raise_for_status()
         return begun.json()
 

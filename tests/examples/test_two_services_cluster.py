@@ -71,3 +71,5 @@ async def test_one_service_writes_and_the_other_reads(tmp_path: Path) -> None:
         assert [*range(1, 61)] == numbers(told)
         assert "finished" in told[-1].data
         assert 60 == (await site.curl(READ)).count(". Why ")
+        # The web service still asks the one that was killed.
+        assert "no producer at" in await site.curl(ASK)
