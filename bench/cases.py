@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from . import byhand, durable, faces, gateway, hub, peers, resumable, web
 from .cold import cold
+from .importing import importing
 from .postgres import Database
 from .workers import Figures, Side
 
@@ -48,6 +49,7 @@ class Sizes:
     replay: int = 10_000
     replays: int = 10
     cold: int = 3
+    imports: int = 10
     storm: int = 2_000
     own_storm: int = 100
     sessions: int = 1_000
@@ -131,6 +133,7 @@ def groups(url: str, database: Database, sizes: Sizes, rounds: int) -> list[Grou
         Group("many, two processes", _many(url, sizes, apart=True), few),
         Group("replay", _replay(url, database, sizes), more),
         Group("cold replay", _cold_replay(url, database, sizes), more),
+        Group("import", _import(sizes), more),
         Group("storm", _storm(url, sizes), few),
         Group("idle", _idle(url, sizes), 1),
         Group("size", _size(url, sizes), 1),
@@ -261,6 +264,13 @@ def _replay(url: str, database: Database, n: Sizes) -> dict[str, Sequence[Side]]
             database,
             [partial(durable.replay, url, database.url, chunks=n.replay, times=n.replays)],
         ),
+    }
+
+
+def _import(n: Sizes) -> dict[str, Sequence[Side]]:
+    return {
+        "hub": [partial(importing, "streamhub", times=n.imports)],
+        "needed": [partial(importing, "asyncio, msgspec", times=n.imports)],
     }
 
 
