@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
-from streamhub import ProducerFailed, ProducerLost
+from streamhub import ProducerFailed, ProducerLost, StreamHubError
 from streamhub.sync import Hub
 
 FOLDER = Path(__file__).parent
@@ -67,6 +67,8 @@ def main() -> None:
         sys.exit("usage: python app.py QUESTION")
     try:
         print(f"\n[{follow(session, cursor)}]")
+    except StreamHubError as error:
+        sys.exit(str(error))  # no Redis is there, or its URL is wrong
     except KeyboardInterrupt:
         sys.exit("\nThe answer goes on. To read the rest: python app.py")
 
