@@ -32,7 +32,7 @@ RENAMED = {
 }
 #: Public among our own modules alone.
 INTERNAL = {
-    *("board", "held", "listed", "own_reader", "publish_now", "publish_together", "shared"),
+    *("board", "own_reader", "publish_now", "publish_together", "shared"),
     "spawn_body",
 }
 #: What a thread gives or gets instead.

@@ -19,7 +19,7 @@ from ..stores.base import Store, Watch
 from ..stores.feeds import Due, Feeds, Taken, check_feed
 from .dead import DeadEnd, dead_ends
 from .hold import Conditions, Hold
-from .taken import TakenEnd, check_seconds
+from .taken import TakenEnd, check_seconds, taken_end
 
 __all__ = ["Ends", "feeds_of"]
 
@@ -163,7 +163,7 @@ class Ends(AsyncIterator[TakenEnd]):
             if self._ready is not None:
                 (hold, items), self._ready = self._ready, None
                 self._current = hold
-                end = TakenEnd.held(hold, items)
+                end = taken_end(hold, items)
                 hold.give()
                 return end
             if not isinstance(wait, StoreUnavailable):

@@ -9,7 +9,7 @@ from ..chunks import Item
 from ..end import End
 from .hold import Hold, backoff
 
-__all__ = ["TakenEnd"]
+__all__ = ["TakenEnd", "taken_end"]
 
 
 class TakenEnd(End, frozen=True, kw_only=True, dict=True):
@@ -20,18 +20,6 @@ class TakenEnd(End, frozen=True, kw_only=True, dict=True):
 
     #: The how manieth delivery of this end in this feed it is: 1, 2, …
     attempt: int
-
-    @classmethod
-    def held(cls, hold: Hold, items: list[Item]) -> TakenEnd:
-        # Loaded with the first end, as the engine does.
-        from ..parts.folding import message_of
-
-        taken = hold.taken
-        message = message_of(taken.info, items)
-        end = cls.of(taken.info, items, message=message, ended=taken.ended, attempt=taken.attempt)
-        # No field: it is neither compared nor written out with the others.
-        end.__dict__["_hold"] = hold
-        return end
 
     @property
     def _held(self) -> Hold:
@@ -79,3 +67,16 @@ def check_seconds(name: str, value: Any, *, least: float) -> None:
         or not least <= value < math.inf
     ):
         raise ValueError(f"{name} must be a number of seconds of at least {least:g}, not {value!r}")
+
+
+def taken_end(hold: Hold, items: list[Item]) -> TakenEnd:
+    """What a worker gets of the end that it holds."""
+    # Loaded with the first end, as the engine does.
+    from ..parts.folding import message_of
+
+    info, ended, attempt = hold.taken.info, hold.taken.ended, hold.taken.attempt
+    message = message_of(info, items)
+    end = TakenEnd.of(info, items, message=message, ended=ended, attempt=attempt)
+    # No field: it is neither compared nor written out with the others.
+    end.__dict__["_hold"] = hold
+    return end

@@ -22,12 +22,6 @@ class TakenEnd(End, frozen=True, kw_only=True, dict=True):
     #: The how manieth delivery of this end in this feed it is: 1, 2, …
     attempt: int
 
-    @classmethod
-    def held(cls, background: Background, end: taken.TakenEnd) -> TakenEnd:
-        held = cls(**{name: getattr(end, name) for name in cls.__struct_fields__})
-        held.__dict__.update(_background=background, _end=end)
-        return held
-
     def done(self) -> None:
         """The end is dealt with; see :meth:`streamhub.TakenEnd.done`."""
         self._background.call_last(self._end.done)
@@ -53,12 +47,6 @@ class TakenEnd(End, frozen=True, kw_only=True, dict=True):
 
 class DeadEnd(dead.DeadEnd, frozen=True, kw_only=True, dict=True):
     """:class:`streamhub.DeadEnd` for threads."""
-
-    @classmethod
-    def listed(cls, background: Background, one: dead.DeadEnd) -> DeadEnd:
-        listed = cls(**{name: getattr(one, name) for name in cls.__struct_fields__})
-        listed.__dict__.update(_background=background, _dead=one)
-        return listed
 
     def retry(self) -> bool:  # type: ignore[override] # in a thread nothing is awaited
         """Have it delivered again; see :meth:`streamhub.DeadEnd.retry`."""
@@ -102,7 +90,7 @@ class Ends(Iterator[TakenEnd]):
 
         :raises: as iteration does in :class:`streamhub.Ends`.
         """
-        return TakenEnd.held(self._background, self._background.call(self._ends.__anext__))
+        return _taken(self._background, self._background.call(self._ends.__anext__))
 
     def dead(self) -> Iterator[DeadEnd]:
         """The ends that were given up; see :meth:`streamhub.Ends.dead`."""
@@ -120,4 +108,16 @@ class Ends(Iterator[TakenEnd]):
             return batch
 
         while batch := self._background.call(take):
-            yield from [DeadEnd.listed(self._background, one) for one in batch]
+            yield from [_dead(self._background, one) for one in batch]
+
+
+def _taken(background: Background, end: taken.TakenEnd) -> TakenEnd:
+    made = TakenEnd(**{name: getattr(end, name) for name in TakenEnd.__struct_fields__})
+    made.__dict__.update(_background=background, _end=end)
+    return made
+
+
+def _dead(background: Background, one: dead.DeadEnd) -> DeadEnd:
+    made = DeadEnd(**{name: getattr(one, name) for name in DeadEnd.__struct_fields__})
+    made.__dict__.update(_background=background, _dead=one)
+    return made
