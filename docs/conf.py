@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 
@@ -47,7 +49,7 @@ html_show_sphinx = False
 html_theme_options = {"source_directory": "docs/"}
 copybutton_exclude = ".linenos, .gp, .go"
 
-llms_txt_suppress_unknown_node_warnings = ["abbreviation"]
+llms_txt_suppress_unknown_node_warnings = ["abbreviation", "meta"]
 llms_txt_description = (
     "Resumable LLM streaming for Python, backed by Redis: a producer publishes chunks, readers "
     "anywhere replay what they missed and follow live, anyone cancels."
@@ -62,5 +64,17 @@ def _describe_commands(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += told.stdout.removeprefix("# `streamhub`")
 
 
+def _describe_page(app: Sphinx, page: str, source: list[str]) -> None:
+    """What search engines and llms.txt say of it: its first sentence."""
+    begin = re.match(r"# .*\n\n((?:[\w`].*\n)+)", source[0])
+    if begin is None:
+        return
+    text = re.sub(r"\[([^\[\]]*)\]\(.*?\)", r"\1", " ".join(begin[1].split())).replace("`", "")
+    sentence = re.split(r"(?<=[.:]) (?=[A-Z])", text)[0].rstrip(":")
+    meta = f"---\nmyst:\n  html_meta:\n    description: {json.dumps(sentence)}\n---\n\n"
+    source[0] = meta + source[0]
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", _describe_commands)
+    app.connect("source-read", _describe_page)
