@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamhub import Chunk, Hub, LiveStream, ProducerFailed, Status
-from streamhub.stores.base import WriteOp
+from streamhub.stores.base import Finish, Over, WriteOp
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import Fails, Stalls
 from streamhub.testing.waiting import within
@@ -115,6 +115,53 @@ async def test_an_end_that_is_not_known_here() -> None:
         rest = await within(reader.take())
 
     assert (["a"], [], None) == ([chunk.data for chunk in told], rest, reader.end)
+
+
+async def test_a_renewal_that_tells_of_the_end_before_the_last_write_is_answered() -> None:
+    """What that write has stored is not left out: the store is to be asked for it."""
+    store = LateAnswers()
+    async with Hub(store) as hub:
+        stream, _ = await hub.register("s")
+        producer = stream._producing("renew").producer
+        reader = stream.own_reader()
+        await stream.publish("a")
+        await within(store.wrote.wait())
+        # Both of these wait for the answer, and are written together.
+        await stream.publish("b")
+        closing = asyncio.ensure_future(stream.close())
+        await asyncio.sleep(0)
+        assert not producer.open
+        store.answers.set()
+        told = await within(reader.take())
+        await within(store.ended.wait())
+        renewal = producer.next_renewal()
+        [over] = await store.renew([renewal])
+        producer.apply(renewal, over)
+        rest = await within(reader.take())
+        known = reader.end
+        store.answers_end.set()
+        await within(closing)
+        stored = await _all(stream)
+
+    assert isinstance(over, Over)
+    assert (["a"], [], None) == ([chunk.data for chunk in told], rest, known)
+    assert ["a", "b"] == [chunk.data for chunk in stored]
+
+
+class LateAnswers(MemoryStore):
+    """Does all writes at once, and answers when it may: all but the end, and the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrote, self.answers = asyncio.Event(), asyncio.Event()
+        self.ended, self.answers_end = asyncio.Event(), asyncio.Event()
+
+    async def write(self, ops: Sequence[WriteOp]) -> Any:
+        answers = await super().write(ops)
+        ends = any(isinstance(op, Finish) for op in ops)
+        (self.ended if ends else self.wrote).set()
+        await (self.answers_end if ends else self.answers).wait()
+        return answers
 
 
 async def test_a_store_that_was_away() -> None:

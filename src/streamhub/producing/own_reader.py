@@ -81,7 +81,8 @@ class OwnReader:
         if producer.done:
             outbox = producer.outbox
             size = outbox.sizes[outbox.stored] - outbox.sizes[min(self._offset, outbox.stored)]
-            self._whole = size <= _MOST_KEPT
+            # A renewal may say that the session has ended before the last write is answered.
+            self._whole = outbox.stored == outbox.last and size <= _MOST_KEPT
             if self._whole:
                 self._kept = outbox.items[self._offset : outbox.stored]
         self._news.fire()
