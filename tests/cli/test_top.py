@@ -256,8 +256,13 @@ async def test_a_session_is_followed(redis_url: str, run_python: RunPython) -> N
         await producer.register("chat:1", "alice", "gpt-5")
         await producer.do("publish", "chat:1", "once more")
         await seen.until(lambda: seen.text.strip() == "once more")
+        screen = seen.app.screen
+        assert isinstance(screen, SessionScreen)
         await seen.press("escape")
         assert ["chat:1"] == seen.names
+        # Who follows may have news while, and after, the screen is taken down.
+        await seen.until(lambda: not screen.children)
+        screen._say("following")
 
 
 async def test_stop_and_remove_ask_first(redis_url: str, run_python: RunPython) -> None:

@@ -71,15 +71,19 @@ class SessionScreen(Screen[None]):
         self._hub = hub
         self._row = row
         self._said = said
+        # Held, not asked for: there may be news while the screen is being left, when what it shows
+        # is in no tree any more.
+        self._shown_facts = Static(id="facts")
         self.text: _Following = _Following()
+        self._shown_state = Static(id="state")
         self._state = ""
         self._metadata = ""
         self._cursor: Cursor | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(id="facts")
+        yield self._shown_facts
         yield self.text
-        yield Static(id="state")
+        yield self._shown_state
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -90,8 +94,8 @@ class SessionScreen(Screen[None]):
 
     def update_facts(self) -> None:
         """Show how it stands now, by the board."""
-        self.query_one("#facts", Static).update(self._facts(time.time()))
-        self.query_one("#state", Static).update(Text(visible(self._state), style="dim"))
+        self._shown_facts.update(self._facts(time.time()))
+        self._shown_state.update(Text(visible(self._state), style="dim"))
 
     def _facts(self, now: float) -> Text:
         row = self._row()
