@@ -13,6 +13,7 @@ import pytest
 
 from streamhub import Hub, Status, parts, sources
 from streamhub.errors import FailureKind
+from streamhub.testing.waiting import patience, within
 
 from ..support.page_source import names_of
 from ..support.provider_server import CUT, STALL, ProviderServer, event
@@ -89,7 +90,7 @@ async def test_the_page_on_sources(
     provider.answers(chunk({"content": "Hi"}), chunk({}, "stop"), event("[DONE]"))
     async with Hub() as hub:
         stream = await names_of("sources.md")["with_litellm"](hub, litellm, "Why?")
-        assert Status.FINISHED is await stream.wait(20)
+        assert Status.FINISHED is await within(stream.wait())
         assert "Hi" == await stream.text()
 
 
@@ -244,7 +245,7 @@ async def test_a_cancel_hangs_up(
     async with Hub() as hub:
         stream = await hub.run(session_id, await ask(way))
         asked = await stalled(provider)
-        assert Status.CANCELLED is await stream.cancel(wait=20)
+        assert Status.CANCELLED is await stream.cancel(wait=patience(20))
         assert await hung_up(asked)
 
 
