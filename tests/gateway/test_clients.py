@@ -91,10 +91,15 @@ def speaks(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def upstream(upstreams: dict[str, OpenAIUpstream], speaks: str) -> OpenAIUpstream:
+def upstream(upstreams: dict[str, OpenAIUpstream], speaks: str) -> Iterator[OpenAIUpstream]:
+    """With nothing of another test's."""
     upstream = upstreams[speaks]
     upstream.asked.clear()
-    return upstream
+    yield upstream
+    try:
+        upstream.check_used()
+    finally:
+        upstream.forget()
 
 
 @pytest.fixture

@@ -157,6 +157,11 @@ class OpenAIUpstream:
         """
         assert ([], []) == (self._scripts, self._faults)
 
+    def forget(self) -> None:
+        """What was scripted that nobody has asked for."""
+        self._scripts.clear()
+        self._faults.clear()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
