@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from hashlib import sha256
+from os import urandom
 from uuid import UUID
 
 from .errors import InvalidSessionId
@@ -55,7 +55,7 @@ def _check_short(name: str, value: object) -> None:
 def new_generation() -> str:
     """A UUID of version 7: unique, and in the order of their making (RFC 9562, 5.7)."""
     milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (1 << 48) - 1) << 80 | secrets.randbits(80)
+    value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(urandom(10), "big")
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0x3 << 62) | 2 << 62
     return str(UUID(int=value))
@@ -64,7 +64,7 @@ def new_generation() -> str:
 def message_token(key: str | None = None) -> str:
     """What tells a message from all others: by chance, or made of ``key`` and always the same."""
     if key is None:
-        return secrets.token_hex(12)
+        return urandom(12).hex()
     return sha256(key.encode()).hexdigest()[:32]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from itertools import accumulate
 from typing import Any
@@ -29,6 +28,8 @@ def encode(value: object, limit: int) -> str:
 
     :raises ValueError: it is not JSON, too large, or nested more deeply than ``DEEPEST``.
     """
+    import json  # takes longer than most that a program which has no metadata imports of us
+
     try:
         text = json.dumps(
             value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from math import inf
+from os import urandom
 from typing import Any, Protocol
 
 from ..chunks import Cursor, SessionInfo, Status
@@ -66,7 +66,7 @@ class Watcher:
         self._readers: dict[ObservedReader, None] = {}
         self.config = config
         #: What this hub is called where it says how many follow a session here.
-        self._name = secrets.token_hex(6)
+        self._name = urandom(6).hex()
         self._gather = min(_GATHER, config.lease / 8)
         self._views: dict[str, SessionView] = {}
         self._next = inf
