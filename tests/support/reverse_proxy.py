@@ -71,7 +71,7 @@ PROXIES = {
         lambda seconds: f"{seconds:.3f}s",
     ),
     "haproxy": _Kind(
-        "haproxy",
+        "text",
         "global\n maxconn 200\n{block}",
         "{program} -db -f {file}",
         ("bind :80", f"bind {HOST}:{{port}}"),
