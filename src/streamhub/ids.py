@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from hashlib import sha256
 from os import urandom
 from uuid import UUID
 
@@ -65,6 +64,8 @@ def message_token(key: str | None = None) -> str:
     """What tells a message from all others: by chance, or made of ``key`` and always the same."""
     if key is None:
         return urandom(12).hex()
+    from hashlib import sha256  # loads OpenSSL, for the few messages that have a key
+
     return sha256(key.encode()).hexdigest()[:32]
 
 

@@ -236,7 +236,8 @@ def test_importing_the_package_loads_no_extra() -> None:
 
 #: What a program that streams text never needs: each process would wait for it.
 LATE = (
-    *("anyio", "importlib.metadata", "json", "secrets", "sqlite3", "tempfile", "http.client"),
+    *("anyio", "hashlib", "importlib.metadata", "json", "secrets", "sqlite3", "tempfile"),
+    *("http.client", "streamhub.producing.provider_errors"),
     *("streamhub.sync", "streamhub.sources", "streamhub.http", "streamhub.formats"),
     *("streamhub.board", "streamhub.stores.memory", "streamhub.stores.redis"),
     *("streamhub.parts.folding", "streamhub.parts.message", "streamhub.parts.ui_stream"),

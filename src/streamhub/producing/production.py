@@ -21,7 +21,6 @@ from .leases import Leases
 from .observing import Observed
 from .phase import Stopping
 from .producer import Producer
-from .provider_errors import as_provider_failed
 
 __all__ = ["OnCancel", "Production"]
 
@@ -116,7 +115,7 @@ class Production:
             await producer.release()
             return False
         try:
-            await producer.finish(Status.FAILED, describe(as_provider_failed(error)))
+            await producer.finish(Status.FAILED, describe(_reason(error)))
         except StreamHubError as failure:
             if type(failure) is not type(error):
                 error.add_note(f"streamhub: the stream could not be ended as failed: {failure}")
@@ -143,7 +142,7 @@ class Production:
         if not isinstance(error, str) and self._hands_over(error):
             await self.producer.release()
             raise HubClosed
-        reason = error if isinstance(error, str) else as_provider_failed(error)
+        reason = error if isinstance(error, str) else _reason(error)
         await self.producer.finish(Status.FAILED, describe(reason))
 
     async def release(self) -> None:
@@ -224,3 +223,9 @@ class Production:
             self.producer.observed = None
         if self._on_end is not None and (telling := tell(self._on_end, self.producer, self._store)):
             self._spawn_last(telling, f"on_end of {self.producer.claim.session_id}")
+
+
+def _reason(error: BaseException) -> BaseException:
+    from .provider_errors import as_provider_failed  # only what fails waits for its expressions
+
+    return as_provider_failed(error)
