@@ -89,7 +89,7 @@ async def proxy(url: str, *, plain: bool = False) -> Figures:
         app = _relay(upstream) if plain else create_gateway(hub, upstream=upstream)
         with listen("127.0.0.1", 0, public=False) as listening:
             server = uvicorn.Server(
-                uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False)
+                uvicorn.Config(app, log_level="critical", lifespan="auto", access_log=False)
             )
             serving = asyncio.create_task(server.serve([listening]))
             await tell(url, _PORT, str(listening.getsockname()[1]))
