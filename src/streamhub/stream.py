@@ -27,7 +27,6 @@ from .instruments import events
 from .parts import PART_EVENT, AnyPart, Message, encode, is_part
 from .parts.spoken import spoken_text
 from .producing.measure import check_message, plain
-from .producing.own_reader import OwnReader
 from .producing.phase import Stopping
 from .producing.production import Production
 from .producing.receiving import Inbox, Receiver
@@ -154,31 +153,15 @@ class LiveStream:
             return await self.publish(encode(chunk), event=PART_EVENT)
         if cursor is None:
             text: str = chunk  # type: ignore[assignment]
-            return await self._producing("publish").producer.publish(text, event)
+            return await self.production("publish").producer.publish(text, event)
         return cursor
-
-    async def publish_together(self, *chunks: tuple[str, str]) -> None:
-        """As ``publish`` of each, with its event type, but that none of them has to wait until the
-        one before it is stored: as far as there is room, they are written together.
-
-        :raises: as ``publish``.
-        """
-        for data, event in chunks[self.publish_now(*chunks) :]:
-            await self._producing("publish").producer.publish(data, event)
-
-    def publish_now(self, *chunks: tuple[str, str]) -> int:
-        """As ``publish_together``, of as many as there is room for: how many that are.
-
-        :raises: as ``publish``.
-        """
-        return self._producing("publish").producer.accept_together(chunks)
 
     async def flush(self) -> None:
         """Wait until everything published so far is in the store.
 
         :raises: as ``publish``, where it is not.
         """
-        await self._producing("flush").producer.flush()
+        await self.production("flush").producer.flush()
 
     async def set_metadata(self, value: object) -> None:
         """Replace the session's metadata, and wait until that is stored.
@@ -189,7 +172,7 @@ class LiveStream:
             ``max_chunk_bytes``.
         :raises: otherwise as ``publish``.
         """
-        producer = self._producing("set metadata").producer
+        producer = self.production("set metadata").producer
         limit = self._engine.config.max_chunk_bytes
         await producer.set_metadata(written_metadata(self._session_id, value, limit))
 
@@ -200,7 +183,7 @@ class LiveStream:
 
         :raises: as ``publish``, if the stream could not be ended properly.
         """
-        await self._producing("close the stream").producer.finish(Status.FINISHED)
+        await self.production("close the stream").producer.finish(Status.FINISHED)
 
     async def fail(self, error: BaseException | str) -> None:
         """Store what is pending and end the stream as ``failed``.
@@ -212,7 +195,7 @@ class LiveStream:
 
         :raises: as ``publish``, if the stream could not be ended properly.
         """
-        await self._producing("fail the stream").fail(error)
+        await self.production("fail the stream").fail(error)
 
     async def release(self) -> None:
         """Store what is pending and give the session up, for others to continue at once.
@@ -223,7 +206,7 @@ class LiveStream:
 
         :raises NotProducer: this is a reader's handle.
         """
-        await self._producing("release the session").release()
+        await self.production("release the session").release()
 
     async def __aenter__(self) -> LiveStream:
         """Produce in this block: leaving it ends the stream, ``finished`` or (on an exception,
@@ -233,7 +216,7 @@ class LiveStream:
         with ``on_cancel`` given, it is left to that how the block ends. If it has not after a
         third of the lease, or 3 seconds, it is interrupted all the same.
         """
-        self._producing("enter the stream").enter()
+        self.production("enter the stream").enter()
         return self
 
     async def __aexit__(
@@ -247,15 +230,14 @@ class LiveStream:
 
     def spawn_body(self, source: Source[LiveStream]) -> None:
         """Publish all of ``source`` in a task that the hub owns. For ``Hub.run``."""
-        production = self._producing("run a source")
+        production = self.production("run a source")
         self._engine.run_source(produce(source, self), production)
 
-    def own_reader(self) -> OwnReader:
-        """Reads what this handle publishes, from now on, where no other reader is to be asked of
-        the store. For modules of ours, and once of a stream."""
-        return OwnReader(self._producing("read what it has stored").producer)
+    def production(self, action: str) -> Production:
+        """What this handle writes with. For modules of ours.
 
-    def _producing(self, action: str) -> Production:
+        :raises NotProducer: this is a reader's handle, which cannot do ``action``.
+        """
         if self._production is None:
             raise NotProducer(self._session_id, action)
         self._engine.check_place()
@@ -467,7 +449,7 @@ class LiveStream:
                 message.done()
                 await stream.publish(await answer(message.data))
         """
-        producer = self._producing("read the inbox").producer
+        producer = self.production("read the inbox").producer
         if self._receiver is None:
             self._receiver = Receiver(
                 producer, self._engine.store, self._engine.config.give_up_after

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streamhub import Chunk, Hub, LiveStream, ProducerFailed, Status
+from streamhub.producing.own_reader import OwnReader
 from streamhub.stores.base import Finish, Over, WriteOp
 from streamhub.stores.memory import MemoryStore
 from streamhub.testing.faults import Fails, Stalls
@@ -20,7 +21,7 @@ async def test_it_gets_what_is_stored_and_the_end() -> None:
     """Each chunk once and in order, as any other reader does, and how the stream has ended."""
     async with Hub() as hub:
         stream, _ = await hub.register("s")
-        reader = stream.own_reader()
+        reader = OwnReader(stream.production("read").producer)
         told: list[Chunk] = []
         for number in range(100):
             await stream.publish(f"{number}", event="e" if number % 2 else None)
@@ -41,7 +42,7 @@ async def test_it_gets_nothing_that_is_not_stored() -> None:
     store = Stalls(MemoryStore())
     async with Hub(store) as hub:
         stream, _ = await hub.register("s")
-        reader = stream.own_reader()
+        reader = OwnReader(stream.production("read").producer)
         await stream.publish("a")
         taking = asyncio.ensure_future(reader.take())
         await within(store.stalled.wait())
@@ -66,7 +67,7 @@ async def test_it_has_its_turn_before_the_next_round() -> None:
     store = Tells(MemoryStore())
     async with Hub(store) as hub:
         stream, _ = await hub.register("s")
-        reader = stream.own_reader()
+        reader = OwnReader(stream.production("read").producer)
 
         async def read() -> None:
             await reader.take()
@@ -92,7 +93,7 @@ async def test_one_that_is_behind_at_the_end(size: int, kept: list[str]) -> None
     """Is given a little more, and else is to ask the store."""
     async with Hub() as hub:
         stream, _ = await hub.register("s")
-        reader = stream.own_reader()
+        reader = OwnReader(stream.production("read").producer)
         for letter in "xy":
             await stream.publish(letter * size)
         await stream.close()
@@ -107,7 +108,7 @@ async def test_an_end_that_is_not_known_here() -> None:
     """Somebody has removed the session: what that means, the store says."""
     async with Hub() as hub:
         stream, _ = await hub.register("s")
-        reader = stream.own_reader()
+        reader = OwnReader(stream.production("read").producer)
         await stream.publish("a")
         told = await within(reader.take())
         await hub.remove("s")
@@ -122,8 +123,8 @@ async def test_a_renewal_that_tells_of_the_end_before_the_last_write_is_answered
     store = LateAnswers()
     async with Hub(store) as hub:
         stream, _ = await hub.register("s")
-        producer = stream._producing("renew").producer
-        reader = stream.own_reader()
+        producer = stream.production("renew").producer
+        reader = OwnReader(stream.production("read").producer)
         await stream.publish("a")
         await within(store.wrote.wait())
         # Both of these wait for the answer, and are written together.
@@ -169,7 +170,7 @@ async def test_a_store_that_was_away() -> None:
     store = Fails(MemoryStore())
     async with Hub(store) as hub:
         stream, _ = await hub.register("s")
-        reader = stream.own_reader()
+        reader = OwnReader(stream.production("read").producer)
         await stream.publish("a")
         told = await within(reader.take())
         store.failing = True
@@ -185,7 +186,7 @@ async def test_one_that_is_closed_costs_nothing() -> None:
     """Nobody is told any more."""
     async with Hub() as hub:
         stream, _ = await hub.register("s")
-        reader = stream.own_reader()
+        reader = OwnReader(stream.production("read").producer)
         reader.close()
         await stream.publish("a")
         await stream.close()

@@ -31,10 +31,7 @@ RENAMED = {
     "__anext__": "__next__",
 }
 #: Public among our own modules alone.
-INTERNAL = {
-    *("board", "own_reader", "publish_now", "publish_together", "shared"),
-    "spawn_body",
-}
+INTERNAL = {"board", "production", "shared", "spawn_body"}
 #: What a thread gives or gets instead.
 RETYPED = {
     "OnCancel | None": "Callable[[], object] | None",

@@ -145,7 +145,7 @@ async def _first(events: AsyncIterator[Event], stream: LiveStream, head: Head) -
     def begin_alone() -> None:
         # What is wrong with the stream is raised by what follows.
         with suppress(StreamHubError):
-            del begins[: stream.publish_now(*begins)]
+            del begins[: stream.production("publish").producer.accept_together(begins)]
 
     # No task for either: what has come already is on its way to the store before anything else.
     alone = asyncio.get_running_loop().call_later(_HEAD_ALONE, begin_alone)
@@ -153,7 +153,10 @@ async def _first(events: AsyncIterator[Event], stream: LiveStream, head: Head) -
         event = await anext(events, None)
     finally:
         alone.cancel()
-    await stream.publish_together(*begins, *_chunks(event))
+    chunks = [*begins, *_chunks(event)]
+    taken = stream.production("publish").producer.accept_together(chunks)
+    for data, kind in chunks[taken:]:
+        await stream.publish(data, event=kind)
     return event
 
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from ...chunks import SessionInfo, Status
 from ...errors import HubClosed, SessionNotFound, StoreUnavailable, StreamHubError
+from ...producing.own_reader import OwnReader
 from ...serving.disconnects import unless_gone
 from ...serving.queries import held_cursor
 from ...stream import LiveStream
@@ -74,7 +75,11 @@ class ChatCompletions:
             resumes = asked.kept and held_cursor(request) is not None
             if asking is not None and asked.streamed and not resumes:
                 return AskedResponse(
-                    OwnAnswer(stream, stream.own_reader(), ids=asked.kept or self._detach),
+                    OwnAnswer(
+                        stream,
+                        OwnReader(stream.production("read").producer),
+                        ids=asked.kept or self._detach,
+                    ),
                     asked.completion_id,
                     begins=partial(self._begins, stream, asking),
                     whole=partial(self._whole, stream, asked.completion_id),
