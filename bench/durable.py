@@ -181,8 +181,11 @@ def _client(database: str, *, listens: bool = False) -> Iterator[Any]:
 
 def _exists(client: Any, session_id: str) -> None:
     """Wait until the workflow has begun."""
+    until = time.monotonic() + _LONGEST
     while not client.list_workflows(workflow_ids=[session_id]):
-        time.sleep(0.01)
+        if time.monotonic() > until:
+            raise TimeoutError(f"no workflow {session_id} within {_LONGEST} s")
+        time.sleep(0.01)  # its client can be asked, and tells nothing of its own accord
 
 
 def _all(database: str, session_id: str) -> list[str]:
