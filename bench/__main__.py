@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tiny = [one for one in groups(server.url, beside, Sizes.tiny(), 1) if one.name in warm]
             if tiny:
                 _measure(workers, server.url, warm_up(tiny))
+        else:
+            chosen = [replace(group, rounds=1) for group in chosen]
         results = _measure(workers, server.url, chosen)
     _say(f"measured in {perf_counter() - started:.0f} s")
     _write(options.out, measured_on, results)
