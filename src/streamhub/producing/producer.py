@@ -54,7 +54,7 @@ class Producer:
     __slots__ = (  # noqa: RUF023
         "_max_chunk", "outbox", "on_work", "_term", "_waiting", "_only_chunks", "_under_way",
         "claim", "done", "_repair", "metadata", "state", "_changed", "on_cancelling", "on_done",
-        "check_place", "inbox", "observed", "on_stored",
+        "check_place", "inbox", "observed", "on_stored", "_stored",
     )  # fmt: skip
 
     def __init__(self, granted: Granted, config: HubConfig, past: Sequence[Item] = ()) -> None:
@@ -68,6 +68,8 @@ class Producer:
         self._repair = Repair(claim, config.give_up_after)
         #: Operations that are under way.
         self._under_way = 0
+        #: How many chunks were stored when it was done.
+        self._stored = 0
         #: How many wait for chunks to be stored.
         self._waiting = 0
         #: Whether nothing can be written any more.
@@ -168,6 +170,8 @@ class Producer:
                 inbox.publishing -= 1
 
     async def flush(self) -> None:
+        if self.done:
+            self.raise_for_phase()
         target = self.outbox.last
         inbox = self.inbox
         marks: list[str] = []
@@ -177,7 +181,8 @@ class Producer:
             self.outbox.stored < target or (inbox is not None and inbox.has_marks(marks))
         ):
             await self._stored_more()
-        if self.done:
+        # If it was stored, it is no failure that the stream has ended with it.
+        if self.done and self._stored < target:
             self.raise_for_phase()
 
     async def set_metadata(self, metadata: str) -> None:
@@ -420,6 +425,9 @@ class Producer:
             case Fenced(current):
                 self._go(state.fence(current))
             case Over(status):
+                if isinstance(op, Renew) and self._under_way:
+                    # What is under way is answered with the same, and says what of it was stored.
+                    return
                 self._go(state.over(status))
 
     def _go_on_after(self, last: int) -> None:
@@ -473,6 +481,7 @@ class Producer:
             self.on_done()
             if self.on_stored is not None:
                 self.on_stored()
+            self._stored = self.outbox.stored
             self.outbox.clear()
             self._changed.fire()
 
