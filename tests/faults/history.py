@@ -243,10 +243,7 @@ class History:
             gone = (
                 claim.generation in session.fenced
                 and session.fenced[claim.generation] <= wipe.start
-            ) or any(
-                ended.get(claim.generation, inf) <= wipe.end
-                for ended in (session.left, session.closed)
-            )
+            ) or self._had_ended(session, claim, wipe)
             stop = self.stop_of(claim.process, claim.at, wipe.start)
             dead = stop is not None and not stop.revives
             if claim.at <= wipe.end and not dead and not gone:
@@ -262,6 +259,17 @@ class History:
         ):
             return False
         return self.stop_of(claim.process, claim.at, repaired) is None
+
+    @staticmethod
+    def _had_ended(session: Session, claim: record.Claimed, wipe: Window) -> bool:
+        """Whether it may have ended before the wipe was over: the store's answer, if it was asked
+        for by then, may be heard a little later."""
+        generation = claim.generation
+        asked = [one.at for one in session.asked]
+        if (closing := session.closing.get(generation)) is not None:
+            asked.append(closing.at)
+        heard = wipe.end + (HEARS_WITHIN if any(at <= wipe.end for at in asked) else 0.0)
+        return any(ended.get(generation, inf) <= heard for ended in (session.left, session.closed))
 
     @staticmethod
     def _repaired(session: Session, claim: record.Claimed, wipe: Window) -> float:

@@ -105,6 +105,17 @@ BAD: dict[str, tuple[str, list[Event]]] = {
             if event != acknowledged(4.0, "b", 5)
         ],
     ),
+    "what close promised is gone, long after a wipe": (
+        "G5",
+        [
+            *(
+                event
+                for event in instead(STORED, stored("a1", "a2", "a3", "b4"))
+                if event != acknowledged(4.0, "b", 5)
+            ),
+            *fault(3.5, 3.6, wipes=True),
+        ],
+    ),
     "the whole session is gone": ("G5", without(STORED)),
     "a producer gets an error for no reason": (
         "G5",
@@ -173,6 +184,10 @@ EXCUSED: dict[str, list[Event]] = {
         *fault(2.5, 2.6, wipes=True),
         raised(3.0, "SessionNotFound"),
         raised(3.1, "SessionNotFound", "late"),
+    ],
+    "a wipe took what had ended, and nobody had heard of the end yet": [
+        *instead(STORED, stored("a1", "a2", "a3", "b4")),
+        *fault(4.1, 4.25, wipes=True),
     ],
     "who comes without a cursor finds nothing, before it is put back": with_(
         opened(3.8, "new"),
