@@ -57,16 +57,17 @@ async def test_the_suite_of_the_protocol_passes(tmp_path: Path) -> None:
     """Each of its tests that reads what can be read here."""
     found = tmp_path / "found.json"
     pattern = f"^(?!.*({'|'.join(NOT_HERE)})).*({'|'.join(READING)})"
+    timeout = str(int(patience(60) * 1000))
     async with Hub() as hub, served(SetUp(hub, long_poll=1.0)) as url:
         process = await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("node"),
             "node_modules/vitest/vitest.mjs",
             *("run", "durable_streams.test.mjs", "--root", ".", "--testNamePattern", pattern),
             *("--sequence.concurrent", "--maxConcurrency", "10"),
-            *("--testTimeout", str(int(patience(60) * 1000))),
+            *("--testTimeout", timeout),
             *("--reporter", "json", "--outputFile", str(found)),
             cwd=FOLDER,
-            env={**os.environ, "STREAMS_URL": url},
+            env={**os.environ, "STREAMS_URL": url, "TIMEOUT": timeout},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
