@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from streamhub import Cursor, SessionInfo, Status
 from streamhub.chunks import Chunk
@@ -113,21 +113,7 @@ PARTS = st.one_of(
 )
 #: The input of a call in pieces, as a model writes it.
 WRITTEN = st.builds(
-    lambda tool, value, cuts: [
-        (
-            json.dumps({"type": "tool-input-start", "toolCallId": tool, "toolName": "look"}),
-            PART_EVENT,
-        ),
-        *(
-            (
-                json.dumps(
-                    {"type": "tool-input-delta", "toolCallId": tool, "inputTextDelta": piece}
-                ),
-                PART_EVENT,
-            )
-            for piece in _cut(json.dumps(value), cuts)
-        ),
-    ],
+    lambda tool, value, cuts: _written(tool, _cut(json.dumps(value), cuts)),
     IDS,
     OBJECTS,
     st.lists(st.integers(1, 9), max_size=8),
@@ -192,6 +178,17 @@ def _once(published: Published, number: int) -> Published:
     return json.dumps({**part, **ids}), event
 
 
+def _written(tool: str, pieces: list[str]) -> list[Published]:
+    parts: list[dict[str, Any]] = [
+        {"type": "tool-input-start", "toolCallId": tool, "toolName": "look"},
+        *(
+            {"type": "tool-input-delta", "toolCallId": tool, "inputTextDelta": piece}
+            for piece in pieces
+        ),
+    ]
+    return [(json.dumps(one), PART_EVENT) for one in parts]
+
+
 def _cut(text: str, cuts: list[int]) -> list[str]:
     pieces = []
     for size in cuts:
@@ -204,6 +201,8 @@ def _cut(text: str, cuts: list[int]) -> list[str]:
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(published=CHUNKS, status=st.sampled_from(["active", "finished", "cancelled", "failed"]))
+@example(published=_written("a", [r'{"x": "\ud83d', r'\ude00"}']), status="finished")
+@example(published=_written("a", [r'{"x": "\ud83d']), status="active")
 def test_a_message_is_what_the_client_makes_of_it(
     read: Read, published: list[Published], status: str
 ) -> None:
@@ -226,7 +225,13 @@ def test_a_message_is_what_the_client_makes_of_it(
     errors = [error for error in made["errors"] if error != told_of("failed")]
     assert [] == errors
     ours = msgspec.json.encode(folding.message.to_dict()).decode()
-    assert json.dumps(json.loads(made["message"])) == json.dumps(json.loads(ours))
+    # Half a character, while the other half of its escape is to come, cannot be stored.
+    theirs = _text(made["message"]).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert theirs == _text(ours)
+
+
+def _text(value: str) -> str:
+    return json.dumps(json.loads(value), ensure_ascii=False)
 
 
 INFO = SessionInfo("s", Status.ACTIVE, "g", None, Cursor(1, 0))
