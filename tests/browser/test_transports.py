@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamhub import Hub, Status, parts
-from streamhub.testing.waiting import PATIENCE, bounded
+from streamhub.testing.waiting import bounded, patience
 
 from ..conftest import Serve
 from ..support.faulty_proxy import FaultyProxy
@@ -183,7 +183,7 @@ async def test_the_stock_stop_stops_the_producer(
             await clients.call("shown", name=name, text="two")
             assert Status.ACTIVE is (await stream.info()).status
         await clients.call("stop", name=name)
-        assert Status.CANCELLED is await stream.wait(PATIENCE)
+        assert Status.CANCELLED is await stream.wait(patience())
         await clients.call("over", name=name)
         await clients.call("close", name=name)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from streamhub import Hub, InvalidChunk, LiveStream, ProducerFailed, Status
+from streamhub.testing.waiting import patience
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
 
@@ -76,12 +77,12 @@ async def test_many_blocking_sources_do_not_wait_for_each_other(hub: Hub, sessio
     together = threading.Barrier(50)
 
     def answer() -> Iterator[str]:
-        together.wait(20)
+        together.wait(patience())
         yield "a"
 
     streams = [await hub.run(f"{session_id}-{n}", answer()) for n in range(50)]
 
-    assert [Status.FINISHED] * 50 == [await stream.wait(20) for stream in streams]
+    assert [Status.FINISHED] * 50 == [await stream.wait(patience()) for stream in streams]
 
 
 async def test_an_endless_sync_source_is_drawn_only_so_far_ahead(hub: Hub, session_id: str) -> None:

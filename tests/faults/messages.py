@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from streamhub import Hub, HubConfig, InboxFull, LiveStream, StoreUnavailable
-from streamhub.testing.waiting import unhurried
+from streamhub.testing.waiting import patience, unhurried
 
 from ..support.child_processes import PythonProcess
 
@@ -92,7 +92,7 @@ async def send_through_kills(
         enough.set()
         await sending
         await _send(stream, "", "end")
-        await stream.wait(30.0)
+        await stream.wait(patience(30))
         answers = Counter[int]()
         last = -1
         async for chunk in stream.subscribe():

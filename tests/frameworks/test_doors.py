@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from streamhub import Hub, LiveStream
-from streamhub.testing.waiting import PATIENCE, until, within
+from streamhub.testing.waiting import patience, until, within
 
 from ..http.serving import events, follow, lines, raw_request
 from ..support.http_server import Port
@@ -71,7 +71,9 @@ async def stage(
 
         # Each request on a connection of its own: servers close one that has been idle for seconds.
         alone = httpx.Limits(max_keepalive_connections=0)
-        client = httpx.AsyncClient(base_url=port.url, timeout=PATIENCE, verify=False, limits=alone)
+        client = httpx.AsyncClient(
+            base_url=port.url, timeout=patience(), verify=False, limits=alone
+        )
         await stack.enter_async_context(client)
         stage = Stage(door, hub, start, client)
         await stage.restart()

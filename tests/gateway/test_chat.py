@@ -16,7 +16,7 @@ import pytest
 from streamhub import HubConfig, Status
 from streamhub.formats.sse import EventParser
 from streamhub.gateway import Limits
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import patience, until, within
 
 from ..conftest import MakeHub
 from ..http.serving import nothing_is_held
@@ -206,7 +206,7 @@ async def test_a_client_that_leaves(make_hub: MakeHub, upstream: OpenAIUpstream)
         async with opened(client, chat()) as answer:
             await answer.take(2)
         asked = await asyncio.to_thread(upstream.wait_asked)
-        assert await asyncio.to_thread(asked.hung_up.wait, 20)
+        assert await asyncio.to_thread(asked.hung_up.wait, patience())
 
         slow = Gate()
         upstream.strike(SlowHeaders(slow))
@@ -214,7 +214,7 @@ async def test_a_client_that_leaves(make_hub: MakeHub, upstream: OpenAIUpstream)
         await within(slow.wait_reached())
         asking.cancel()
         asked = await asyncio.to_thread(upstream.wait_asked, 2)
-        assert await asyncio.to_thread(asked.hung_up.wait, 20)
+        assert await asyncio.to_thread(asked.hung_up.wait, patience())
 
         for one, key in ((client, "k"), (detached, None)):
             gate = Gate()
@@ -241,7 +241,7 @@ async def test_a_cancel(make_hub: MakeHub, upstream: OpenAIUpstream) -> None:
             path = f"{PATH}/{answer.response.headers[COMPLETION_ID]}"
             cancelled = [(await there.post(f"{path}/cancel")).json() for _ in range(2)]
             rest = await answer.rest()
-        assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, 20)
+        assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, patience())
         whole = await here.get(path)
         again = await here.post(PATH, json=chat(), headers={"idempotency-key": "k"})
         complete = await here.post(PATH, json=chat(), headers={"idempotency-key": "other"})

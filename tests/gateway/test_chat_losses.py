@@ -77,7 +77,7 @@ async def test_a_gateway_is_killed(serve: Serve, redis_url: str, upstream: OpenA
                     await unanswered
                 told = await follows.rest()
         answered = await waits
-        assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, 20)
+        assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, patience())
         async with opened(at(second), chat(), key="k", after=begun[0].id) as late:
             rest = await late.rest()
         whole = await at(second).get(path)

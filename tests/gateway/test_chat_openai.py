@@ -144,7 +144,7 @@ async def test_it_cancels(client: openai.AsyncOpenAI, upstream: OpenAIUpstream) 
             pass
 
     assert ("cancelled", "cancelled") == (cancelled["status"], told.value.code)
-    assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, 20)
+    assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, patience())
 
 
 async def test_everything_else_is_there(client: openai.AsyncOpenAI) -> None:

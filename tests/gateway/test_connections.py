@@ -17,7 +17,7 @@ import pytest
 from streamhub.gateway.errors import UpstreamFailed
 from streamhub.gateway.limits import Limits
 from streamhub.gateway.upstream import Upstream
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import patience, until, within
 
 from ..support.certificates import Certificates
 
@@ -197,10 +197,10 @@ async def test_one_that_the_server_has_just_closed(last: bytes, closes: bool) ->
     first = await within(ask(upstream))
     go.set()
     # The event loop stands still meanwhile.
-    assert closed.wait(20)
+    assert closed.wait(patience())
     second = await within(ask(upstream))
     await upstream.aclose()
-    serving.join(20)
+    serving.join(patience())
     for one in (listening, *kept):
         one.close()
 

@@ -176,7 +176,7 @@ async def test_an_upstream_that_refuses_before_the_session_is_claimed(
     async with held(upstream) as (hub, client):
         asking = asyncio.create_task(client.post(PATH, json=chat()))
         asked = await asyncio.to_thread(upstream.wait_asked)
-        await asyncio.to_thread(asked.over.wait, 20)
+        await asyncio.to_thread(asked.over.wait, patience())
         hub.claims.set()
         refused = await within(asking)
         [info] = [info async for info in hub.sessions()]

@@ -91,7 +91,7 @@ async def test_keys_and_the_end(upstream: OpenAIUpstream, redis_url: str) -> Non
     assert (200, 401) == (health.status_code, refused.status_code)
     assert {f"Bearer {INNER}"} == {asked.authorization for asked in upstream.asked}
     assert "[DONE]" == whole[-1].data
-    assert await asyncio.to_thread(upstream.asked[1].hung_up.wait, 20)
+    assert await asyncio.to_thread(upstream.asked[1].hung_up.wait, patience())
     assert [200, 401] == [one.status_code for one in measured]
     assert "streamhub_active_sessions 0.0" in measured[0].text
     assert [] == [one for one in (SECRET, INNER, "for-metrics", "Traceback") if one in said]

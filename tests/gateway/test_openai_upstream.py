@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import patience, within
 
 from ..support.openai_upstream import (
     STALL,
@@ -53,7 +53,7 @@ async def test_who_hangs_up_stops_it(asking: tuple[OpenAIUpstream, httpx.AsyncCl
                 break
 
     asked = await asyncio.to_thread(upstream.wait_asked)
-    assert await asyncio.to_thread(asked.hung_up.wait, 20)
+    assert await asyncio.to_thread(asked.hung_up.wait, patience())
     assert (3, "Bearer key") == (upstream.tokens, asked.authorization)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from streamhub import Hub
 from streamhub.gateway import Limits
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import patience, within
 
 from ..http.serving import nothing_is_held, raw_request
 from ..support.openai_upstream import (
@@ -127,7 +127,7 @@ async def test_who_leaves_stops_it(upstream: OpenAIUpstream) -> None:
         asking = asyncio.create_task(client.get("/v1/models"))
         await within(slow.wait_reached())
         asking.cancel()
-        assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, 20)
+        assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, patience())
 
 
 async def test_faults(upstream: OpenAIUpstream) -> None:

@@ -19,7 +19,7 @@ from streamhub import Hub, HubConfig
 from streamhub.gateway import Limits, create_gateway
 from streamhub.gateway.events_response import EventsResponse
 from streamhub.gateway.responses import creating
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import patience, until, within
 
 from ..conftest import MakeHub
 from ..http.serving import served
@@ -152,12 +152,12 @@ async def test_a_client_that_leaves_stops_what_is_in_the_foreground(
         return "cancelled" == str((await client.responses.retrieve(response_id)).status)
 
     await until(stopped)
-    assert await asyncio.to_thread(asked.hung_up.wait, 20)
+    assert await asyncio.to_thread(asked.hung_up.wait, patience())
     upstream.answers("One two", STALL)
     waiting = asyncio.ensure_future(create(client))
     waited = await asyncio.to_thread(upstream.wait_asked, 2)
     waiting.cancel()
-    assert await asyncio.to_thread(waited.hung_up.wait, 20)
+    assert await asyncio.to_thread(waited.hung_up.wait, patience())
 
 
 async def test_a_detached_answer_goes_on(hub: Hub, upstream: OpenAIUpstream) -> None:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from streamhub import Hub
 from streamhub.gateway import create_gateway
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import patience, within
 
 from ..http.serving import served
 from ..support.openai_upstream import (
@@ -329,7 +329,7 @@ async def test_who_leaves_and_who_cancels(client: AsyncOpenAI, upstream: OpenAIU
 
     assert "cancelled" == cancelled.status == seen[-1]["response"]["status"]
     assert "one two" == cancelled.output_text
-    assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, 20)
+    assert await asyncio.to_thread(upstream.asked[0].hung_up.wait, patience())
     assert (1, 2) == (upstream.count(), upstream.tokens)
 
 

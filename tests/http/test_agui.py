@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from streamhub import Hub, LiveStream, Status, parts
 from streamhub.http import agui_routes
 from streamhub.http.agui import socket as socket_module
-from streamhub.testing.waiting import PATIENCE, within
+from streamhub.testing.waiting import bounded, within
 
 from .conftest import Open
 from .serving import events, follow, nothing_is_held, served
@@ -356,7 +356,7 @@ async def opened(url: str, query: str = "", **options: Any) -> AsyncIterator[Cli
 
 
 async def received(socket: ClientConnection) -> Any:
-    async with asyncio.timeout(PATIENCE):
+    async with bounded():
         return json.loads(await socket.recv())
 
 

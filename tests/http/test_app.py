@@ -18,7 +18,7 @@ from streamhub import Hub, LiveStream, Status, StoreUnavailable
 from streamhub.http import create_app
 from streamhub.stores.memory import MemoryStore
 from streamhub.stores.wrapped import WrappedStore
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import patience, until, within
 
 from .conftest import Open
 from .serving import events, follow, nothing_is_held, path_of, raw_request, stored
@@ -263,7 +263,7 @@ async def test_a_producer_that_does_not_stop_in_time(
     may_stop.set()
 
     assert (202, "active") == (answer.status_code, answer.json()["status"])
-    assert Status.CANCELLED is await stream.wait(20)
+    assert Status.CANCELLED is await stream.wait(patience())
 
 
 async def test_removing(hub: Hub, client: AsyncClient, session_id: str) -> None:

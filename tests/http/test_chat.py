@@ -15,7 +15,7 @@ from starlette.requests import Request
 from streamhub import Hub, Status
 from streamhub.http import chat_routes
 from streamhub.parts import message_id_of
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import patience, until, within
 
 from .chatting import Model, begun, question, text_of
 from .conftest import Open
@@ -46,7 +46,7 @@ async def test_an_answer_goes_on_when_its_reader_has_gone(
     resumed = await client.get("/api/chat/c/stream")
     stream = await hub.get("chat:c")
     assert stream is not None
-    assert Status.FINISHED is await stream.wait(20)
+    assert Status.FINISHED is await stream.wait(patience())
 
     assert resumed.status_code in (200, 204)
     assert resumed.status_code == 204 or "onetwo" == text_of(resumed.text)
@@ -173,7 +173,7 @@ async def test_stopping(hub: Hub, client: AsyncClient, body: Any) -> None:
     assert stream is not None
 
     assert [204, 204] == answers
-    assert Status.CANCELLED is await stream.wait(20)
+    assert Status.CANCELLED is await stream.wait(patience())
 
 
 @pytest.mark.parametrize("named", ["stale", "no name", "generation", "message"])
@@ -241,7 +241,7 @@ async def test_chat_ids_of_every_kind(
     assert 204 == (await client.post(f"{path}/stop")).status_code
     stream = await hub.get(f"chat:{chat}")
     assert stream is not None
-    assert Status.CANCELLED is await stream.wait(20)
+    assert Status.CANCELLED is await stream.wait(patience())
 
 
 async def test_everybody_has_their_own_chats(hub: Hub, model: Model, open_client: Open) -> None:
@@ -268,7 +268,7 @@ async def test_everybody_has_their_own_chats(hub: Hub, model: Model, open_client
     assert [204, 204, 404, 404, 404, 404] == statuses
     assert ("alice", Status.ACTIVE, False) == (info.owner, info.status, info.cancelling)
     assert 204 == (await client.post("/api/chat/c/stop", headers=alice)).status_code
-    assert Status.CANCELLED is await stream.wait(20)
+    assert Status.CANCELLED is await stream.wait(patience())
 
 
 async def test_authorize_comes_before_all(hub: Hub, model: Model, open_client: Open) -> None:

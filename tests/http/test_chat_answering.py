@@ -17,7 +17,7 @@ from streamhub.http import chat_routes, message_id_of, owned_by
 from streamhub.stores.base import Finish, Store, WriteOp, WriteResult
 from streamhub.stores.memory import MemoryStore
 from streamhub.stores.wrapped import WrappedStore
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import patience, until, within
 
 from .chatting import Model, begun, question
 from .conftest import Open
@@ -32,7 +32,7 @@ async def ended(hub: Hub) -> tuple[Status, str | None]:
     """How the answer has ended, and why."""
     stream = await hub.get("chat:c")
     assert stream is not None
-    await stream.wait(20)
+    await stream.wait(patience())
     info = await stream.info()
     return info.status, info.error
 
@@ -365,7 +365,7 @@ async def test_an_answer_goes_on_in_the_message_whose_tool_has_answered(
     assert "tool-output-available" not in [part["type"] for part in asked]
     outputs = [part["output"] for part in resumed if part["type"] == "tool-output-available"]
     assert outputs == (["x"] if size == 1 else [])
-    assert Status.CANCELLED is await stream.wait(20)
+    assert Status.CANCELLED is await stream.wait(patience())
 
 
 @pytest.mark.parametrize(

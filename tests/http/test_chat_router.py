@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from streamhub import Hub, Status
 from streamhub.http import chat_router
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import patience, within
 
 from .chatting import Model, begun, question, text_of
 from .conftest import Open
@@ -79,7 +79,7 @@ async def test_dependencies_guard_every_route(hub: Hub, open_client: Open) -> No
     assert stream is not None
 
     assert [401, 401, 401, 204, 204] == statuses
-    assert Status.CANCELLED is await within(stream.wait(20))
+    assert Status.CANCELLED is await within(stream.wait(patience()))
 
 
 async def test_the_routes_are_described(hub: Hub) -> None:

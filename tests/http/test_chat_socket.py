@@ -23,7 +23,7 @@ from streamhub import Hub, Status
 from streamhub.http import chat_router, chat_routes, frames
 from streamhub.http.chat import socket as socket_module
 from streamhub.parts import message_id_of
-from streamhub.testing.waiting import PATIENCE, until
+from streamhub.testing.waiting import bounded, patience, until, within
 
 from .chatting import Model, question
 from .serving import served
@@ -61,7 +61,7 @@ class Socket:
         await self.say("send", request_id, **asked, **more)
 
     async def next(self) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE):
+        async with bounded():
             frame: dict[str, Any] = json.loads(await self.connection.recv())
             return frame
 
@@ -84,9 +84,9 @@ def text_of(frames: list[dict[str, Any]]) -> str:
 
 
 async def ended(hub: Hub, chat: str = "c") -> tuple[Status, str]:
-    stream = await hub.get(f"chat:{chat}", wait=PATIENCE)
+    stream = await hub.get(f"chat:{chat}", wait=patience())
     assert stream is not None
-    return await stream.wait(PATIENCE), await stream.text()
+    return await stream.wait(patience()), await stream.text()
 
 
 async def test_an_answer_is_sent_as_frames(hub: Hub, model: Model, socket: Socket) -> None:
@@ -356,7 +356,7 @@ async def test_who_says_nothing_is_let_go(
                 await socket.next()
         model.may_end.set()
         await socket.until("end")
-        await asyncio.wait_for(socket.connection.wait_closed(), PATIENCE)
+        await within(socket.connection.wait_closed())
 
     assert 1000 == socket.connection.close_code
 
@@ -495,7 +495,7 @@ async def test_a_server_that_shuts_down_says_no_end(hub: Hub, model: Model) -> N
         await socket.ask("r1", "one")
         await socket.until_text("one")
         await hub.aclose()
-        await asyncio.wait_for(socket.connection.wait_closed(), PATIENCE)
+        await within(socket.connection.wait_closed())
 
     assert 1012 == socket.connection.close_code
 

@@ -21,7 +21,7 @@ from streamhub.http import chat_routes, create_app, owned_by
 from streamhub.stores.base import Store
 from streamhub.stores.memory import MemoryStore
 from streamhub.stores.wrapped import WrappedStore
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import patience, within
 
 from .chatting import Model, begun, question
 from .conftest import Open
@@ -49,7 +49,7 @@ async def test_the_same_words_do_not_lead_into_anothers_chat(
     stream = await hub.get("chat:c")
     assert stream is not None
     model.may_end.set()
-    assert Status.FINISHED is await stream.wait(20)
+    assert Status.FINISHED is await stream.wait(patience())
     after = [await begun(client, question(text), headers=BOB) for text in ("one", "two")]
     info = await stream.info()
 

@@ -17,7 +17,7 @@ from streamhub import Hub, HubConfig, LiveStream, Status
 from streamhub.http import SSEResponse, chat_routes, create_app
 from streamhub.serving.disconnects import ClientGone, unless_gone
 from streamhub.serving.encode_once import Encoding
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import patience, until, within
 
 from ..conftest import MakeHub
 from .conftest import Open
@@ -131,7 +131,7 @@ async def test_while_it_waits_for_the_end_of_a_cancel(hub: Hub, url: str, sessio
 
     assert (await stream.info()).cancelling
     may_stop.set()
-    assert Status.CANCELLED is await stream.wait(20)
+    assert Status.CANCELLED is await stream.wait(patience())
 
 
 async def test_while_it_does_not_read(hub: Hub, url: str, session_id: str) -> None:
@@ -155,7 +155,9 @@ async def test_many_at_any_moment(
     client = await open_client(create_app(hub), http=implementation)
     url = str(client.base_url).rstrip("/")
     stream, _ = await hub.register(session_id)
-    staying = asyncio.create_task(client.get(path_of(session_id) + "?format=text", timeout=30))
+    staying = asyncio.create_task(
+        client.get(path_of(session_id) + "?format=text", timeout=patience(30))
+    )
 
     async def visit(size: int) -> None:
         reader, writer = await raw_request(url, path_of(session_id))

@@ -11,6 +11,7 @@ import pytest
 
 from streamhub import Hub, Status, parts, sources
 from streamhub.errors import FailureKind
+from streamhub.testing.waiting import patience
 
 from ..support.page_source import names_of
 from ..support.provider_server import CUT, STALL, ProviderServer, event
@@ -299,7 +300,7 @@ async def test_a_cancel_hangs_up(
     async with Hub() as hub:
         stream = await hub.run(session_id, await asyncio.to_thread(ask, clients, way))
         asked = await stalled(provider)
-        assert Status.CANCELLED is await stream.cancel(wait=20)
+        assert Status.CANCELLED is await stream.cancel(wait=patience())
         assert await hung_up(asked)
 
 
@@ -320,5 +321,5 @@ async def test_the_page_on_sources(provider: ProviderServer, clients: Clients) -
     provider.answers(START, text(0, "Hi"), over())
     async with Hub() as hub:
         stream = await names_of("sources.md")["with_anthropic"](hub, clients.aclient, "Hi")
-        assert Status.FINISHED is await stream.wait(20)
+        assert Status.FINISHED is await stream.wait(patience())
         assert "Hi" == await stream.text()

@@ -12,6 +12,7 @@ import pytest
 
 from streamhub import Hub, Status, parts, sources
 from streamhub.errors import FailureKind
+from streamhub.testing.waiting import patience
 
 from ..support.page_source import names_of
 from ..support.provider_server import CUT, STALL, ProviderServer, event
@@ -309,7 +310,7 @@ async def test_a_cancel_hangs_up(
     async with Hub() as hub:
         stream = await hub.run(session_id, ask(clients, way))
         asked = await stalled(provider)
-        assert Status.CANCELLED is await stream.cancel(wait=20)
+        assert Status.CANCELLED is await stream.cancel(wait=patience())
         assert await hung_up(asked)
 
 
@@ -345,5 +346,5 @@ async def test_the_page_on_sources(provider: ProviderServer, clients: Clients) -
     provider.answers(says({"text": "Hi"}, reason="STOP"))
     async with Hub() as hub:
         stream = await names_of("sources.md")["with_gemini"](hub, clients.client, "Hi")
-        assert Status.FINISHED is await stream.wait(20)
+        assert Status.FINISHED is await stream.wait(patience())
         assert "Hi" == await stream.text()

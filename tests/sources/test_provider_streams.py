@@ -16,7 +16,7 @@ from streamhub import Hub, ProducerFailed, ProviderFailed, Status, parts
 from streamhub.parts import AnyPart
 from streamhub.sources import ProviderStream
 from streamhub.sync import Hub as SyncHub
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import patience, within
 
 
 class Upper:
@@ -122,7 +122,7 @@ async def test_a_blocked_read_is_torn(session_id: str, way: str) -> None:
     response = Silent("a")
     async with Hub() as hub:
         stream = await hub.run(session_id, ProviderStream(response, Upper()))
-        assert await asyncio.to_thread(response.reading.wait, 20)
+        assert await asyncio.to_thread(response.reading.wait, patience())
         match way:
             case "cancel":
                 await stream.cancel(wait=5)
@@ -130,7 +130,7 @@ async def test_a_blocked_read_is_torn(session_id: str, way: str) -> None:
                 await hub.remove(session_id)
             case "close":
                 await hub.aclose()
-        assert await asyncio.to_thread(response.closed.wait, 20)
+        assert await asyncio.to_thread(response.closed.wait, patience())
 
 
 async def test_a_function_is_called_in_a_thread(session_id: str) -> None:
@@ -157,15 +157,15 @@ async def test_a_response_that_comes_too_late_is_closed(session_id: str) -> None
 
     def ask() -> Silent:
         asked.set()
-        answer.wait(20)
+        answer.wait(patience())
         return response
 
     async with Hub() as hub:
         stream = await hub.run(session_id, ProviderStream(ask, Upper()))
-        assert await asyncio.to_thread(asked.wait, 20)
+        assert await asyncio.to_thread(asked.wait, patience())
         await stream.cancel(wait=5)
         answer.set()
-        assert await asyncio.to_thread(response.closed.wait, 20)
+        assert await asyncio.to_thread(response.closed.wait, patience())
 
 
 @pytest.mark.filterwarnings("error")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamhub import Hub, ProviderFailed, Status, parts, sources
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import patience, within
 
 from ..support.provider_server import CUT, STALL, ProviderServer
 from ..support.provider_use import drawn
@@ -166,7 +166,7 @@ async def test_a_cancel_hangs_up_on_the_provider(
             await hub.aclose()
         else:
             assert Status.CANCELLED is await stream.cancel(wait=5)
-        assert await asyncio.to_thread(provider.wait_asked().hung_up.wait, 20)
+        assert await asyncio.to_thread(provider.wait_asked().hung_up.wait, patience())
 
 
 @pytest.mark.parametrize("way", ["run_stream_events", "iter", "run_stream"])

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from streamhub import Hub, ProducerFailed, parts
 from streamhub.testing.fixtures import memory_hub, streamhub_config
+from streamhub.testing.waiting import patience
 
 from ..http.serving import served
 
@@ -92,7 +93,7 @@ async def test_what_it_thinks_and_calls(memory_hub: Hub, address: str) -> None:
     async with httpx.AsyncClient(base_url=address) as client:
         for model in ("lamp", "tool"):
             stream = await memory_hub.run(model, my_source.ollama(client, model=model))
-            await stream.wait(20)
+            await stream.wait(patience())
     thought = await (await memory_hub.get("lamp")).message()  # type: ignore[union-attr]
     called = await (await memory_hub.get("tool")).message()  # type: ignore[union-attr]
 
@@ -126,8 +127,8 @@ async def test_generators_and_functions(memory_hub: Hub) -> None:
     lamps, counting = [await memory_hub.get(f"chat:{n}") for n in (1, 2)]
     assert lamps is not None
     assert counting is not None
-    await lamps.wait(20)
-    await counting.wait(20)
+    await lamps.wait(patience())
+    await counting.wait(patience())
     first = await anext(lamps.subscribe())
 
     assert parts.SourceUrl("s1", "https://lamp.example", title="Lamps") == parts.decode(first.data)

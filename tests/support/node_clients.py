@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from streamhub.testing.waiting import PATIENCE
+from streamhub.testing.waiting import PATIENCE, bounded, patience
 
 __all__ = ["NodeClients"]
 
@@ -71,13 +71,13 @@ class NodeClients:
     def each(self, call: str, cases: list[dict[str, Any]]) -> list[Any]:
         """What ``call`` gives in each of these cases."""
         answers = [self.begin(call, **given) for given in cases]
-        return [answer.result(PATIENCE * 4) for answer in answers]
+        return [answer.result(patience(4 * PATIENCE)) for answer in answers]
 
     async def call(self, call: str, **given: Any) -> Any:
         """
         :raises RuntimeError: it threw.
         """
-        async with asyncio.timeout(PATIENCE * 2):
+        async with bounded(2 * PATIENCE):
             return await asyncio.wrap_future(self.begin(call, **given))
 
     def _read(self) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamhub.testing.waiting import patience
+
 from .certificates import Certificates
 
 __all__ = ["CUT", "STALL", "Asked", "ProviderServer", "event", "provider_server"]
@@ -67,7 +69,7 @@ class ProviderServer:
     def wait_asked(self, count: int = 1) -> Asked:
         """Wait for the ``count``-th request. Blocks."""
         with self._arrival:
-            if not self._arrival.wait_for(lambda: len(self.asked) >= count, 20):
+            if not self._arrival.wait_for(lambda: len(self.asked) >= count, patience()):
                 raise TimeoutError(f"{len(self.asked)} requests came, not {count}")
             return self.asked[count - 1]
 

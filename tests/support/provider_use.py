@@ -10,7 +10,7 @@ from typing import Any
 from streamhub import ProviderFailed, parts
 from streamhub.parts import AnyPart
 from streamhub.sources import ProviderStream
-from streamhub.testing.waiting import within
+from streamhub.testing.waiting import bounded, patience, within
 
 from .provider_server import Asked, ProviderServer
 
@@ -34,7 +34,7 @@ async def failure(source: ProviderStream) -> tuple[list[str | AnyPart], Provider
     """What came before it failed, and how it did."""
     items: list[str | AnyPart] = []
     try:
-        async with asyncio.timeout(20):
+        async with bounded():
             async for item in source:
                 items.append(item)
     except ProviderFailed as failed:
@@ -45,13 +45,13 @@ async def failure(source: ProviderStream) -> tuple[list[str | AnyPart], Provider
 async def stalled(provider: ProviderServer) -> Asked:
     """Wait until the first request came to a STALL."""
     asked = await asyncio.to_thread(provider.wait_asked)
-    assert await asyncio.to_thread(asked.stalled.wait, 20)
+    assert await asyncio.to_thread(asked.stalled.wait, patience())
     return asked
 
 
 async def hung_up(asked: Asked) -> bool:
     """Whether its client hangs up."""
-    return await asyncio.to_thread(asked.hung_up.wait, 20)
+    return await asyncio.to_thread(asked.hung_up.wait, patience())
 
 
 def _known(part: dict[str, Any]) -> dict[str, Any]:

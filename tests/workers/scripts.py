@@ -6,7 +6,7 @@ from typing import Self
 
 import redis.asyncio
 
-from streamhub.testing.waiting import PATIENCE, within
+from streamhub.testing.waiting import patience, within
 
 #: For a worker's source: ``script(chat)`` yields each word of a list in Redis, and obeys some.
 SCRIPT = """
@@ -41,7 +41,7 @@ class Script:
 
     async def wait_closed(self) -> None:
         """Wait until the generator was closed, once."""
-        await within(self.client.blpop([f"closed:{self.chat}"], timeout=PATIENCE))
+        await within(self.client.blpop([f"closed:{self.chat}"], timeout=patience()))
 
     async def unread(self) -> int:
         """How many words nobody has asked for."""

@@ -15,7 +15,7 @@ import pytest
 import redis.asyncio
 
 from streamhub import Hub, ProducerFailed, ProducerLost, Status, parts
-from streamhub.testing.waiting import until, within
+from streamhub.testing.waiting import patience, until, within
 
 from ..support.child_processes import PythonProcess
 from ..support.redis_server import RedisServer
@@ -513,7 +513,7 @@ def test_a_wrong_option_is_told_where_the_task_is_defined(
 
 
 async def _result(result: Any) -> Any:
-    return await within(asyncio.to_thread(result.get, timeout=20.0))
+    return await within(asyncio.to_thread(result.get, timeout=patience()))
 
 
 async def _forgotten(result: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from streamhub import Hub, ProviderFailed, Status, parts, sources
 from streamhub.errors import FailureKind
 from streamhub.sources.chat_completions import ChatCompletions
+from streamhub.testing.waiting import patience
 
 from ...support.provider_server import CUT, ProviderServer, event
 from ...support.provider_use import drawn, failure, told
@@ -243,7 +244,7 @@ async def test_an_error_that_the_application_raises_has_a_kind_too(
 
     async with Hub() as hub:
         stream = await hub.run(session_id, answer())
-        assert Status.FAILED is await stream.wait(20)
+        assert Status.FAILED is await stream.wait(patience())
         assert "rate_limit: slow down, …" == (await stream.info()).error
 
 

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from streamhub import Hub, Status, sources
 from streamhub.http import chat_routes
 from streamhub.sync import Hub as SyncHub
+from streamhub.testing.waiting import patience
 
 from ...support.certificates import Certificates
 from ...support.page_source import names_of
@@ -51,7 +52,7 @@ async def test_a_cancel_hangs_up(
     async with Hub() as hub:
         stream = await hub.run(session_id, chat(clients, way))
         asked = await stalled(provider)
-        assert Status.CANCELLED is await stream.cancel(wait=20)
+        assert Status.CANCELLED is await stream.cancel(wait=patience())
         assert await hung_up(asked)
 
 
@@ -66,7 +67,7 @@ async def test_a_cancel_hangs_up_over_tls(
         async with Hub() as hub, clients.aclient:
             stream = await hub.run(session_id, chat(clients, way))
             asked = await stalled(provider)
-            assert Status.CANCELLED is await stream.cancel(wait=20)
+            assert Status.CANCELLED is await stream.cancel(wait=patience())
             assert await hung_up(asked)
         clients.client.close()
 
@@ -120,9 +121,9 @@ def test_a_hub_for_threads(provider: ProviderServer, session_id: str) -> None:
     provider.answers(chunk({"content": "Hi"}), *DONE)
     with SyncHub() as hub, clients.client:
         stream = hub.run(session_id, chat(clients, "sync"))
-        assert provider.wait_asked().stalled.wait(20)
-        assert Status.CANCELLED is stream.cancel(wait=20)
-        assert provider.asked[0].hung_up.wait(20)
+        assert provider.wait_asked().stalled.wait(patience())
+        assert Status.CANCELLED is stream.cancel(wait=patience())
+        assert provider.asked[0].hung_up.wait(patience())
         again = hub.run(f"{session_id}:2", chat(clients, "called"))
         assert ["Hi"] == [one.data for one in again.subscribe() if one.event is None]
 
@@ -148,7 +149,7 @@ async def test_a_response_is_cancelled(
     async with Hub() as hub:
         stream = await hub.run(session_id, respond(clients, "async helper"))
         asked = await stalled(provider)
-        assert Status.CANCELLED is await stream.cancel(wait=20)
+        assert Status.CANCELLED is await stream.cancel(wait=patience())
         assert await hung_up(asked)
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from streamhub.testing.waiting import patience
+
 from .asked import Asked, read_request
 from .chat import ChatAnswer
 from .faults import (
@@ -147,7 +149,7 @@ class OpenAIUpstream:
             return [o for o in self.asked if o.method == method and o.path.startswith(path)]
 
         with self._arrival:
-            if not self._arrival.wait_for(lambda: len(found()) >= count, 20):
+            if not self._arrival.wait_for(lambda: len(found()) >= count, patience()):
                 raise TimeoutError(f"{len(found())} requests came, not {count}")
             return found()[count - 1]
 
