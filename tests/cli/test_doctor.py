@@ -348,6 +348,7 @@ FINE = Facts(
     nodes=None,
     ahead=0.1,
     user="default",
+    key_prefix="streamhub:",
     refused={},
 )
 LAGGING = {

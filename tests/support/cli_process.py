@@ -33,6 +33,7 @@ _ON_TERMINAL = (
 )
 _OURS = (
     "STREAMHUB_URL",
+    "STREAMHUB_KEY_PREFIX",
     "NO_COLOR",
     "FORCE_COLOR",
     "GITHUB_ACTIONS",

@@ -48,6 +48,16 @@ def streamhub(
             show_default=False,
         ),
     ] = None,
+    key_prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--key-prefix",
+            metavar="TEXT",
+            envvar="STREAMHUB_KEY_PREFIX",
+            help="What their keys begin with, where that is not the default: HubConfig.key_prefix.",
+            show_default=False,
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", callback=_version),
@@ -58,7 +68,7 @@ def streamhub(
     A producer claims a session and streams into it. Any number of readers, anywhere, replay what
     they missed and follow live. Anyone can cancel from anywhere.
     """
-    context.obj = redis
+    context.obj = (redis, key_prefix)
 
 
 app.command()(run)

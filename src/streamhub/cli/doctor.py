@@ -19,11 +19,11 @@ from rich.text import Text
 from ..chunks import Status
 from ..config import HubConfig
 from ..errors import StreamHubError
-from ..hub import Hub
 from ..stores.open_store import open_store
 from ..stores.redis.checkup import Checkup, Finding, Level, check_up, judge_feeds
 from ..stream import LiveStream
 from .exits import Code
+from .place import Place
 from .terminal import console, emit, redacted, visible
 
 __all__ = ["doctor", "findings_of"]
@@ -46,14 +46,14 @@ _BOUND = 15.0
 _POLLED = 0.5
 
 
-async def doctor(url: str, *, as_json: bool) -> int:
+async def doctor(place: Place, *, as_json: bool) -> int:
     """Print what was found; the exit code says whether there is a problem."""
-    checkup = await check_up(url)
+    checkup = await check_up(place.url, place.key_prefix)
     findings = list(checkup.findings)
     for server, session_id in checkup.scratch.items():
-        findings.append(await _try_out(url, server, session_id))
-    findings += await _feeds(url)
-    findings = [_redacted(finding, url) for finding in findings]
+        findings.append(await _try_out(place, server, session_id))
+    findings += await _feeds(place)
+    findings = [_redacted(finding, place.url) for finding in findings]
     # One server after the other, and what was tried out with what it said.
     servers = list(checkup.scratch)
     findings.sort(key=lambda finding: servers.index(finding.server or servers[0]))
@@ -65,23 +65,24 @@ async def doctor(url: str, *, as_json: bool) -> int:
     return Code.FAILED if problems else Code.FINISHED
 
 
-async def findings_of(url: str) -> list[Finding]:
+async def findings_of(place: Place) -> list[Finding]:
     """What the servers are, and who waits for ends; nothing is tried out with a session."""
     try:
-        findings = [*(await check_up(url)).findings, *await _feeds(url)]
+        checkup = await check_up(place.url, place.key_prefix)
+        findings = [*checkup.findings, *await _feeds(place)]
     except StreamHubError as error:
         meaning = "nothing is known of it, and no session can be reached"
         findings = [
             Finding(level=Level.PROBLEM, subject="reach", found=str(error), meaning=meaning)
         ]
-    return [_redacted(finding, url) for finding in findings]
+    return [_redacted(finding, place.url) for finding in findings]
 
 
-async def _feeds(url: str) -> list[Finding]:
+async def _feeds(place: Place) -> list[Finding]:
     """Who waits for ends, and whether anybody does; nothing where the store cannot be asked, which
     other findings say."""
-    store = open_store(url)
-    store.configure(_CONFIG)
+    store = open_store(place.url)
+    store.configure(place.config(_CONFIG))
     try:
         return list(judge_feeds(await store.feeds.known() if store.feeds is not None else []))
     except StreamHubError:
@@ -90,11 +91,11 @@ async def _feeds(url: str) -> list[Finding]:
         await store.aclose()
 
 
-async def _try_out(url: str, server: str, session_id: str) -> Finding:
+async def _try_out(place: Place, server: str, session_id: str) -> Finding:
     """Claim, publish, follow, cancel and remove a session on this server."""
     try:
         async with asyncio.timeout(_BOUND):
-            took = await _session(url, session_id)
+            took = await _session(place, session_id)
     except (StreamHubError, TimeoutError, _Wrong) as error:
         reason = str(error) or f"not done within {_BOUND:g} s"
         return Finding(
@@ -122,7 +123,7 @@ class _Wrong(Exception):
     """Something came out other than it must."""
 
 
-async def _session(url: str, session_id: str) -> dict[str, float]:
+async def _session(place: Place, session_id: str) -> dict[str, float]:
     """How long each step takes, in seconds; chunks go from one hub to another."""
     took: dict[str, float] = {}
 
@@ -132,7 +133,7 @@ async def _session(url: str, session_id: str) -> dict[str, float]:
         took[what] = time.perf_counter() - start
         return answer
 
-    async with Hub.from_url(url, config=_CONFIG) as hub, Hub.from_url(url, config=_CONFIG) as other:
+    async with place.hub(_CONFIG) as hub, place.hub(_CONFIG) as other:
         # The first call of each kind connects.
         await other.get(session_id)
         await hub.remove(session_id)

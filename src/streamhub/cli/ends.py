@@ -7,17 +7,17 @@ import asyncio
 from ..errors import StreamHubError
 from ..formats.info_json import end_json, info_json
 from ..formats.json_text import encode
-from ..hub import Hub
 from .exits import Code, code_of
 from .interrupts import Interrupted, unless_interrupted
 from .output import Output
+from .place import Place
 from .terminal import note, redacted
 
 __all__ = ["follow_ends", "list_dead"]
 
 
 async def follow_ends(
-    url: str, name: str, *, lost_after: float, max_unsaved: float, wait: float | None
+    place: Place, name: str, *, lost_after: float, max_unsaved: float, wait: float | None
 ) -> int:
     """Write one end after the other, until nothing has come for ``wait`` seconds."""
     try:
@@ -29,7 +29,7 @@ async def follow_ends(
     async def follow() -> StreamHubError | None:
         try:
             async with (
-                Hub.from_url(url) as hub,
+                place.hub() as hub,
                 hub.ends(name, lost_after=lost_after, max_unsaved=max_unsaved) as ends,
             ):
                 while True:
@@ -55,13 +55,13 @@ async def follow_ends(
         return Code.INTERRUPTED
     if outcome is None:
         return Code.FINISHED
-    note(redacted(str(outcome), url), style="red")
+    note(redacted(str(outcome), place.url), style="red")
     return code_of(outcome)
 
 
-async def list_dead(url: str, name: str, *, retry: bool) -> int:
+async def list_dead(place: Place, name: str, *, retry: bool) -> int:
     """Write what was given up, and on request have it delivered again."""
-    async with Hub.from_url(url) as hub:
+    async with place.hub() as hub:
         async for dead in hub.ends(name).dead():
             retried = retry and await dead.retry()
             line = {

@@ -6,9 +6,9 @@ import signal
 from typing import Any, NamedTuple
 
 from ..errors import StoreUnavailable
-from ..hub import Hub
 from .exits import Code
 from .interrupts import interrupts
+from .place import Place
 from .terminal import note, redacted
 
 __all__ = ["GatewayOptions", "gateway"]
@@ -32,7 +32,7 @@ class GatewayOptions(NamedTuple):
     limits: dict[str, Any]
 
 
-async def gateway(url: str, options: GatewayOptions) -> int:
+async def gateway(place: Place, options: GatewayOptions) -> int:
     """Serve until a signal says stop; the exit code."""
     try:
         from ..gateway import Limits, create_gateway
@@ -42,7 +42,7 @@ async def gateway(url: str, options: GatewayOptions) -> int:
     except ModuleNotFoundError as missing:
         note(f'gateway needs {missing.name}: pip install "streamhub-llm[gateway]"', style="red")
         return Code.USAGE
-    hub = Hub.from_url(url, instruments=[PrometheusInstrument()])
+    hub = place.hub(instruments=[PrometheusInstrument()])
     metrics_token = (options.metrics_token or "").strip() or None
     keys = (options.api_key or "").split() or None
     try:
@@ -88,7 +88,8 @@ async def gateway(url: str, options: GatewayOptions) -> int:
     try:
         await hub.active(["health"])
     except StoreUnavailable as error:
-        note(f"{redacted(str(error), url)}; serving all the same, until it is back", style="yellow")
+        away = redacted(str(error), place.url)
+        note(f"{away}; serving all the same, until it is back", style="yellow")
 
     def stop(number: signal.Signals) -> None:
         server.stop()

@@ -13,13 +13,13 @@ from typing import Any
 
 from ..chunks import Status
 from ..errors import StreamClosed, StreamHubError
-from ..hub import Hub
 from ..stores.base import Takeover
 from ..stream import LiveStream
 from .exits import Code, RunCode, code_of
 from .input import Command, Source, StandardInput
 from .interrupts import interrupts
 from .output import Output
+from .place import Place
 from .terminal import note, redacted
 
 __all__ = ["run"]
@@ -32,7 +32,7 @@ _NOT_STARTED = (RunCode.CANNOT_EXECUTE, RunCode.COMMAND_NOT_FOUND)
 
 
 async def run(
-    url: str,
+    place: Place,
     session_id: str,
     command: Sequence[str],
     *,
@@ -46,7 +46,7 @@ async def run(
     stop = _Stop()
     try:
         with interrupts(stop.by_signal):
-            async with Hub.from_url(url) as hub:
+            async with place.hub() as hub:
                 stream, created = await hub.register(
                     session_id, stop.by_cancel, takeover=takeover, owner=owner, metadata=metadata
                 )
@@ -58,7 +58,7 @@ async def run(
                     await _say_end(stream)
                 return code
     except StreamHubError as error:
-        note(redacted(str(error), url), style="red")
+        note(redacted(str(error), place.url), style="red")
         return Code.USAGE if code_of(error) is Code.USAGE else RunCode.STREAM_BROKEN
 
 

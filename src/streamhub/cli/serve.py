@@ -8,10 +8,10 @@ from functools import partial
 from typing import NamedTuple
 
 from ..errors import StoreUnavailable
-from ..hub import Hub
 from .doctor import findings_of
 from .exits import Code
 from .interrupts import interrupts
+from .place import Place
 from .terminal import note, redacted
 
 __all__ = ["WebhookOptions", "serve"]
@@ -26,7 +26,7 @@ class WebhookOptions(NamedTuple):
 
 
 async def serve(
-    url: str,
+    place: Place,
     host: str,
     port: int,
     *,
@@ -43,7 +43,7 @@ async def serve(
     except ModuleNotFoundError as missing:
         note(f'serve needs {missing.name}: pip install "streamhub-llm[serve]"', style="red")
         return Code.USAGE
-    hub = Hub.from_url(url, instruments=[PrometheusInstrument()])
+    hub = place.hub(instruments=[PrometheusInstrument()])
     target = None
     if webhook is not None:
         try:
@@ -64,7 +64,7 @@ async def serve(
     token = (token or "").strip() or None
     metrics_token = (metrics_token or "").strip() or None
     metrics = metrics_app(token=metrics_token)
-    findings = partial(findings_of, url)
+    findings = partial(findings_of, place)
     if metrics_token is None:
         app = guarded(hub, token=token, origins=origins, metrics=metrics, findings=findings)
     else:
@@ -88,7 +88,8 @@ async def serve(
     try:
         await hub.active(["health"])
     except StoreUnavailable as error:
-        note(f"{redacted(str(error), url)}; serving all the same, until it is back", style="yellow")
+        away = redacted(str(error), place.url)
+        note(f"{away}; serving all the same, until it is back", style="yellow")
 
     def stop(number: signal.Signals) -> None:
         server.stop()

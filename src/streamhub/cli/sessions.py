@@ -19,6 +19,7 @@ from ..errors import SessionNotFound
 from ..formats.info_json import info_json
 from ..hub import Hub
 from .exits import Code, refuse
+from .place import Place
 from .terminal import console, emit, note, visible
 
 __all__ = ["Asked", "cancel", "list_sessions", "remove", "send", "show", "statuses_of"]
@@ -53,7 +54,7 @@ def statuses_of(option: str | None) -> frozenset[Status]:
         refuse(f"--status must be one of {allowed}, or several between commas, not {option!r}")
 
 
-async def list_sessions(url: str, asked: Asked, *, as_json: bool) -> int:
+async def list_sessions(place: Place, asked: Asked, *, as_json: bool) -> int:
     total = 0
 
     async def wanted(hub: Hub) -> AsyncIterator[SessionInfo]:
@@ -65,7 +66,7 @@ async def list_sessions(url: str, asked: Asked, *, as_json: bool) -> int:
                 # The table does not show the metadata, of which there may be any amount.
                 yield info if as_json else msgspec.structs.replace(info, metadata=None)
 
-    async with Hub.from_url(url) as hub:
+    async with place.hub() as hub:
         if as_json and asked.limit is None:
             async for info in wanted(hub):
                 emit(info_json(info))
@@ -83,8 +84,8 @@ async def list_sessions(url: str, asked: Asked, *, as_json: bool) -> int:
     return Code.FINISHED
 
 
-async def show(url: str, session_id: str, *, as_json: bool) -> int:
-    async with Hub.from_url(url) as hub:
+async def show(place: Place, session_id: str, *, as_json: bool) -> int:
+    async with place.hub() as hub:
         stream = await hub.get(session_id)
         if stream is None:
             raise SessionNotFound(session_id)
@@ -96,8 +97,8 @@ async def show(url: str, session_id: str, *, as_json: bool) -> int:
     return Code.FINISHED
 
 
-async def cancel(url: str, session_id: str, *, wait: float | None, as_json: bool) -> int:
-    async with Hub.from_url(url) as hub:
+async def cancel(place: Place, session_id: str, *, wait: float | None, as_json: bool) -> int:
+    async with place.hub() as hub:
         stream = await hub.get(session_id)
         if stream is None:
             raise SessionNotFound(session_id)
@@ -112,9 +113,9 @@ async def cancel(url: str, session_id: str, *, wait: float | None, as_json: bool
 
 
 async def send(
-    url: str, session_id: str, text: str, *, event: str | None, key: str | None, as_json: bool
+    place: Place, session_id: str, text: str, *, event: str | None, key: str | None, as_json: bool
 ) -> int:
-    async with Hub.from_url(url) as hub:
+    async with place.hub() as hub:
         stream = await hub.get(session_id)
         if stream is None:
             raise SessionNotFound(session_id)
@@ -126,8 +127,8 @@ async def send(
     return Code.FINISHED
 
 
-async def remove(url: str, session_id: str, *, as_json: bool) -> int:
-    async with Hub.from_url(url) as hub:
+async def remove(place: Place, session_id: str, *, as_json: bool) -> int:
+    async with place.hub() as hub:
         if not await hub.remove(session_id):
             raise SessionNotFound(session_id)
     if as_json:

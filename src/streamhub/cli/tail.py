@@ -19,12 +19,12 @@ from ..formats.format import Ending
 from ..formats.json_text import encode as encode_json
 from ..formats.ndjson import NDJSON
 from ..formats.text import SHOWN, TextFormat
-from ..hub import Hub
 from ..reading.only import named_types
 from ..reading.subscription import Subscription
 from .exits import Code, code_of, refuse
 from .interrupts import Interrupted, unless_interrupted
 from .output import Output
+from .place import Place
 from .terminal import note, redacted
 
 __all__ = ["Asked", "Form", "shown_of", "tail", "types_of"]
@@ -67,14 +67,14 @@ def shown_of(option: str | None) -> Collection[str]:
     return names
 
 
-async def tail(url: str, session_id: str, asked: Asked) -> int:
+async def tail(place: Place, session_id: str, asked: Asked) -> int:
     """Write the session's chunks until it ends, say how, and answer the exit code."""
     try:
         output = Output.stdout()
     except OSError as error:
         note(str(error), style="red")
         return Code.OTHER
-    reader = _Reader(url, session_id, asked)
+    reader = _Reader(place, session_id, asked)
     async with output:
         outcome = await unless_interrupted(reader.read(output), output)
     return reader.conclude(outcome, output)
@@ -84,8 +84,8 @@ Outcome = Status | StreamHubError | Interrupted
 
 
 class _Reader:
-    def __init__(self, url: str, session_id: str, asked: Asked) -> None:
-        self._url = url
+    def __init__(self, place: Place, session_id: str, asked: Asked) -> None:
+        self._place = place
         self._session_id = session_id
         self._asked = asked
         self._text = TextFormat(asked.shown)
@@ -118,7 +118,7 @@ class _Reader:
                 text = f"lost after {self._counted()}: its producer gave no sign of life"
             case _:
                 text = str(outcome)
-        note(redacted(text, self._url), style="red")
+        note(redacted(text, self._place.url), style="red")
         if cursor is not None and isinstance(outcome, ProducerLost | StoreUnavailable):
             self._say_resume(cursor, 0)
         return code_of(outcome)
@@ -126,7 +126,7 @@ class _Reader:
     async def _follow(self, output: Output) -> Status | StreamHubError:
         asked = self._asked
         try:
-            async with Hub.from_url(self._url) as hub:
+            async with self._place.hub() as hub:
                 stream = await hub.get(self._session_id, wait=asked.wait, after=asked.after)
                 if stream is None:
                     return SessionNotFound(self._session_id)
@@ -161,7 +161,7 @@ class _Reader:
         subscription = self._subscription
         cursor = None if subscription is None else subscription.cursor
         status, error = (outcome.value, "") if isinstance(outcome, Status) else ending_of(outcome)
-        return NDJSON.end(Ending(status, cursor, redacted(error, self._url) or None))
+        return NDJSON.end(Ending(status, cursor, redacted(error, self._place.url) or None))
 
     def _cursor(self, output: Output) -> Cursor | None:
         """The end of what was written."""

@@ -18,11 +18,11 @@ from ..board.query import Sort
 from ..chunks import Status
 from ..errors import StreamHubError
 from ..formats.json_text import encode as encode_json
-from ..hub import Hub
 from .columns import ASCENDING, STYLES, cells, columns_of, cut, fitted, span
 from .exits import Code, code_of, refuse
 from .interrupts import Interrupted, unless_interrupted
 from .output import Output
+from .place import Place
 from .terminal import console, note, redacted, visible
 
 __all__ = ["query_of", "watch"]
@@ -48,7 +48,7 @@ def query_of(*, owner: str | None, status: str | None, sort: str = "created") ->
         refuse(f"--{error}")
 
 
-async def watch(url: str, query: Query, *, limit: int | None, as_json: bool) -> int:
+async def watch(place: Place, query: Query, *, limit: int | None, as_json: bool) -> int:
     """Show the list until a signal comes, or nobody reads it any more."""
     try:
         output = Output.stdout()
@@ -58,14 +58,15 @@ async def watch(url: str, query: Query, *, limit: int | None, as_json: bool) -> 
 
     async def follow() -> StreamHubError:
         try:
-            async with Hub.from_url(url) as hub:
+            async with place.hub() as hub:
                 # Where no store answers, there is nothing to wait for.
                 await hub.active(["ls"])
                 async with hub.board().look() as look:
                     if sys.stdout.isatty() and not as_json:
-                        await _draw(look, query, limit, url)
+                        await _draw(look, query, limit, place.url)
                     else:
-                        await _Told(output, url, as_json=as_json).follow(look, query, limit)
+                        told = _Told(output, place.url, as_json=as_json)
+                        await told.follow(look, query, limit)
         except StreamHubError as error:
             return error
 
@@ -74,7 +75,7 @@ async def watch(url: str, query: Query, *, limit: int | None, as_json: bool) -> 
     if isinstance(outcome, Interrupted):
         note(str(outcome), style="yellow")
         return Code.INTERRUPTED
-    note(redacted(str(outcome), url), style="red")
+    note(redacted(str(outcome), place.url), style="red")
     return code_of(outcome)
 
 

@@ -105,5 +105,5 @@ def _given_before(context: typer.Context) -> str | None:
     """What ``--redis`` in front of the command says; the variable behind it is not looked at."""
     assert context.parent is not None
     source = context.parent.get_parameter_source("redis")
-    given: str | None = context.obj
+    given: str | None = context.obj[0]
     return given if source is not None and source.name == "COMMANDLINE" else None

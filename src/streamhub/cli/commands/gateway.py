@@ -9,7 +9,7 @@ import typer
 
 from ..exits import finish, refuse
 from ..gateway import GatewayOptions, gateway as serve_gateway
-from ..options import RedisOption, url_of
+from ..options import KeyPrefixOption, RedisOption, place_of
 
 __all__ = ["gateway"]
 
@@ -125,6 +125,7 @@ def gateway(
         ),
     ] = None,
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Put a gateway in front of an API such as OpenAI's: its answers can be resumed and cancelled.
 
@@ -135,7 +136,7 @@ def gateway(
 
     Exit code: 0 after a signal; 2 wrong usage; 9 the address cannot be listened on.
     """
-    url = url_of(context, redis)
+    place = place_of(context, redis, key_prefix)
     if api_key is not None and not api_key.strip():
         refuse("--api-key must not be empty")
     if metrics_token is not None and not metrics_token.strip():
@@ -158,4 +159,4 @@ def gateway(
         drain=drain,
         limits={name: value for name, value in given.items() if value is not None},
     )
-    finish(url, lambda: serve_gateway(url, options))
+    finish(place.url, lambda: serve_gateway(place, options))

@@ -9,7 +9,7 @@ import typer
 from ...stores.feeds import check_feed
 from ..ends import follow_ends, list_dead
 from ..exits import finish, refuse
-from ..options import JsonOption, RedisOption, url_of
+from ..options import JsonOption, KeyPrefixOption, RedisOption, place_of
 from ..serve import WebhookOptions, serve as serve_hub
 
 __all__ = ["doctor", "ends", "serve"]
@@ -58,6 +58,7 @@ def ends(
         bool, typer.Option("--retry", help="With --dead: have each delivered again.")
     ] = False,
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Follow the ends of all sessions: a JSON object per line, with text and metadata.
 
@@ -69,16 +70,16 @@ def ends(
     """
     if retry and not dead:
         refuse("--retry goes with --dead")
-    url = url_of(context, redis)
+    place = place_of(context, redis, key_prefix)
     try:
         check_feed(name)
     except ValueError as error:
         refuse(f"--name: {error}")
     if dead:
-        finish(url, lambda: list_dead(url, name, retry=retry))
+        finish(place.url, lambda: list_dead(place, name, retry=retry))
     finish(
-        url,
-        lambda: follow_ends(url, name, lost_after=lost_after, max_unsaved=max_unsaved, wait=wait),
+        place.url,
+        lambda: follow_ends(place, name, lost_after=lost_after, max_unsaved=max_unsaved, wait=wait),
     )
 
 
@@ -153,6 +154,7 @@ def serve(
         ),
     ] = "webhook",
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Serve the sessions over HTTP: follow, look, list, cancel and remove them.
 
@@ -164,7 +166,7 @@ def serve(
     Exit code: 0 after a signal; 2 wrong usage, or an address that needs a token; 9 the address
     cannot be listened on.
     """
-    url = url_of(context, redis)
+    place = place_of(context, redis, key_prefix)
     if token is not None and not token.strip():
         refuse("--token must not be empty")
     if metrics_token is not None and not metrics_token.strip():
@@ -175,9 +177,9 @@ def serve(
             refuse("--webhook needs a secret: set STREAMHUB_WEBHOOK_SECRET")
         target = WebhookOptions(webhook, webhook_secret or "", webhook_name)
     finish(
-        url,
+        place.url,
         lambda: serve_hub(
-            url,
+            place,
             host,
             port,
             token=token,
@@ -189,7 +191,12 @@ def serve(
     )
 
 
-def doctor(context: typer.Context, as_json: JsonOption = False, redis: RedisOption = None) -> None:
+def doctor(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
+) -> None:
     """Say what a Redis means for the guarantees, and try a session from end to end.
 
     Looks at version, role, memory policy, persistence, replicas, the user's rights, Pub/Sub
@@ -198,12 +205,12 @@ def doctor(context: typer.Context, as_json: JsonOption = False, redis: RedisOpti
 
     Exit code: 0; 1 there is a problem; 7 the store is unavailable.
     """
-    url = url_of(context, redis)
+    place = place_of(context, redis, key_prefix)
 
     async def examine() -> int:
         # Brings what speaks to Redis, which takes longer to import than most commands to run.
         from ..doctor import doctor
 
-        return await doctor(url, as_json=as_json)
+        return await doctor(place, as_json=as_json)
 
-    finish(url, examine)
+    finish(place.url, examine)

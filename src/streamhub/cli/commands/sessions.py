@@ -8,7 +8,7 @@ import typer
 
 from .. import sessions
 from ..exits import finish, refuse
-from ..options import JsonOption, RedisOption, SessionArgument, url_of
+from ..options import JsonOption, KeyPrefixOption, RedisOption, SessionArgument, place_of
 from ..watching import query_of, watch as watch_sessions
 
 __all__ = ["cancel", "list_sessions", "remove", "send", "show", "top"]
@@ -53,6 +53,7 @@ def list_sessions(
         ),
     ] = False,
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """List the sessions: running ones first, then the newest.
 
@@ -66,11 +67,12 @@ def list_sessions(
     if watch and foreign:
         refuse("--watch and --foreign exclude each other: all keys are too many to look at")
     if watch:
-        url, query = url_of(context, redis), query_of(owner=owner, status=status)
-        finish(url, lambda: watch_sessions(url, query, limit=limit, as_json=as_json))
+        place = place_of(context, redis, key_prefix)
+        query = query_of(owner=owner, status=status)
+        finish(place.url, lambda: watch_sessions(place, query, limit=limit, as_json=as_json))
     asked = sessions.Asked(owner, sessions.statuses_of(status), limit, foreign=foreign)
-    url = url_of(context, redis)
-    finish(url, lambda: sessions.list_sessions(url, asked, as_json=as_json))
+    place = place_of(context, redis, key_prefix)
+    finish(place.url, lambda: sessions.list_sessions(place, asked, as_json=as_json))
 
 
 def top(
@@ -90,6 +92,7 @@ def top(
         str, typer.Option(metavar="COLUMN", help="What they are sorted by.")
     ] = "created",
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Watch all sessions in a terminal: who writes, who is silent, what died and why.
 
@@ -99,7 +102,7 @@ def top(
     Exit code: 0; 2 wrong usage, or no terminal; 7 the store is unavailable; 130 interrupted by a
     signal.
     """
-    url = url_of(context, redis)
+    place = place_of(context, redis, key_prefix)
     query = query_of(owner=owner, status=status, sort=sort)
     try:
         from ..top.show import has_terminal, show
@@ -109,7 +112,7 @@ def top(
         refuse('top needs textual: pip install "streamhub-llm[top]"')
     if not has_terminal():
         refuse("top needs a terminal: for a file or a program there is streamhub ls --json")
-    finish(url, lambda: show(url, query))
+    finish(place.url, lambda: show(place, query))
 
 
 def show(
@@ -117,13 +120,14 @@ def show(
     session: SessionArgument,
     as_json: JsonOption = False,
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Show how a session stands.
 
     Exit code: 0; 5 no such session; 7 the store is unavailable.
     """
-    url = url_of(context, redis)
-    finish(url, lambda: sessions.show(url, session, as_json=as_json))
+    place = place_of(context, redis, key_prefix)
+    finish(place.url, lambda: sessions.show(place, session, as_json=as_json))
 
 
 def cancel(
@@ -135,14 +139,15 @@ def cancel(
     ] = None,
     as_json: JsonOption = False,
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Ask a session's producer to stop, wherever it runs. Safe to repeat.
 
     Exit code: 0 asked, or it has ended; 5 no such session; 7 the store is unavailable;
     8 still active after --wait.
     """
-    url = url_of(context, redis)
-    finish(url, lambda: sessions.cancel(url, session, wait=wait, as_json=as_json))
+    place = place_of(context, redis, key_prefix)
+    finish(place.url, lambda: sessions.cancel(place, session, wait=wait, as_json=as_json))
 
 
 def send(
@@ -160,6 +165,7 @@ def send(
     ] = None,
     as_json: JsonOption = False,
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Send a message to a session's producer, wherever it runs.
 
@@ -168,8 +174,11 @@ def send(
     Exit code: 0; 2 wrong usage, or a message that is too large; 5 no such session; 7 the store is
     unavailable; 9 the session has ended, or has no room for it, or takes none.
     """
-    url = url_of(context, redis)
-    finish(url, lambda: sessions.send(url, session, text, event=event, key=key, as_json=as_json))
+    place = place_of(context, redis, key_prefix)
+    finish(
+        place.url,
+        lambda: sessions.send(place, session, text, event=event, key=key, as_json=as_json),
+    )
 
 
 def remove(
@@ -177,10 +186,11 @@ def remove(
     session: SessionArgument,
     as_json: JsonOption = False,
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Remove a session and all that it holds. A producer that it has can write no more.
 
     Exit code: 0; 5 no such session; 7 the store is unavailable.
     """
-    url = url_of(context, redis)
-    finish(url, lambda: sessions.remove(url, session, as_json=as_json))
+    place = place_of(context, redis, key_prefix)
+    finish(place.url, lambda: sessions.remove(place, session, as_json=as_json))

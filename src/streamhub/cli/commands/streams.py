@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..exits import finish, refuse
-from ..options import RedisOption, SessionArgument, json_value, url_of
+from ..options import KeyPrefixOption, RedisOption, SessionArgument, json_value, place_of
 from ..run import run as run_command
 from ..tail import Asked, Form, shown_of, tail as tail_session, types_of
 
@@ -53,6 +53,7 @@ def run(
         ),
     ] = 3.0,
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Stream a command's output into a session as it comes, and show it.
 
@@ -70,12 +71,12 @@ def run(
     126  the command cannot be executed
     127  the command was not found
     """
-    url = url_of(context, redis)
+    place = place_of(context, redis, key_prefix)
     value = json_value(metadata)
     finish(
-        url,
+        place.url,
         lambda: run_command(
-            url,
+            place,
             session,
             command or (),
             takeover=takeover.value,
@@ -148,6 +149,7 @@ def tail(
         ),
     ] = False,
     redis: RedisOption = None,
+    key_prefix: KeyPrefixOption = None,
 ) -> None:
     """Replay a session and follow it to its end.
 
@@ -179,5 +181,5 @@ def tail(
     form = Form.JSON if as_json else Form.CURSORS if cursors else Form.TEXT
     types, shown = types_of(events), shown_of(show)
     asked = Asked(after, last, types, shown, batch=batch, wait=wait, form=form)
-    url = url_of(context, redis)
-    finish(url, lambda: tail_session(url, session, asked))
+    place = place_of(context, redis, key_prefix)
+    finish(place.url, lambda: tail_session(place, session, asked))

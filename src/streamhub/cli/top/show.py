@@ -7,9 +7,9 @@ import signal
 import sys
 
 from ...board import Query
-from ...hub import Hub
 from ..exits import Code
 from ..interrupts import interrupts
+from ..place import Place
 from ..terminal import note, redacted
 from .app import TopApp
 
@@ -24,12 +24,13 @@ def has_terminal() -> bool:
     )
 
 
-async def show(url: str, query: Query) -> int:
+async def show(place: Place, query: Query) -> int:
     """Show the sessions until it is quit; the exit code."""
     stopped: list[signal.Signals] = []
-    async with Hub.from_url(url) as hub:
+    async with place.hub() as hub:
         # Where no store answers, that is said on the terminal as it is.
         await hub.active(["top"])
+        url = place.url
         app = TopApp(hub, query, where=redacted(url, url), said=lambda text: redacted(text, url))
 
         def stop(number: signal.Signals) -> None:

@@ -59,6 +59,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     #: How far the server's clock is ahead of ours, in seconds.
     ahead: float | None
     user: str | None
+    #: What the keys and channels begin with.
+    key_prefix: str
     #: What the user may not do, by the words of the server: what was tried, and the refusal.
     refused: dict[str, str]
 

@@ -166,9 +166,9 @@ def _rights(facts: Facts) -> Iterator[_Words]:
     grants: dict[str, None] = {}
     for command, reason in facts.refused.items():
         if "channel" in reason:
-            grants["'&streamhub:*'"] = None
+            grants[f"'&{facts.key_prefix}*'"] = None
         elif "key" in reason:
-            grants["'~streamhub:*'"] = None
+            grants[f"'~{facts.key_prefix}*'"] = None
         else:
             grants[f"+{command.lower()}"] = None
     unheard = all("SUB" in command or "PUBLISH" in command for command in facts.refused)

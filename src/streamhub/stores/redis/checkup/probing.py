@@ -37,17 +37,18 @@ _SETTINGS = (
 _PINGS = 9
 
 
-async def check_up(url: str) -> Checkup:
+async def check_up(url: str, key_prefix: str | None = None) -> Checkup:
     """Look at all servers that ``url`` leads to. Changes nothing but a session that it makes up.
 
     :raises InvalidStoreUrl: the URL names no Redis.
     :raises StoreUnavailable: no server answers, or none lets us in.
     """
     topology = of_url(url)
+    prefix = HubConfig().key_prefix if key_prefix is None else key_prefix
     servers = await _servers(topology)
-    scratch = _scratch(topology, servers)
+    scratch = _scratch(topology, servers, prefix)
     answers = await asyncio.gather(
-        *(_examine(topology, server, scratch[server]) for server in servers)
+        *(_examine(topology, server, scratch[server], prefix) for server in servers)
     )
     failures = [answer for answer in answers if isinstance(answer, StreamHubError)]
     if len(failures) == len(servers):
@@ -81,9 +82,9 @@ async def _servers(topology: Topology) -> list[Server]:
     return [server]
 
 
-def _scratch(topology: Topology, servers: Sequence[Server]) -> dict[Server, str]:
+def _scratch(topology: Topology, servers: Sequence[Server], prefix: str) -> dict[Server, str]:
     """A session of our own on each server."""
-    prefix, base = HubConfig().key_prefix, f"streamhub doctor {uuid4()}"
+    base = f"streamhub doctor {uuid4()}"
     found: dict[Server, str] = {}
     number = 0
     while len(found) < len(servers):
@@ -96,10 +97,12 @@ def _scratch(topology: Topology, servers: Sequence[Server]) -> dict[Server, str]
     return found
 
 
-async def _examine(topology: Topology, server: Server, session_id: str) -> Facts | StreamHubError:
+async def _examine(
+    topology: Topology, server: Server, session_id: str, prefix: str
+) -> Facts | StreamHubError:
     pipeline = Pipeline(server, retries=False)
     try:
-        return await _facts(topology, pipeline, session_id)
+        return await _facts(topology, pipeline, session_id, prefix)
     except StreamHubError as error:
         return error
     finally:
@@ -107,7 +110,7 @@ async def _examine(topology: Topology, server: Server, session_id: str) -> Facts
             await pipeline.aclose()
 
 
-async def _facts(topology: Topology, pipeline: Pipeline, session_id: str) -> Facts:
+async def _facts(topology: Topology, pipeline: Pipeline, session_id: str, prefix: str) -> Facts:
     is_node = isinstance(topology, Cluster)
     await pipeline.ask([("PING",)])
     clock = time.perf_counter
@@ -132,7 +135,6 @@ async def _facts(topology: Topology, pipeline: Pipeline, session_id: str) -> Fac
     )
     user = whoami.decode() if isinstance(whoami, bytes) else None
     told = _pairs(info)
-    prefix = HubConfig().key_prefix
     sharded = is_node and not _is_before_7(told)
     commands = rights.needed(Keys.of(prefix, session_id), prefix, sharded=sharded)
     return Facts(
@@ -149,6 +151,7 @@ async def _facts(topology: Topology, pipeline: Pipeline, session_id: str) -> Fac
         nodes=_flags(nodes),
         ahead=None if isinstance(now, Exception) else _seconds(now) - (before + after) / 2,
         user=user,
+        key_prefix=prefix,
         refused=await rights.refused(pipeline, user, commands),
     )
 
