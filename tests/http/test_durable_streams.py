@@ -468,6 +468,28 @@ async def test_what_the_store_has_lost_is_waited_for(
 
 
 @pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
+async def test_what_is_being_put_back_is_waited_for(
+    make_hub: MakeHub, redis_url: str, open_client: Open
+) -> None:
+    """While the store has the claim again, and not yet what was read of the stream: that is no
+    stream with nothing more."""
+    world = RedisWorld(redis_url)
+    config = HubConfig(lease=unhurried(2))
+    stream = await begun(make_hub(config))
+    go_back = world.snapshot()
+    await stream.publish("a")
+    await stream.publish("b")
+    await stream.flush()
+    client = await open_client(app(make_hub(config), shape="json"))
+    start, place = (str(Offset(Cursor(int(stream.stream_id), count))) for count in (0, 1))
+    async with follow(client, f"/streams/chat?live=sse&offset={start}") as following:
+        await following.take(2)
+        go_back()
+        assert ["b"] == told(await client.get(with_query("/streams/chat", offset=place)))
+    world.close()
+
+
+@pytest.mark.parametrize("new_hub", ["redis"], indirect=True)
 async def test_what_the_go_library_writes_is_read_the_same(
     make_hub: MakeHub, redis_client: Any, open_client: Open
 ) -> None:

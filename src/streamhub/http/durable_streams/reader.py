@@ -175,16 +175,28 @@ class Reader:
         while True:
             try:
                 self._info = await self._stream.info()
-                break
+                if time() >= until or not self._is_being_put_back():
+                    break
             except SessionNotFound:
                 # Its producer may put it back, unless this process has heard that it is gone.
                 async with self._stream.subscribe(after=self._at) as reader:
                     await reader.open()
                 if time() >= until:
                     raise
-                await asyncio.sleep(_HEARSAY)
+            await asyncio.sleep(_HEARSAY)
         if self._info.stream_id != self._stream_id:
             raise self._replaced()
+
+    def _is_being_put_back(self) -> bool:
+        """Whether the store has the claim again of a stream that it had lost, and not yet all that
+        was read of it."""
+        info = self._info
+        return (
+            info.status is Status.ACTIVE
+            and not info.is_foreign
+            and info.stream_id == self._stream_id
+            and info.last.is_before(self._at)
+        )
 
     async def _take(self) -> Sequence[Chunk]:
         """The next chunks; none at an end, of which a look says more."""
