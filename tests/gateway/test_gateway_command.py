@@ -6,11 +6,12 @@ import asyncio
 import json
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import pytest
 
-from streamhub.testing.waiting import bounded, patience
+from streamhub.testing.waiting import bounded, patience, until
 
 from ..support.cli_process import CliProcess, cli, start_cli
 from ..support.openai_upstream import STALL, Gate, OpenAIUpstream, openai_upstream
@@ -35,6 +36,16 @@ async def address(process: CliProcess) -> str:
     assert SECRET not in said
     assert INNER not in said
     return said.split(" on ")[-1].split("/v1,")[0].strip()
+
+
+async def closes(client: httpx.AsyncClient) -> bool:
+    """Whether it takes no new connection any more."""
+    try:
+        async with httpx.AsyncClient(base_url=client.base_url, timeout=patience(30)) as another:
+            await another.get("/health")
+    except httpx.ConnectError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize(
@@ -80,6 +91,7 @@ async def test_keys_and_the_end(upstream: OpenAIUpstream, redis_url: str) -> Non
             await ends.take(2)
             await stalls.take(2)
             process.signal(signal.SIGTERM)
+            await until(partial(closes, client))
             gate.open()
             whole = await ends.rest()
             process.signal(signal.SIGTERM)

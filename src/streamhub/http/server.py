@@ -6,7 +6,8 @@ import asyncio
 import hmac
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from ipaddress import ip_address
 from math import ceil
 from urllib.parse import urlsplit
@@ -138,6 +139,12 @@ class HubServer(uvicorn.Server):
         self._closing: asyncio.Task[None] | None = None
         self._hurried: asyncio.Task[None] | None = None
         self._on_started = on_started
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever calls ``stop``: a first one, taken in here as well, would look
+        like a second, after which nothing drains."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
