@@ -10,8 +10,10 @@ from functools import partial
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
-from streamhub.testing.waiting import bounded, patience, until
+from streamhub.testing.waiting import bounded, patience, until, within
 
 from ..support.cli_process import CliProcess, cli, start_cli
 from ..support.openai_upstream import STALL, Gate, OpenAIUpstream, openai_upstream
@@ -135,3 +137,34 @@ async def test_without_a_key_pages_of_other_sites_are_kept_out(
     assert ["forbidden"] * 2 == [json.loads(one.text)["error"]["code"] for one in theirs]
     assert (200, 1) == (ours.status_code, upstream.count())
     assert [200, 403] == measured
+
+
+async def test_a_deploy_loses_no_answer_of_a_socket(
+    upstream: OpenAIUpstream, redis_url: str
+) -> None:
+    """The server closes the connection at once, and the answer goes on while it drains."""
+    arguments = ("gateway", "--port", "0", "--upstream", upstream.base_url, "--drain", "300")
+    headers = {"authorization": "Bearer k"}
+    gate = Gate()
+    upstream.answers("one ", gate, "two")
+    async with start_cli(*arguments, url=redis_url) as process:
+        url = await address(process)
+        async with connect(f"ws{url[4:]}/v1/responses", additional_headers=headers) as socket:
+            await socket.send(json.dumps({"type": "response.create", "model": "m", "input": "hi"}))
+            response_id = json.loads(await within(socket.recv()))["response"]["id"]
+            await within(gate.wait_reached())
+            process.signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as caught:
+                while await within(socket.recv()):
+                    pass
+        gate.open()
+        assert 0 == await process.code()
+    async with (
+        start_cli(*arguments, url=redis_url) as process,
+        httpx.AsyncClient(timeout=patience(30), headers=headers) as client,
+    ):
+        answer = (await client.get(f"{await address(process)}/v1/responses/{response_id}")).json()
+
+    assert caught.value.rcvd is not None
+    assert 1012 == caught.value.rcvd.code
+    assert ("completed", "one two") == (answer["status"], answer["output"][0]["content"][0]["text"])

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from .errors import GatewayError
 
@@ -76,7 +76,7 @@ class Keys:
         where the keys are its clients'."""
         return None if self._given is None else self._bearer()
 
-    def caller(self, request: Request) -> Caller:
+    def caller(self, request: HTTPConnection) -> Caller:
         """
         :raises GatewayError: the gateway has keys of its own, and this is none of them.
         """

@@ -37,6 +37,8 @@ class FrameSocket(ABC):
         self._websocket = websocket
         self._sending = asyncio.Lock()
         self._open = True
+        #: Whether it was closed because the server shuts down.
+        self._restarts = False
 
     @classmethod
     async def connect(cls, websocket: WebSocket, origins: frozenset[str]) -> None:
@@ -80,14 +82,15 @@ class FrameSocket(ABC):
     async def _read(self, spawn: Spawn) -> None:
         while self._open:
             try:
-                async with asyncio.timeout(_IDLE):
+                async with asyncio.timeout(self._patience()):
                     message = await self._websocket.receive()
             except TimeoutError:
                 if self._is_busy():
                     continue
-                await self.close(1000, "nothing was asked for a while")
+                await self._tire()
                 return
             if message["type"] == "websocket.disconnect":
+                self._restarts = message.get("code") == ASK_AGAIN
                 return
             text = message.get("text")
             data = message.get("bytes") or b"" if text is None else text
@@ -100,6 +103,14 @@ class FrameSocket(ABC):
                 await self._refuse(f"a frame must be JSON: {error}")
                 continue
             await self._take(value, data, spawn)
+
+    def _patience(self) -> float:
+        """For how many seconds the next frame is waited for, unless the socket is busy."""
+        return _IDLE
+
+    async def _tire(self) -> None:
+        """Close it: that was too long."""
+        await self.close(1000, "nothing was asked for a while")
 
     @abstractmethod
     def _begin(self, spawn: Spawn) -> None:

@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..hub import Hub
 from .app import create_app
 from .durable_streams.headers import STANDING_HEADERS
+from .frames import REFUSED
 from .inspector import PUBLIC, Findings, inspector_routes
 from .problems import Problem
 
@@ -207,14 +208,19 @@ class LocalOnly:
         self._refusal = refusal or Problem(403, "forbidden", detail)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            request = Request(scope)
+        if scope["type"] in ("http", "websocket"):
+            request = HTTPConnection(scope)
             host, origin = request.headers.get("host", ""), request.headers.get("origin")
-            own = f"{scope['scheme']}://{host}"
+            # As a page's own origin is written: ws is http there, and wss is https.
+            own = f"{scope['scheme'].replace('ws', 'http')}://{host}"
             if not _names_this_machine(host) or (
                 origin is not None and origin != own and origin not in self._origins
             ):
-                await self._refusal(scope, receive, send)
+                if scope["type"] == "websocket":
+                    # Before it is accepted: servers answer 403.
+                    await send({"type": "websocket.close", "code": REFUSED})
+                else:
+                    await self._refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

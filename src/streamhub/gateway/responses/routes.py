@@ -8,19 +8,29 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from ...chunks import Status
 from ...errors import SessionNotFound
+from ...http.frames import REFUSED
 from ...wording import short
 from ..context import Gateway
-from ..errors import NO_RETRY, GatewayError, UpstreamFailed, UpstreamRefused, invalid
+from ..errors import (
+    NO_RETRY,
+    GatewayError,
+    UpstreamFailed,
+    UpstreamRefused,
+    invalid,
+    response_of,
+)
 from ..keys import Caller, session_of
 from ..translation import Untranslatable, input_items
 from .asked import Asked
 from .creating import RESPONSE_ID, Creating
 from .recovering import Recovery
 from .showing import Showing, json_response, telling_of
+from .socket import ResponsesSocket
 from .speaking import ResponsesApi, Speaks
 from .stored import Log, Stored, find
 
@@ -47,10 +57,26 @@ class ResponsesRoutes:
         one = "/v1/responses/{response_id}"
         return [
             Route("/v1/responses", self._creating.create, methods=["POST"]),
+            WebSocketRoute("/v1/responses", self.connect),
             Route(one, self.one, methods=["GET", "DELETE"]),
             Route(f"{one}/cancel", self.cancel, methods=["POST"]),
             Route(f"{one}/input_items", self.input_items, methods=["GET"]),
         ]
+
+    async def connect(self, websocket: WebSocket) -> None:
+        try:
+            self._gateway.keys.caller(websocket)
+        except GatewayError as error:
+            with suppress(RuntimeError):
+                # Of a server that can say why; any other says 403.
+                await websocket.send_denial_response(response_of(error))
+                return
+            await websocket.close(REFUSED)
+            return
+        scope = websocket.scope
+        # It would be that of all requests of the connection.
+        scope["headers"] = [one for one in scope["headers"] if one[0] != b"idempotency-key"]
+        await ResponsesSocket(websocket, self._gateway.limits).run()
 
     async def one(self, request: Request) -> Response:
         # One route, so that it can tell all of its methods.
