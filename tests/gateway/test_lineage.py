@@ -117,6 +117,22 @@ def test_a_call_that_nobody_made_has_no_answer() -> None:
         turn(lineage, [{**output, "call_id": "d"}], previous_response_id="resp_1")
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"type": "function_call_output", "call_id": {"a": 1}, "output": "1"},
+        {"type": "function_call_output", "output": "1"},
+        {"type": "local_shell_call_output", "id": "lsh_1", "output": "1"},
+    ],
+)
+def test_an_answer_that_names_no_call_is_left_to_whoever_is_asked(output: dict[str, Any]) -> None:
+    """Who answers a local shell names its call by the ``id``."""
+    lineage = Lineage(1000)
+    remember(lineage, "resp_1", turn(lineage))
+    asked = turn(lineage, [output], previous_response_id="resp_1")
+    assert [said("hi"), output] == posted(asked)["input"]
+
+
 @pytest.mark.parametrize("text", [1, {"a": 1}, True])
 def test_an_input_that_is_none_is_left_to_whoever_is_asked(text: Any) -> None:
     lineage = Lineage(1000)

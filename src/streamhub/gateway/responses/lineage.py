@@ -146,14 +146,16 @@ def _to_be_told(output: Items) -> Items:
 
 
 def _check_calls(before: Sequence[msgspec.Raw], own: Sequence[msgspec.Raw]) -> None:
-    calls: set[Any] = set()
+    calls: set[str] = set()
     for raw in (*before, *own):
         item = _read(raw)
-        kind = item.type if isinstance(item.type, str) else ""
-        if kind.endswith("_call") and isinstance(item.call_id, str):
+        if not (isinstance(item.type, str) and isinstance(item.call_id, str)):
+            # Whoever is asked knows what it is: a local shell's output has the id of its call.
+            continue
+        if item.type.endswith("_call"):
             calls.add(item.call_id)
-        elif kind.endswith("_call_output") and item.call_id not in calls:
-            message = f"No tool call found for {kind} with call_id {short(item.call_id)}."
+        elif item.type.endswith("_call_output") and item.call_id not in calls:
+            message = f"No tool call found for {item.type} with call_id {short(item.call_id)}."
             raise invalid(message, param="input", code="invalid_value")
 
 
