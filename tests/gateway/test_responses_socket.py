@@ -27,6 +27,7 @@ from ..support.openai_upstream import (
     Fails,
     Gate,
     OpenAIUpstream,
+    Raw,
     Refused,
     Thought,
     openai_upstream,
@@ -367,6 +368,24 @@ async def test_an_upstream_that_breaks_off_is_told_once(
 
     assert "failed" == broken["status"]
     assert "completed" == whole["status"]
+
+
+@pytest.mark.parametrize("output", [None, {}])
+async def test_an_end_without_an_output_is_one(hub: Hub, output: Any) -> None:
+    """Its connection stays, and the next turn goes on with it."""
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {"id": "resp_u", "output": []}},
+        {"type": "response.completed", "response": {"id": "resp_u", "output": output}},
+    ]
+    said = "".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in events)
+    with openai_upstream(dialects=["responses"]) as upstream:
+        upstream.answers(Raw(said.encode()))
+        async with gateway(hub, upstream) as url, opened(url) as socket:
+            first = await socket.answer(store=False)
+            second = await socket.answer(store=False, previous_response_id=first["id"])
+
+    assert output == first["output"]
+    assert "completed" == second["status"]
 
 
 async def test_a_connection_does_not_last_for_ever(

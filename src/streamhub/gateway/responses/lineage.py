@@ -12,7 +12,7 @@ import msgspec
 from ...wording import short
 from ..errors import invalid
 
-__all__ = ["Fields", "Lineage", "Turn"]
+__all__ = ["Fields", "Lineage", "Turn", "items_of"]
 
 Fields = dict[str, msgspec.Raw]
 Items = list[msgspec.Raw]
@@ -123,8 +123,13 @@ def _own(given: msgspec.Raw | None) -> Items | None:
         return []
     if (text := _text(given)) is not None:
         return [msgspec.Raw(msgspec.json.encode({"role": "user", "content": text}))]
+    return items_of(given)
+
+
+def items_of(raw: msgspec.Raw) -> Items | None:
+    """The items of a list; None of what is none."""
     try:
-        return _items(given)
+        return _items(raw)
     except msgspec.ValidationError:
         return None
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -26,7 +25,7 @@ from ..errors import GatewayError, invalid
 from ..limits import Limits
 from ..translation import new_response
 from .asked import Asked
-from .lineage import Fields, Lineage, Turn
+from .lineage import Fields, Lineage, Turn, items_of
 from .objects import TERMINAL
 
 __all__ = ["ResponsesSocket"]
@@ -42,7 +41,7 @@ _fields = msgspec.json.Decoder(Fields).decode
 
 class _Response(msgspec.Struct):
     id: str | None = None
-    output: list[msgspec.Raw] = []
+    output: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class _Last(msgspec.Struct):
@@ -165,7 +164,8 @@ class ResponsesSocket(FrameSocket):
         if answer.over is None or answer.over.kind == "response.failed":
             self._lineage.forget(turn.previous)
         elif answer.over.response.id is not None and not turn.is_kept:
-            self._lineage.remember(answer.over.response.id, turn, answer.over.response.output)
+            said = items_of(answer.over.response.output)
+            self._lineage.remember(answer.over.response.id, turn, said or [])
         await answer.end(failure)
 
     async def _warm_up(self, lane: str | None, turn: Turn) -> None:
@@ -242,8 +242,7 @@ class _Answer(Exchange):
             self._error = event
             return
         if event.event in TERMINAL:
-            with suppress(msgspec.ValidationError):
-                self.over = _Over(event.event, _last(event.data).response)
+            self.over = _Over(event.event, _last(event.data).response)
         await self._socket.say(self._lane, self._told(event.data))
 
     def _told(self, data: str) -> str:
