@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -105,6 +106,23 @@ def test_no_more_is_remembered_than_there_is_room_for() -> None:
     assert [False] * 3 == [
         turn(lineage, previous_response_id=one).is_told for one in (*names, "resp_3")
     ]
+
+
+def test_nothing_else_of_a_request_is_held() -> None:
+    """Nor of an answer, of which the last event tells all that was asked once more."""
+    lineage = Lineage(10_000)
+    large = {"instructions": "x" * 1_000_000}
+    tracemalloc.start()
+    try:
+        asked = turn(lineage, [said("hi")], **large)
+        answered = msgspec.json.encode({"output": [MESSAGE], **large})
+        output = _items(_fields(answered)["output"])
+        lineage.remember("resp_1", asked, output)
+        del asked, answered, output
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 100_000
 
 
 def test_a_call_that_nobody_made_has_no_answer() -> None:

@@ -100,7 +100,9 @@ class Lineage:
 
     def remember(self, response_id: str, turn: Turn, output: Items) -> None:
         """``turn`` was answered so."""
-        said = _said(turn.said.base, [*turn.said.items, *_to_be_told(output)])
+        # Of their own: as they were read, each would hold on to all of the frame that it came in.
+        items = [one.copy() for one in (*turn.said.items, *_to_be_told(output))]
+        said = _said(turn.said.base, items)
         self._said[response_id] = said
         while len(self._said) > _MOST or sum(one.size for one in self._said.values()) > (
             self._most_bytes
