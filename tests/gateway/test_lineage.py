@@ -47,13 +47,18 @@ def test_an_answer_is_told_once_more_as_far_as_it_can_be() -> None:
     """Items without ids, which name what is not kept; thoughts that were sent along, and calls that
     came to their end."""
     lineage = Lineage(10_000)
-    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [{"text": "Hm."}]}
+    thoughts = [
+        {**thought, "encrypted_content": "abc"},
+        {**thought, "content": [{"text": "Hm."}]},
+        {**thought, "id": "rs_00_1"},
+    ]
     remember(
         lineage,
         "resp_1",
         turn(lineage),
         thought,
-        {**thought, "encrypted_content": "abc"},
+        *thoughts,
         MESSAGE,
         {**CALL, "status": "completed"},
         {**CALL, "call_id": "d", "status": "incomplete"},
@@ -65,7 +70,7 @@ def test_an_answer_is_told_once_more_as_far_as_it_can_be() -> None:
     ]
     assert [
         said("hi"),
-        {**thought, "encrypted_content": "abc"},
+        *thoughts,
         without_ids[0],
         {**without_ids[1], "status": "completed"},
         said("and?"),

@@ -170,6 +170,21 @@ async def test_what_nobody_keeps_is_gone_on_with(
         assert "Blue." not in told(upstream)
 
 
+@pytest.mark.parametrize("reasoning", [{}, {"summary": "auto"}])
+async def test_what_was_thought_is_told_with_its_call(
+    hub: Hub, chat_upstream: OpenAIUpstream, reasoning: dict[str, str]
+) -> None:
+    """Models that think between calls want it, and some refuse to go on without it."""
+    chat_upstream.answers(Thought("Hm."), Call("look", {}, "call-1"))
+    asked = {"reasoning": reasoning, "store": False}
+    async with gateway(hub, chat_upstream) as url, opened(url) as socket:
+        first = await socket.answer("Look up.", **asked)
+        output = {"type": "function_call_output", "call_id": "call-1", "output": "Blue."}
+        await socket.answer([output], previous_response_id=first["id"], **asked)
+
+    assert "Hm." == chat_upstream.asked[-1].body["messages"][1]["reasoning_content"]
+
+
 async def test_a_turn_that_fails_ends_what_it_went_on_with(
     url: str, upstream: OpenAIUpstream
 ) -> None:

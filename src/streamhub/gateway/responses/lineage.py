@@ -11,6 +11,7 @@ import msgspec
 
 from ...wording import short
 from ..errors import invalid
+from ..translation import named_responses
 
 __all__ = ["Fields", "Lineage", "Turn", "items_of"]
 
@@ -29,8 +30,10 @@ _fields = msgspec.json.Decoder(Fields).decode
 
 class _Item(msgspec.Struct):
     type: Any = None
+    id: Any = None
     call_id: Any = None
     status: Any = None
+    content: Any = None
     encrypted_content: Any = None
 
 
@@ -101,7 +104,7 @@ class Lineage:
     def remember(self, response_id: str, turn: Turn, output: Items) -> None:
         """``turn`` was answered so."""
         # Of their own: as they were read, each would hold on to all of the frame that it came in.
-        items = [one.copy() for one in (*turn.said.items, *_to_be_told(output))]
+        items = [one.copy() for one in (*turn.said.items, *_to_be_told(response_id, output))]
         said = _said(turn.said.base, items)
         self._said[response_id] = said
         while len(self._said) > _MOST or sum(one.size for one in self._said.values()) > (
@@ -136,20 +139,26 @@ def items_of(raw: msgspec.Raw) -> Items | None:
         return None
 
 
-def _to_be_told(output: Items) -> Items:
+def _to_be_told(response_id: str, output: Items) -> Items:
     """What is told of an answer to an upstream that has not kept it."""
     told: Items = []
     for raw in output:
         item = _read(raw)
         if item.type == "reasoning":
-            # Without what it was made of, it is the name of something that is not there.
-            if item.encrypted_content:
+            # Without what was thought, it is the name of something that is not there; but what this
+            # gateway has translated for who wanted a summary is all that was.
+            if item.encrypted_content or item.content or _is_named_after(response_id, item):
                 told.append(raw)
         elif item.type != "function_call" or item.status == "completed":
             fields = _fields(raw)
             fields.pop("id", None)
             told.append(msgspec.Raw(msgspec.json.encode(fields)))
     return told
+
+
+def _is_named_after(response_id: str, item: _Item) -> bool:
+    named = {"type": "item_reference", "id": item.id}
+    return named_responses([named]) == [response_id]
 
 
 def _check_calls(before: Sequence[msgspec.Raw], own: Sequence[msgspec.Raw]) -> None:
