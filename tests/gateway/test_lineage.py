@@ -44,8 +44,8 @@ def test_what_is_posted_first_is_what_was_asked() -> None:
 
 
 def test_an_answer_is_told_once_more_as_far_as_it_can_be() -> None:
-    """Items without ids, which name what is not kept; thoughts that were sent along, and calls that
-    came to their end."""
+    """Items without ids, which name what is not kept, where nothing else names them; thoughts that
+    were sent along, and calls that came to their end."""
     lineage = Lineage(10_000)
     thought = {"type": "reasoning", "id": "rs_1", "summary": [{"text": "Hm."}]}
     thoughts = [
@@ -53,12 +53,14 @@ def test_an_answer_is_told_once_more_as_far_as_it_can_be() -> None:
         {**thought, "content": [{"text": "Hm."}]},
         {**thought, "id": "rs_00_1"},
     ]
+    approval = {"type": "mcp_approval_request", "id": "mcpr_1"}
     remember(
         lineage,
         "resp_1",
         turn(lineage),
         thought,
         *thoughts,
+        approval,
         MESSAGE,
         {**CALL, "status": "completed"},
         {**CALL, "call_id": "d", "status": "incomplete"},
@@ -71,6 +73,7 @@ def test_an_answer_is_told_once_more_as_far_as_it_can_be() -> None:
     assert [
         said("hi"),
         *thoughts,
+        approval,
         without_ids[0],
         {**without_ids[1], "status": "completed"},
         said("and?"),

@@ -24,6 +24,10 @@ _PREVIOUS = "previous_response_id"
 #: What stands in a request over a connection, and in none over HTTP.
 _OF_CONNECTIONS = ("type", "stream_id", "generate", "background", "stream")
 
+# What may be told without its id, which is the name of something that is not there. With others it
+# belongs to what they say: the answer to a request for approval names that.
+_NAMES_NOTHING = ("message", "function_call", "custom_tool_call")
+
 _items = msgspec.json.Decoder(Items).decode
 _fields = msgspec.json.Decoder(Fields).decode
 
@@ -149,6 +153,8 @@ def _to_be_told(response_id: str, output: Items) -> Items:
             # gateway has translated for who wanted a summary is all that was.
             if item.encrypted_content or item.content or _is_named_after(response_id, item):
                 told.append(raw)
+        elif item.type not in _NAMES_NOTHING:
+            told.append(raw)
         elif item.type != "function_call" or item.status == "completed":
             fields = _fields(raw)
             fields.pop("id", None)
