@@ -371,6 +371,30 @@ async def test_pages_of_other_sites_are_kept_out(hub: Hub, chat_upstream: OpenAI
             assert "completed" == (await socket.answer())["status"]
 
 
+async def test_pages_of_other_sites_are_kept_out_of_one_that_others_reach(
+    hub: Hub, chat_upstream: OpenAIUpstream
+) -> None:
+    """A page cannot read what it asks over HTTP, and can over a WebSocket. One that has to send a
+    key is kept out where a proxy may add that to its cookies."""
+    page = {"origin": "https://evil.example"}
+    async with gateway(hub, chat_upstream) as url:
+        await is_kept_out(url, **page)
+        async with opened(url, origin=url.removesuffix("/v1")) as socket:
+            assert "completed" == (await socket.answer())["status"]
+    async with gateway(hub, chat_upstream, api_key="a-key", upstream_key="up") as url:
+        await is_kept_out(url, **page, cookie="a=b")
+        async with opened(url, **page) as socket:
+            assert "completed" == (await socket.answer())["status"]
+
+
+async def is_kept_out(url: str, **headers: str) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        async with opened(url, **headers):
+            pass
+    assert 403 == caught.value.response.status_code
+    assert b"forbidden" in caught.value.response.body
+
+
 async def test_an_upstream_that_breaks_off_is_told_once(
     hub: Hub, chat_upstream: OpenAIUpstream
 ) -> None:

@@ -8,7 +8,12 @@ from urllib.parse import urlsplit
 from .answers import bad_request
 from .asked import Asked
 
-__all__ = ["check_origins", "refuse_from_elsewhere"]
+__all__ = [
+    "check_origins",
+    "comes_from_elsewhere",
+    "is_of_another_site",
+    "refuse_from_elsewhere",
+]
 
 # What a browser adds to a request by itself, whoever made the page that sends it.
 _BY_ITSELF = ("basic", "digest", "negotiate", "ntlm")
@@ -34,7 +39,12 @@ def comes_from_elsewhere(request: Asked, origins: frozenset[str]) -> bool:
     A request without cookies (nor a password that the browser keeps) proves by itself who sends
     it, and a program that is no browser says nothing of where it comes from: both are let through.
     """
-    if "*" in origins or not _carries_what_browsers_add(request):
+    return _carries_what_browsers_add(request) and is_of_another_site(request, origins)
+
+
+def is_of_another_site(request: Asked, origins: frozenset[str]) -> bool:
+    """Whether a page of another site sends this, with or without anything that authorises it."""
+    if "*" in origins:
         return False
     origin = request.headers.get("origin")
     if origin in origins:

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket
 from ...chunks import Status
 from ...errors import SessionNotFound
 from ...http.frames import REFUSED
+from ...serving.origins import comes_from_elsewhere, is_of_another_site
 from ...wording import short
 from ..context import Gateway
 from ..errors import (
@@ -65,6 +66,7 @@ class ResponsesRoutes:
 
     async def connect(self, websocket: WebSocket) -> None:
         try:
+            self._refuse_from_elsewhere(websocket)
             self._gateway.keys.caller(websocket)
         except GatewayError as error:
             with suppress(RuntimeError):
@@ -77,6 +79,16 @@ class ResponsesRoutes:
         # It would be that of all requests of the connection.
         scope["headers"] = [one for one in scope["headers"] if one[0] != b"idempotency-key"]
         await ResponsesSocket(websocket, self._gateway.limits).run()
+
+    def _refuse_from_elsewhere(self, websocket: WebSocket) -> None:
+        """
+        :raises GatewayError: a page of another site connects. What it reads no browser keeps from
+            it, and without keys of the gateway's own it needs none.
+        """
+        keyless = self._gateway.keys.own is None
+        is_refused = is_of_another_site if keyless else comes_from_elsewhere
+        if is_refused(websocket, frozenset()):
+            raise GatewayError(403, "forbidden", "pages of other sites may not ask here")
 
     async def one(self, request: Request) -> Response:
         # One route, so that it can tell all of its methods.
