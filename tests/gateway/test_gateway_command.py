@@ -11,7 +11,7 @@ from functools import partial
 import httpx
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamhub.testing.waiting import bounded, patience, until, within
 
@@ -137,6 +137,25 @@ async def test_without_a_key_pages_of_other_sites_are_kept_out(
     assert ["forbidden"] * 2 == [json.loads(one.text)["error"]["code"] for one in theirs]
     assert (200, 1) == (ours.status_code, upstream.count())
     assert [200, 403] == measured
+
+
+async def test_a_socket_that_is_refused_is_no_error(
+    upstream: OpenAIUpstream, redis_url: str
+) -> None:
+    """Of the gateway: whoever has no key could fill its log."""
+    arguments = ("gateway", "--port", "0", "--upstream", upstream.base_url)
+    async with start_cli(
+        *arguments, url=redis_url, env={"STREAMHUB_GATEWAY_KEY": SECRET}
+    ) as process:
+        url = await address(process)
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(f"ws{url[4:]}/v1/responses")
+        process.signal(signal.SIGTERM)
+        assert 0 == await process.code()
+        said = await process.error_output()
+
+    assert 401 == caught.value.response.status_code
+    assert "" == said
 
 
 async def test_a_deploy_loses_no_answer_of_a_socket(

@@ -168,8 +168,10 @@ class HubServer(uvicorn.Server):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line of the server is not about a response that was broken off on purpose."""
-    return "without completing response" not in record.getMessage()
+    """Whether a line of the server is not about a response that was broken off on purpose, or about
+    a handshake that was answered with what is wrong with it."""
+    said = record.getMessage()
+    return not any(f"without completing {one}" in said for one in ("response", "handshake"))
 
 
 class _Token:
