@@ -158,6 +158,33 @@ async def test_a_socket_that_is_refused_is_no_error(
     assert "" == said
 
 
+async def test_a_request_over_a_socket_may_be_as_large_as_over_http(
+    upstream: OpenAIUpstream, redis_url: str
+) -> None:
+    """Which is more than servers of WebSockets take by themselves, where the gateway is told so;
+    what is larger is told."""
+    arguments = ("gateway", "--port", "0", "--upstream", upstream.base_url, "--max-body", "20")
+    headers = {"authorization": "Bearer k"}
+    upstream.says = ("Fine.",)
+    last = []
+    async with start_cli(*arguments, url=redis_url) as process:
+        url = await address(process)
+        async with connect(
+            f"ws{url[4:]}/v1/responses", additional_headers=headers, max_size=None
+        ) as socket:
+            for size in (18_000_000, 22_000_000):
+                asked = {"type": "response.create", "model": "m", "input": "x" * size}
+                await socket.send(json.dumps(asked))
+                event = {"type": ""}
+                while event["type"] not in ("response.completed", "error"):
+                    event = json.loads(await within(socket.recv()))
+                last.append((event["type"], event.get("status")))
+        process.signal(signal.SIGTERM)
+        assert 0 == await process.code()
+
+    assert [("response.completed", None), ("error", 413)] == last
+
+
 async def test_a_deploy_loses_no_answer_of_a_socket(
     upstream: OpenAIUpstream, redis_url: str
 ) -> None:

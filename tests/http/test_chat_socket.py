@@ -288,7 +288,7 @@ async def test_too_much_is_an_error(
     hub: Hub, model: Model, socket: Socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A frame that is too long, and more requests than one socket may have."""
-    monkeypatch.setattr(frames, "_LONGEST_FRAME", 1000)
+    monkeypatch.setattr(frames, "LONGEST_FRAME", 1000)
     monkeypatch.setattr(socket_module, "_MOST_REQUESTS", 2)
     await socket.connection.send("x" * 1001)
     long = await socket.next()

@@ -46,6 +46,7 @@ async def gateway(place: Place, options: GatewayOptions) -> int:
     metrics_token = (options.metrics_token or "").strip() or None
     keys = (options.api_key or "").split() or None
     try:
+        limits = Limits(**options.limits)
         app = create_gateway(
             hub,
             upstream=options.upstream,
@@ -55,7 +56,7 @@ async def gateway(place: Place, options: GatewayOptions) -> int:
             detach=options.detach,
             retry_lost=options.retry_lost,
             upstream_api=options.upstream_api,
-            limits=Limits(**options.limits),
+            limits=limits,
         )
         listening = listen(options.host, options.port, public=True)
     except ValueError as error:
@@ -80,6 +81,8 @@ async def gateway(place: Place, options: GatewayOptions) -> int:
         served,
         hub,
         drain=options.drain,
+        # What is a little too large is told so, as over HTTP.
+        largest_frame=2 * limits.max_body_bytes,
         on_started=lambda: note(
             f"a gateway to {options.upstream} on http://{shown}:{address[1]}/v1, "
             f"with its answers in {hub!r}"

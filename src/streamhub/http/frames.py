@@ -15,17 +15,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..serving.origins import refuse_from_elsewhere
 from .problems import BadRequest
 
-__all__ = ["ASK_AGAIN", "REFUSED", "FrameSocket"]
+__all__ = ["ASK_AGAIN", "LONGEST_FRAME", "REFUSED", "FrameSocket"]
 
 #: Closes a handshake that is refused, which is answered with 403 then, or a socket that is of no
 #: use; and one whose server shuts down.
 REFUSED = 1008
 ASK_AGAIN = 1012
+#: As the body of a POST, in characters.
+LONGEST_FRAME = 16 * 1024 * 1024
 
 # In seconds, how long a socket stays open on which nothing is asked; clients open another one.
 _IDLE = 300.0
-# As the body of a POST, in characters.
-_LONGEST_FRAME = 16 * 1024 * 1024
 
 Spawn = Callable[..., Any]
 
@@ -94,8 +94,8 @@ class FrameSocket(ABC):
                 return
             text = message.get("text")
             data = message.get("bytes") or b"" if text is None else text
-            if len(data) > _LONGEST_FRAME:
-                await self._refuse(f"a frame must be at most {_LONGEST_FRAME:,} characters long")
+            if (longest := self._longest()) is not None and len(data) > longest:
+                await self._refuse(f"a frame must be at most {longest:,} characters long")
                 continue
             try:
                 value = msgspec.json.decode(data)
@@ -107,6 +107,10 @@ class FrameSocket(ABC):
     def _patience(self) -> float:
         """For how many seconds the next frame is waited for, unless the socket is busy."""
         return _IDLE
+
+    def _longest(self) -> int | None:
+        """How long a frame may be, in characters; None to leave that to whoever is asked."""
+        return LONGEST_FRAME
 
     async def _tire(self) -> None:
         """Close it: that was too long."""

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..hub import Hub
 from .app import create_app
 from .durable_streams.headers import STANDING_HEADERS
-from .frames import REFUSED
+from .frames import LONGEST_FRAME, REFUSED
 from .inspector import PUBLIC, Findings, inspector_routes
 from .problems import Problem
 
@@ -119,10 +119,17 @@ class HubServer(uvicorn.Server):
     without an end of the session, and their clients ask again elsewhere.
 
     :param drain: as for ``Hub.aclose``.
+    :param largest_frame: of a WebSocket, in bytes. A larger one closes it, with 1009.
     """
 
     def __init__(
-        self, app: ASGIApp, hub: Hub, *, drain: float = 0.0, on_started: Callable[[], None]
+        self,
+        app: ASGIApp,
+        hub: Hub,
+        *,
+        drain: float = 0.0,
+        largest_frame: int = LONGEST_FRAME,
+        on_started: Callable[[], None],
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -131,6 +138,7 @@ class HubServer(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                ws_max_size=largest_frame,
                 timeout_graceful_shutdown=ceil(drain) + _LAST_BYTES,
             )
         )

@@ -96,6 +96,10 @@ class ResponsesSocket(FrameSocket):
             if not (self._restarts and answer.turn.is_kept):
                 answer.gone.set()
 
+    def _longest(self) -> None:
+        # The limit of a body is the same here, and told as there.
+        return None
+
     def _patience(self) -> float:
         # With an answer under way, once more after a second.
         return max(1.0, self._until - time.monotonic())
