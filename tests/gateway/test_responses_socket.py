@@ -272,6 +272,24 @@ async def test_what_waits_has_a_bound(
     assert ["response.completed"] * 2 == answered
 
 
+async def test_what_waits_is_no_larger_than_one_request(
+    hub: Hub, chat_upstream: OpenAIUpstream
+) -> None:
+    """Together, on all lanes: else one connection could make the gateway hold on to gigabytes."""
+    gate = Gate()
+    chat_upstream.says = ("a", gate)
+    limits = Limits(max_body_bytes=5000)
+    async with gateway(hub, chat_upstream, limits=limits) as url, opened(url) as socket:
+        for lane in ("x", "x", "y", "y"):
+            await socket.create("x" * 3000, stream_id=lane)
+        refused = await socket.rest("y")
+        gate.open()
+        answered = [(await socket.rest("x"))[-1]["type"] for _ in range(2)]
+
+    assert (429, "too_many_requests") == (refused[-1]["status"], refused[-1]["error"]["code"])
+    assert ["response.completed"] * 2 == answered
+
+
 async def test_a_warm_up_is_gone_on_with(url: str, upstream: OpenAIUpstream) -> None:
     """It asks the upstream nothing; what it was told is told with the next turn."""
     upstream.answers("Fine.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -57,8 +58,9 @@ class ResponsesSocket(FrameSocket):
     def __init__(self, websocket: WebSocket, limits: Limits) -> None:
         super().__init__(websocket)
         self._lineage = Lineage(limits.max_body_bytes)
-        #: What is under way, and waits, by the ``stream_id``.
-        self._lanes: dict[str | None, deque[Fields]] = {}
+        self._most_bytes = limits.max_body_bytes
+        #: What is under way, and waits, by the ``stream_id``: frames, as they came.
+        self._lanes: dict[str | None, deque[str | bytes]] = {}
         self._under_way: set[_Answer] = set()
         self._until = time.monotonic() + _LIFETIME
 
@@ -125,24 +127,31 @@ class ResponsesSocket(FrameSocket):
             waiting = self._lanes.get(named)
             if waiting is None and len(self._lanes) >= _MOST_LANES:
                 raise _too_many(f"at most {_MOST_LANES} responses may be under way at once")
-            if waiting is not None and len(waiting) > _MOST_WAITING:
-                raise _too_many(f"at most {_MOST_WAITING} requests may wait for the one before")
+            if waiting is not None:
+                self._check_room(waiting, len(data))
         except GatewayError as error:
             await self._refuse_as(named, error)
             return
-        fields = _fields(data)
         if waiting is not None:
-            waiting.append(fields)
+            waiting.append(data)
             return
-        self._lanes[named] = deque([fields])
+        self._lanes[named] = deque([data])
         spawn(self._serve, named)
+
+    def _check_room(self, waiting: deque[str | bytes], size: int) -> None:
+        """:raises GatewayError: there is none for one more to wait."""
+        if len(waiting) > _MOST_WAITING:
+            raise _too_many(f"at most {_MOST_WAITING} requests may wait for the one before")
+        held = sum(len(one) for lane in self._lanes.values() for one in islice(lane, 1, None))
+        if held and held + size > self._most_bytes:
+            raise _too_many(f"requests that wait may be {self._most_bytes:,} characters together")
 
     async def _serve(self, lane: str | None) -> None:
         """Answer what is asked on this lane, one after the other."""
         waiting = self._lanes[lane]
         try:
             while waiting:
-                await self._answer(lane, waiting[0])
+                await self._answer(lane, _fields(waiting[0]))
                 if waiting:
                     waiting.popleft()
         finally:
