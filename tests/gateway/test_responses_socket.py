@@ -240,6 +240,29 @@ async def fork(socket: Socket, response_id: str, *, lane: str) -> dict[str, Any]
     return (await socket.rest(lane))[-1]["response"]  # type: ignore[no-any-return]
 
 
+async def test_a_request_that_is_refused_is_so_in_its_turn(
+    hub: Hub, chat_upstream: OpenAIUpstream
+) -> None:
+    """Else its error would look like the end of the answer before; and what it went on with is
+    forgotten, as with any other that fails."""
+    gate = Gate()
+    chat_upstream.answers("One.")
+    chat_upstream.answers("Two.", gate)
+    async with gateway(hub, chat_upstream) as url, opened(url) as socket:
+        first = await socket.answer(store=False)
+        after = {"store": False, "previous_response_id": first["id"]}
+        await socket.create()
+        await socket.create(background=True, **after)
+        await socket.create(**after)
+        await within(gate.wait_reached())
+        gate.open()
+        ends = [(await socket.rest())[-1] for _ in range(3)]
+
+    assert "Two." == text_of(ends[0]["response"])
+    codes = [one["error"]["code"] for one in ends[1:]]
+    assert ["unsupported_value", "previous_response_not_found"] == codes
+
+
 async def test_a_key_of_the_connection_is_none_of_its_requests(
     hub: Hub, chat_upstream: OpenAIUpstream
 ) -> None:

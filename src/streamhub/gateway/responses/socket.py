@@ -160,6 +160,7 @@ class ResponsesSocket(FrameSocket):
     async def _answer(self, lane: str | None, fields: Fields) -> None:
         turn: Turn | None = None
         try:
+            _check_foreground(fields)
             turn = self._lineage.turn(fields)
             if bytes(fields.get("generate", b"")) == b"false":
                 await self._warm_up(lane, turn)
@@ -272,7 +273,7 @@ class _Answer(Exchange):
 
 
 def _check(value: Any) -> None:
-    """:raises GatewayError: it is no request for a response that can be answered here."""
+    """:raises GatewayError: it is no request for a response."""
     if not isinstance(value, dict):
         raise invalid("a frame must be a JSON object", code="invalid_json")
     if value.get("type") != "response.create":
@@ -282,7 +283,11 @@ def _check(value: Any) -> None:
         raise invalid(
             f"stream_id must be a string, not {short(value['stream_id'])}", param="stream_id"
         )
-    if value.get("background") not in (None, False):
+
+
+def _check_foreground(fields: Fields) -> None:
+    """:raises GatewayError: the response would be one in the background."""
+    if bytes(fields.get("background", b"null")) not in (b"null", b"false"):
         message = "a response in the background is asked for over HTTP"
         raise invalid(message, param="background", code="unsupported_value")
 
