@@ -348,6 +348,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "no type": ({}, "invalid_value"),
     "another type": ({"type": "response.steer"}, "invalid_value"),
     "no lane": ({"type": "response.create", "stream_id": 1}, "invalid_value"),
+    "a long lane": ({"type": "response.create", "stream_id": "x" * 513}, "invalid_value"),
     "background": ({"type": "response.create", "background": True}, "unsupported_value"),
     "a wrong store": ({"type": "response.create", "store": "no"}, "invalid_value"),
     "half a character": ('{"type": "response.create", "model": "\\ud800"}', "invalid_json"),

@@ -36,6 +36,8 @@ _LIFETIME = 3600.0
 # How many requests of a lane may wait for the one before, and how many lanes there may be.
 _MOST_WAITING = 16
 _MOST_LANES = 32
+# In characters: what the name of one may have, which is sent with each event.
+_LONGEST_NAME = 512
 
 _fields = msgspec.json.Decoder(Fields).decode
 
@@ -121,7 +123,7 @@ class ResponsesSocket(FrameSocket):
             return
         given = value if isinstance(value, dict) else {}
         lane = given.get("stream_id")
-        named = lane if isinstance(lane, str) else None
+        named = lane if isinstance(lane, str) and len(lane) <= _LONGEST_NAME else None
         try:
             _check(value)
             waiting = self._lanes.get(named)
@@ -283,6 +285,8 @@ def _check(value: Any) -> None:
         raise invalid(
             f"stream_id must be a string, not {short(value['stream_id'])}", param="stream_id"
         )
+    if len(value.get("stream_id") or "") > _LONGEST_NAME:
+        raise invalid(f"stream_id must be at most {_LONGEST_NAME} characters", param="stream_id")
 
 
 def _check_foreground(fields: Fields) -> None:
