@@ -260,15 +260,16 @@ class History:
             return False
         return self.stop_of(claim.process, claim.at, repaired) is None
 
-    @staticmethod
-    def _had_ended(session: Session, claim: record.Claimed, wipe: Window) -> bool:
+    def _had_ended(self, session: Session, claim: record.Claimed, wipe: Window) -> bool:
         """Whether it may have ended before the wipe was over: the store's answer, if it was asked
         for by then, may be heard a little later."""
         generation = claim.generation
         asked = [one.at for one in session.asked]
         if (closing := session.closing.get(generation)) is not None:
             asked.append(closing.at)
-        heard = wipe.end + (HEARS_WITHIN if any(at <= wipe.end for at in asked) else 0.0)
+        heard = wipe.end
+        if any(at <= wipe.end for at in asked):
+            heard += HEARS_WITHIN + self.delay(wipe.start, wipe.end + HEARS_WITHIN, claim.process)
         return any(ended.get(generation, inf) <= heard for ended in (session.left, session.closed))
 
     @staticmethod

@@ -111,15 +111,29 @@ def draw(seed: int, firsts: Sequence[str] = FIRSTS) -> Iterator[Pair]:
 
 async def broken(one: Pair) -> list[str]:
     """What is not as it should be; empty when every guarantee held."""
+    events: list[record.Event] = []
     try:
-        found = await pair(one)
+        found = await pair(one, events)
     except TimeoutError as error:
         return [f"{one}: {error}"]
+    for session in {violation.session for violation in found}:
+        print(_story(events, session))
     return [f"{one}: {violation}" for violation in found]
 
 
-async def pair(one: Pair) -> list[Violation]:
-    """What the record of it proves broken.
+def _story(events: Sequence[record.Event], session: str) -> str:
+    """What has happened to a session, but for each chunk."""
+    each = (record.Publishing, record.Published, record.Delivered, record.Keys)
+    told = [
+        repr(event)[:200]
+        for event in events
+        if getattr(event, "session", session) == session and not isinstance(event, each)
+    ]
+    return "\n".join([f"what happened to {session}:", *told])
+
+
+async def pair(one: Pair, events: list[record.Event]) -> list[Violation]:
+    """What the record of it proves broken, which is added to ``events``.
 
     :raises TimeoutError: somebody hangs, and the record does not say so.
     """
@@ -138,12 +152,13 @@ async def pair(one: Pair) -> list[Violation]:
             await site.heard()
             allowed = patience(_PATIENCE) * site.slowness
             try:
-                return violations(await site.finish(), LEASE, patience=allowed)
+                events += await site.finish()
             except TimeoutError:
-                found = violations(site.recorded(), LEASE, patience=allowed)
-                if not found:
+                events += site.recorded()
+                if not (found := violations(events, LEASE, patience=allowed)):
                     raise
                 return found
+            return violations(events, LEASE, patience=allowed)
 
 
 def _server(one: Pair) -> RedisServer:
