@@ -169,12 +169,16 @@ async def test_a_reader_of_a_redis_that_comes_back_empty(
             raise AssertionError
 
         following = Following(stored, telling_of(stored), after=None, recover=never)
-        told = await within(following.next())
+        async def read() -> bytes:
+            pieces: list[bytes] = []
+            while (piece := await following.next()) is not None:
+                pieces.append(piece)
+            return b"".join(pieces)
+
+        reading = asyncio.create_task(within(read()))
         await stream.publish(said, event="response.completed")
         await stream.close()
-        while (piece := await within(following.next())) is not None:
-            told = (told or b"") + piece
+        told = await reading
         await following.aclose()
 
-    assert told is not None
     assert told.startswith(b"event: response.completed")
