@@ -169,6 +169,7 @@ async def test_a_reader_of_a_redis_that_comes_back_empty(
             raise AssertionError
 
         following = Following(stored, telling_of(stored), after=None, recover=never)
+
         async def read() -> bytes:
             pieces: list[bytes] = []
             while (piece := await following.next()) is not None:
