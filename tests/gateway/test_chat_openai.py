@@ -165,7 +165,8 @@ async def test_everything_else_is_there(client: openai.AsyncOpenAI) -> None:
 
 async def test_the_page_of_the_documentation(upstream: OpenAIUpstream) -> None:
     """Its application is mounted, with all that is passed on; its question follows one answer,
-    however often it is asked; a Response is resumed, and a conversation goes on."""
+    however often it is asked; a Response is resumed, and a conversation goes on, over a
+    WebSocket as well."""
     application, *blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     names: dict[str, Any] = {}
     code = application.replace("redis://localhost:6379/0", "memory://")
@@ -188,10 +189,11 @@ async def test_the_page_of_the_documentation(upstream: OpenAIUpstream) -> None:
         asked = upstream.count()
         numbers = await within(asyncio.to_thread(resume))
         told = await within(asyncio.to_thread(lambda: list(names["converse"]("Why?", "And how?"))))
+        spoken = [text async for text in names["talk"](["Why?", "And how?"])]
         model = await within(asyncio.to_thread(client.models.retrieve, "team/b"))
         client.close()
 
     assert first == second
     assert (1, "team%2Fb") == (asked, model.id)
     assert sorted(numbers) == numbers
-    assert ["Hé 世界"] * 2 == told
+    assert ["Hé 世界"] * 2 == told == spoken
