@@ -198,7 +198,7 @@ async def test_a_turn_that_fails_ends_what_it_went_on_with(
             if fail == "call":
                 wrong = [{"type": "function_call_output", "call_id": "none", "output": ""}]
             elif fail == "refused":
-                upstream.strike(Refused(429, code="slow_down"))
+                upstream.strike(Refused(429, code="slow_down", retry_after="7"))
             else:
                 upstream.answers("a", Fails())
             failed = await socket.answer(wrong, store=False, previous_response_id=first["id"])
@@ -208,6 +208,7 @@ async def test_a_turn_that_fails_ends_what_it_went_on_with(
             assert "previous_response_not_found" == gone["error"]["code"], fail
             if fail == "refused":
                 assert (429, "slow_down") == (failed["status"], failed["error"]["code"])
+                assert {"retry-after": "7"} == failed["error"]["headers"]
     upstream.check_used()
 
 

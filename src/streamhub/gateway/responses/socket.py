@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
@@ -72,19 +73,29 @@ class ResponsesSocket(FrameSocket):
             event = f'{event[:-1]},"stream_id":{msgspec.json.encode(lane).decode()}}}'
         await self.send(event)
 
-    async def fail(self, lane: str | None, status: int, body: bytes, number: int | None) -> None:
+    async def fail(
+        self,
+        lane: str | None,
+        status: int,
+        body: bytes,
+        *,
+        number: int | None = None,
+        retry_after: str | None = None,
+    ) -> None:
         """Send the error that an answer of this status and body is."""
         try:
             error = msgspec.json.decode(body)["error"]
         except (msgspec.DecodeError, UnicodeError, KeyError, TypeError):
             error = {"code": None, "message": body.decode(errors="replace"), "type": "server_error"}
+        if retry_after is not None and isinstance(error, dict):
+            error["headers"] = {"retry-after": retry_after}
         told = {"type": "error", "status": status, "error": error}
         if number is not None:
             told["sequence_number"] = number
         await self.say(lane, msgspec.json.encode(told).decode())
 
     async def _refuse_as(self, lane: str | None, error: GatewayError) -> None:
-        await self.fail(lane, error.status, error.body, None)
+        await self.fail(lane, error.status, error.body)
 
     def _begin(self, spawn: Spawn) -> None:
         return None
@@ -219,6 +230,7 @@ class _Answer(Exchange):
         self.turn = turn
         self._parser = EventParser()
         self._text = bytearray()
+        self._retry_after: str | None = None
         #: An ``error`` of the stream. What follows it tells the same once more.
         self._error: Event | None = None
         #: The last event.
@@ -226,6 +238,8 @@ class _Answer(Exchange):
 
     async def send(self, message: Message) -> None:
         await super().send(message)
+        if message["type"] == "http.response.start":
+            self._retry_after = Headers(raw=message["headers"]).get("retry-after")
         if message["type"] != "http.response.body":
             return
         body = message.get("body", b"")
@@ -243,12 +257,13 @@ class _Answer(Exchange):
             said = msgspec.json.decode(self._error.data)
             error = {name: said.get(name) for name in ("code", "message", "param")}
             body = msgspec.json.encode({"error": {**error, "type": "server_error"}})
-            await self._socket.fail(self._lane, 500, body, said.get("sequence_number"))
+            await self._socket.fail(self._lane, 500, body, number=said.get("sequence_number"))
         elif failure is not None:
             broken = GatewayError(500, "gateway_error", "the gateway failed")
-            await self._socket.fail(self._lane, broken.status, broken.body, None)
+            await self._socket.fail(self._lane, broken.status, broken.body)
         elif self.status not in (0, 200):
-            await self._socket.fail(self._lane, self.status, bytes(self._text), None)
+            body = bytes(self._text)
+            await self._socket.fail(self._lane, self.status, body, retry_after=self._retry_after)
         elif not self.gone.is_set():
             # The server shuts down: that is no end of the answer.
             await self._socket.close(ASK_AGAIN, "ask again")
