@@ -41,7 +41,7 @@ def violations(
     A session that a fault emptied while nobody, or two at once, could put it back is held to the
     order of what was delivered and to how it ended, and to nothing that no producer promises.
     """
-    history = History(events, patience)
+    history = History(events, patience, lease)
     found = []
     for guarantee, proof in _PROOFS:
         for session in history.sessions.values():

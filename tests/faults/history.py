@@ -15,6 +15,8 @@ __all__ = ["HEARS_WITHIN", "Chunk", "History", "Session", "Window"]
 
 #: How much later than one reader another may hear of the same thing.
 HEARS_WITHIN = 0.5
+#: What is left at least of a lease, of one whose producer lives: it renews it earlier.
+_LEFT = 0.5
 
 
 class Window(NamedTuple):
@@ -129,7 +131,10 @@ class Session:
 
 
 class History:
-    def __init__(self, events: Sequence[record.Event], patience: float = 0.0) -> None:
+    def __init__(
+        self, events: Sequence[record.Event], patience: float = 0.0, lease: float = inf
+    ) -> None:
+        self._lease = lease
         #: How much later than on a quiet machine, after a single fault, things may be known.
         self.patience = patience
         self.sessions: dict[str, Session] = {}
@@ -251,6 +256,10 @@ class History:
         if len(living) != 1:
             return False
         ((claim, repaired),) = living
+        lapsed = wipe.lapses and repaired > wipe.start + _LEFT * self._lease
+        if lapsed and any(wipe.start <= one.at <= repaired for one in session.asked):
+            # Who cancels what is lost ends it there and then, with what the store has of it.
+            return False
         granted = {one.generation: one.at for one in session.claims} | session.granted
         if any(
             granted[claim.generation] < at <= repaired

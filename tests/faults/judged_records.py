@@ -29,6 +29,24 @@ from .record import Event
 STORED = stored("a1", "a2", "a3", "b4", "b5")
 CLAIM_B = claimed(3.2, "b", base=3)
 
+
+def _cancelled(at: float) -> list[Event]:
+    """A failover takes what was acknowledged, and a cancel ends the session in which it is heard
+    of that late."""
+    asked = record.CancelAsked(at=4.2, session="chat")
+    over = (
+        asked,
+        closed(at, "b"),
+        record.CancelAnswered(at=at, session="chat", status="cancelled"),
+        ended(at, "cancelled"),
+        ended(at, "cancelled", "late"),
+        stored("a1", "a2", "a3", "b4", status="cancelled"),
+        *fault(3.9, 4.1, wipes=True, lapses=True),
+    )
+    before = [event for event in GOOD if event.at < 4.15]
+    return [*before, *over]
+
+
 BAD: dict[str, tuple[str, list[Event]]] = {
     "two write at once": (
         "G1",
@@ -116,6 +134,7 @@ BAD: dict[str, tuple[str, list[Event]]] = {
             *fault(3.5, 3.6, wipes=True),
         ],
     ),
+    "a cancel costs what was acknowledged, of a producer that was there": ("G5", _cancelled(4.35)),
     "the whole session is gone": ("G5", without(STORED)),
     "a producer gets an error for no reason": (
         "G5",
@@ -175,6 +194,7 @@ BAD: dict[str, tuple[str, list[Event]]] = {
 }
 
 EXCUSED: dict[str, list[Event]] = {
+    "a cancel ended what had lapsed before it was put back": _cancelled(5.2),
     "a producer was killed before it could tell where it had put a chunk": instead(
         published(1.1 + 3 / 10, "a", 3),
         record.Publishing(at=1.35, session="chat", generation="a", data="a3"),
