@@ -30,6 +30,7 @@ COSTS = Costs(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_row_of_the_bench_can_be_measured(tmp_path: Path) -> None:
     """Every case delivers what it counts, and every row that is not about its largest sizes gets
     a value, in the JSON, the table and the picture. One that is compared only with a package that

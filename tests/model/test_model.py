@@ -21,7 +21,7 @@ from .session import Item
 from .stage import SESSIONS
 from .worlds import MemoryWorld, RedisWorld
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 _LONGER = int(os.environ.get("STREAMHUB_MODEL_EXAMPLES", "0"))
 
