@@ -89,8 +89,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first: else one worker has it left when all others are done."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """What takes longest stands first in what each worker begins with: else one of them has it left
+    when all others are done."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    rest = [item for item in items if not item.get_closest_marker("long")]
+    size = -(-len(rest) // workers)
+    items[:] = [
+        item
+        for worker in range(workers)
+        for item in (*long[worker::workers], *rest[worker * size : (worker + 1) * size])
+    ]
 
 
 def pytest_sessionstart() -> None:
