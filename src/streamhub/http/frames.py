@@ -95,7 +95,8 @@ class FrameSocket(ABC):
             text = message.get("text")
             data = message.get("bytes") or b"" if text is None else text
             if (longest := self._longest()) is not None and len(data) > longest:
-                await self._refuse(f"a frame must be at most {longest:,} characters long")
+                detail = f"a frame must be at most {longest:,} characters long, not {len(data):,}"
+                await self._refuse(detail)
                 continue
             try:
                 value = msgspec.json.decode(data)

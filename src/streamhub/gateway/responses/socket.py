@@ -292,7 +292,7 @@ class _Answer(Exchange):
 def _check(value: Any) -> None:
     """:raises GatewayError: it is no request for a response."""
     if not isinstance(value, dict):
-        raise invalid("a frame must be a JSON object", code="invalid_json")
+        raise invalid(f"a frame must be a JSON object, not {short(value)}", code="invalid_json")
     if value.get("type") != "response.create":
         message = f"type must be 'response.create', not {short(value.get('type'))}"
         raise invalid(message, param="type")
@@ -300,8 +300,9 @@ def _check(value: Any) -> None:
         raise invalid(
             f"stream_id must be a string, not {short(value['stream_id'])}", param="stream_id"
         )
-    if len(value.get("stream_id") or "") > _LONGEST_NAME:
-        raise invalid(f"stream_id must be at most {_LONGEST_NAME} characters", param="stream_id")
+    if (size := len(value.get("stream_id") or "")) > _LONGEST_NAME:
+        message = f"stream_id must be at most {_LONGEST_NAME} characters long, not {size:,}"
+        raise invalid(message, param="stream_id")
 
 
 def _check_foreground(fields: Fields) -> None:
